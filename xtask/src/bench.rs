@@ -1,0 +1,121 @@
+//! `bench`: measurements, each of which prints its own figures.
+
+use crate::{
+    cargo::{self, Build},
+    failure::{Failure, Outcome},
+    process,
+};
+use clap::Args;
+use std::process::Command;
+
+/// Which measurements.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Which to run; all where none is named
+    name: Vec<String>,
+    /// List the benchmarks and end
+    #[arg(long)]
+    list: bool,
+    /// Passed on to each benchmark
+    #[arg(last = true)]
+    words: Vec<String>,
+}
+
+struct Benchmark {
+    name: &'static str,
+    measures: &'static str,
+    lives: Lives,
+}
+
+/// Where a benchmark lives: beside what it measures, or with the tests where it needs the whole kit.
+enum Lives {
+    /// A subcommand of the binary `bench` of the package `tests`.
+    WithTheTests,
+    /// A bench target of this package.
+    In(&'static str),
+}
+
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "call-setup",
+        measures: "invite to ring, answer to first sound, over real calls",
+        lives: Lives::WithTheTests,
+    },
+    Benchmark {
+        name: "voice",
+        measures: "mouth-to-ear delay, CPU and memory of a call side, what was heard against what was said",
+        lives: Lives::WithTheTests,
+    },
+    Benchmark {
+        name: "signaling",
+        measures: "server memory for each idle user, call negotiations per second of one core",
+        lives: Lives::WithTheTests,
+    },
+    Benchmark {
+        name: "connect",
+        measures: "time from offer to an encrypted path, clean and with loss and delay",
+        lives: Lives::In("rtc-transport"),
+    },
+    Benchmark {
+        name: "jitter",
+        measures: "delay and concealment of the jitter buffer over recorded kinds of network",
+        lives: Lives::In("rtc-media"),
+    },
+];
+
+/// Runs the named benchmarks in release.
+pub(crate) fn run(options: &Options) -> Outcome {
+    if options.list {
+        for benchmark in BENCHMARKS {
+            println!("{:<12}{}", benchmark.name, benchmark.measures);
+        }
+        return Ok(());
+    }
+    for benchmark in chosen(&options.name)? {
+        println!("\n=== {}: {}", benchmark.name, benchmark.measures);
+        match benchmark.lives {
+            Lives::WithTheTests => {
+                let build =
+                    Build { packages: &["callkit-server", "tests"], binaries: &["callkitd", "bench"], release: true };
+                let program = build.file(&cargo::executable_name("bench"))?;
+                process::run(Command::new(program).arg(benchmark.name).args(&options.words))?;
+            }
+            Lives::In(package) => {
+                let line = ["bench", "--package", &cargo::package_spec(package), "--bench", benchmark.name, "--"];
+                process::run(cargo::command(line).args(&options.words))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Outcome<Vec<&'static Benchmark>> {
+    if names.is_empty() {
+        return Ok(BENCHMARKS.iter().collect());
+    }
+    let find = |name: &String| {
+        BENCHMARKS.iter().find(|b| b.name == name).ok_or_else(|| {
+            let known = BENCHMARKS.iter().map(|b| b.name).collect::<Vec<_>>().join(", ");
+            Failure::found(format!("there is no benchmark `{name}`; there are {known}"))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn benchmarks_run_in_the_order_in_which_they_are_named() {
+        let names: Vec<_> = chosen(&["voice".into(), "call-setup".into()]).unwrap().iter().map(|b| b.name).collect();
+        assert_eq!(names, ["voice", "call-setup"]);
+        assert_eq!(chosen(&[]).unwrap().len(), BENCHMARKS.len());
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let said = chosen(&["voise".into()]).err().unwrap().to_string();
+        assert!(said.contains("`voise`") && said.contains("voice"), "{said}");
+    }
+}

@@ -1,0 +1,32 @@
+//! The project's task runner; `cargo xtask --help` lists what it does.
+
+mod cli;
+
+mod bench;
+mod bindings;
+mod ci;
+mod codegen;
+mod demo;
+mod fuzz;
+mod setup;
+mod sim;
+mod test;
+mod tidy;
+
+mod cargo;
+mod failure;
+mod process;
+mod project;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Running other programs: shown before they start, reported when they fail.
+
+use crate::failure::{Failure, Outcome};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+/// Prints the command line, runs it on this terminal and fails unless it exits with 0.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    let line = line(command);
+    println!("$ {line}");
+    // What was printed so far has to stand above what the program prints.
+    let _ = std::io::stdout().flush();
+    let status = command.status().map_err(|cause| Failure::Start { line: line.clone(), cause })?;
+    if status.success() { Ok(()) } else { Err(Failure::Program { line, how: status.to_string() }) }
+}
+
+/// Runs a program without showing it and returns what it printed; fails unless it exits with 0.
+pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
+    let line = line(command);
+    let output = command.stdin(Stdio::null()).output().map_err(|cause| Failure::Start { line: line.clone(), cause })?;
+    text_of(line, output)
+}
+
+/// Feeds `input` to a program and returns what it printed; fails unless it exits with 0.
+pub(crate) fn filter(command: &mut Command, input: &str) -> Outcome<String> {
+    let line = line(command);
+    let start = |cause| Failure::Start { line: line.clone(), cause };
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
+    let mut stdin = child.stdin.take().expect("stdin was asked for as a pipe");
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().map_err(start)?;
+    // A program that fails before it has read everything closes the pipe; its own message says why.
+    let _ = writer.join();
+    text_of(line, output)
+}
+
+/// Whether a program can be started and exits with 0.
+pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
+    Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn text_of(line: String, output: Output) -> Outcome<String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::Program { line, how: format!("{}: {}", output.status, said.trim()) })
+}
+
+fn line(command: &Command) -> String {
+    let word = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+    std::iter::once(command.get_program()).chain(command.get_args()).map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_program_is_named_with_its_line_and_what_it_said() {
+        let failure = capture(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err().to_string();
+        assert!(failure.contains("sh -c") && failure.contains('3') && failure.contains("broken"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let failure = capture(&mut Command::new("no-such-program-here")).unwrap_err().to_string();
+        assert!(failure.contains("cannot start `no-such-program-here`"), "{failure}");
+        assert!(!succeeds("no-such-program-here", &[]));
+    }
+
+    #[test]
+    fn a_filter_gets_its_whole_input_however_long() {
+        let long = "a line of text\n".repeat(100_000);
+        assert_eq!(filter(&mut Command::new("cat"), &long).unwrap(), long);
+    }
+}
