@@ -1,0 +1,34 @@
+//! Accept: one device of the callee takes the call, or the callee says no.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Party;
+
+/// What a callee said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AnswerResult {
+    /// Yes.
+    Accept,
+    /// No.
+    Refuse,
+    /// In another call.
+    Busy,
+}
+
+/// A callee's device answers; the arbiter passes the one that counts on to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Answer {
+    /// The device that answers; the server fills in the true one.
+    pub callee: Party,
+    /// What it says.
+    pub result: AnswerResult,
+}
+
+/// The arbiter tells every device of the callee what counts. Only the winner joins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AnswerConfirm {
+    /// What was answered.
+    pub result: AnswerResult,
+    /// The device that answered.
+    pub winner: Party,
+}

@@ -1,0 +1,187 @@
+//! Media: the channel in which the parties of a call meet.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChannelId, Uid};
+
+/// What one member sends at present.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TrackState {
+    /// The microphone is muted.
+    pub audio_muted: bool,
+    /// The camera is off.
+    pub video_muted: bool,
+}
+
+/// One member of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its number.
+    pub uid: Uid,
+    /// What it sends.
+    pub tracks: TrackState,
+}
+
+/// Which half of the offer/answer exchange a description is (RFC 9429).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DescriptionKind {
+    /// The caller's proposal.
+    Offer,
+    /// The callee's reply.
+    Answer,
+}
+
+/// A session description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Offer or answer.
+    pub kind: DescriptionKind,
+    /// The SDP text.
+    pub sdp: String,
+}
+
+/// One trickled ICE candidate (RFC 8838).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The candidate attribute's value.
+    pub candidate: String,
+    /// The media section it belongs to, by name.
+    pub sdp_mid: Option<String>,
+    /// The media section it belongs to, by position.
+    pub sdp_mline_index: Option<u16>,
+}
+
+/// What a member asks of its channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRequest {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What is asked.
+    pub body: ChannelRequestBody,
+}
+
+/// The kinds of [`ChannelRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChannelRequestBody {
+    /// Let me in.
+    Join {
+        /// A channel token ([`crate::token::ChannelClaims`]).
+        token: String,
+        /// What I send at first.
+        tracks: TrackState,
+    },
+    /// I go.
+    Leave,
+    /// My new token.
+    RenewToken {
+        /// A channel token ([`crate::token::ChannelClaims`]).
+        token: String,
+    },
+    /// For one other member.
+    Description {
+        /// The other member.
+        to: Uid,
+        /// What it is to get.
+        description: Description,
+    },
+    /// For one other member.
+    Candidate {
+        /// The other member.
+        to: Uid,
+        /// What it is to get.
+        candidate: Candidate,
+    },
+    /// What I send from now on.
+    Tracks(TrackState),
+}
+
+/// What a channel tells a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelEvent {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What is told.
+    pub body: ChannelEventBody,
+}
+
+/// The kinds of [`ChannelEvent`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChannelEventBody {
+    /// You are in.
+    Joined {
+        /// Your number.
+        uid: Uid,
+        /// The others.
+        members: Vec<Member>,
+        /// Servers for server-reflexive candidates, "stun:host:port".
+        stun_servers: Vec<String>,
+    },
+    /// You are not let in.
+    JoinRefused {
+        /// Why.
+        reason: JoinRefusal,
+    },
+    /// Another one came.
+    MemberJoined(Member),
+    /// Another one went.
+    MemberLeft {
+        /// Who.
+        uid: Uid,
+        /// How.
+        reason: LeaveReason,
+    },
+    /// From another member.
+    Description {
+        /// The other member.
+        from: Uid,
+        /// What it sent.
+        description: Description,
+    },
+    /// From another member.
+    Candidate {
+        /// The other member.
+        from: Uid,
+        /// What it sent.
+        candidate: Candidate,
+    },
+    /// Another member sends something else from now on.
+    Tracks {
+        /// Who.
+        uid: Uid,
+        /// What.
+        tracks: TrackState,
+    },
+    /// Your token ends soon.
+    TokenExpiring {
+        /// In how many ms.
+        left_ms: u32,
+    },
+}
+
+/// Why a join was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum JoinRefusal {
+    /// The token is not signed by the app, or is for another channel, uid or app.
+    #[error("the channel token is not valid here")]
+    TokenInvalid,
+    /// The token's time is over.
+    #[error("the channel token has expired")]
+    TokenExpired,
+    /// No room.
+    #[error("the channel is full")]
+    ChannelFull,
+    /// Another member has this uid.
+    #[error("the uid is taken")]
+    UidTaken,
+}
+
+/// How a member left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaveReason {
+    /// It said so.
+    Left,
+    /// It could no longer be heard.
+    Dropped,
+    /// Its token expired.
+    TokenExpired,
+}

@@ -1,0 +1,66 @@
+//! One word about one call.
+
+use serde::{Deserialize, Serialize};
+
+use crate::accept::{Answer, AnswerConfirm};
+use crate::end::{Cancel, End};
+use crate::ids::CallId;
+use crate::invite::Invite;
+use crate::ring::{Alert, RingConfirm};
+
+/// What device and arbiter say to each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CallMessage {
+    /// The call it is about.
+    pub call_id: CallId,
+    /// What is said.
+    pub word: Word,
+}
+
+/// The kinds of [`CallMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Word {
+    /// Caller to arbiter to callee: do you want to talk?
+    Invite(Box<Invite>),
+    /// Callee to arbiter to caller: I have it, may I ring?
+    Alert(Alert),
+    /// Arbiter to callee, and to the caller for the invite: ring, or it is over.
+    RingConfirm(RingConfirm),
+    /// Callee to arbiter to caller: yes, no, busy.
+    Answer(Answer),
+    /// Arbiter to callee: this is what counts.
+    AnswerConfirm(AnswerConfirm),
+    /// Caller to arbiter to callee, before the answer: never mind.
+    Cancel(Cancel),
+    /// Either party to arbiter to the other, and back as the receipt: it is over.
+    End(End),
+    /// Party to arbiter, every few seconds: I am still in it.
+    KeepAlive {
+        /// The sender holds the call to be answered.
+        in_call: bool,
+    },
+    /// Arbiter to party: the other one cannot be heard at the moment, or is back.
+    Reachability {
+        /// Whether it can be heard.
+        reachable: bool,
+        /// How long until the call ends if it stays away, in ms.
+        ends_in_ms: u32,
+    },
+}
+
+impl Word {
+    /// The word's name, for logs and transcripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Word::Invite(_) => "invite",
+            Word::Alert(_) => "alert",
+            Word::RingConfirm(_) => "ring_confirm",
+            Word::Answer(_) => "answer",
+            Word::AnswerConfirm(_) => "answer_confirm",
+            Word::Cancel(_) => "cancel",
+            Word::End(_) => "end",
+            Word::KeepAlive { .. } => "keep_alive",
+            Word::Reachability { .. } => "reachability",
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Ring: a device has the invite, asks, and rings only when told that the call is alive.
+
+use serde::{Deserialize, Serialize};
+
+use crate::end::EndReason;
+use crate::ids::Party;
+
+/// "I have the invite, may I ring?" From a callee's device to the arbiter, and from there to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Alert {
+    /// The device that asks; the server fills in the true one.
+    pub callee: Party,
+}
+
+/// The arbiter's answer to an alert, and to the caller's invite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RingConfirm {
+    /// The call is alive: ring until the deadline.
+    Ring {
+        /// When ringing ends, in ms of the server's wall clock.
+        deadline_unix_ms: u64,
+    },
+    /// The call is over: do not ring.
+    Over {
+        /// How it ended for the receiver.
+        reason: EndReason,
+    },
+    /// The call never began. Only to the caller.
+    Refused {
+        /// Why.
+        refusal: InviteRefusal,
+    },
+}
+
+/// Why an invite was not taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum InviteRefusal {
+    /// No such user.
+    #[error("the callee is not a user of this app")]
+    UnknownUser,
+    /// It breaks a limit or makes no sense.
+    #[error("the invite is not valid")]
+    Invalid,
+    /// Too many calls; come back later.
+    #[error("too many calls")]
+    TooMany,
+}

@@ -1,0 +1,227 @@
+//! The bytes: conversions between the domain types and the generated ones, checked in the direction from the wire.
+//!
+//! Fields and enum values unknown here are passed over; a kind of message unknown here decodes to `None`; whatever is known but
+//! unsound (an id that is none, a text over its limit, a missing part) is a [`WireError`] that names the place.
+
+use prost::Message as _;
+
+use crate::accept::{Answer, AnswerConfirm, AnswerResult};
+use crate::end::{Cancel, End, EndReason};
+use crate::ids::{IdError, Party, UserId};
+use crate::invite::{CallType, Invite};
+use crate::limits;
+use crate::message::{CallMessage, Word};
+use crate::ring::{Alert, InviteRefusal, RingConfirm};
+
+mod channel;
+mod frame;
+
+/// The generated types. Only for the code generated beside them in other crates; everybody else uses the domain types.
+#[doc(hidden)]
+#[path = "generated/callkit_v1.rs"]
+pub mod proto;
+
+pub use frame::{client_frame_from_proto, client_frame_to_proto, decode_client_frame, decode_server_frame};
+pub use frame::{encode_client_frame, encode_server_frame, server_frame_from_proto, server_frame_to_proto};
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The bytes are not protobuf of this schema.
+    #[error("the bytes are not a message")]
+    NotProtobuf,
+    /// A part that must be there is not.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// An id is not one.
+    #[error("{place}: {error}")]
+    Id {
+        /// The field.
+        place: &'static str,
+        /// What is wrong with it.
+        error: IdError,
+    },
+    /// Something is larger than its limit.
+    #[error("{place} is over its limit of {limit}")]
+    TooLarge {
+        /// The field.
+        place: &'static str,
+        /// The limit of [`crate::limits`].
+        limit: usize,
+    },
+}
+
+/// The bytes of one call message.
+pub fn encode_call(message: &CallMessage) -> Vec<u8> {
+    call_to_proto(message).encode_to_vec()
+}
+
+/// The call message in these bytes; `None` if it is of a kind unknown here.
+pub fn decode_call(bytes: &[u8]) -> Result<Option<CallMessage>, WireError> {
+    let message = proto::CallMessage::decode(bytes).map_err(|_| WireError::NotProtobuf)?;
+    call_from_proto(message)
+}
+
+fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
+    use proto::call_message::Body;
+    let body = match &message.word {
+        Word::Invite(invite) => Body::Invite(invite_to_proto(invite)),
+        Word::Alert(alert) => Body::Alert(proto::Alert { callee: Some(party_to_proto(&alert.callee)) }),
+        Word::RingConfirm(confirm) => Body::RingConfirm(ring_confirm_to_proto(*confirm)),
+        Word::Answer(answer) => Body::Answer(proto::Answer {
+            callee: Some(party_to_proto(&answer.callee)),
+            result: answer_result_to_proto(answer.result).into(),
+        }),
+        Word::AnswerConfirm(confirm) => Body::AnswerConfirm(proto::AnswerConfirm {
+            result: answer_result_to_proto(confirm.result).into(),
+            winner: Some(party_to_proto(&confirm.winner)),
+        }),
+        Word::Cancel(cancel) => Body::Cancel(proto::Cancel { reason: cancel.reason as i32 }),
+        Word::End(end) => Body::End(proto::End { reason: end.reason as i32 }),
+        Word::KeepAlive { in_call } => Body::KeepAlive(proto::KeepAlive { in_call: *in_call }),
+        Word::Reachability { reachable, ends_in_ms } => {
+            Body::Reachability(proto::Reachability { reachable: *reachable, ends_in_ms: *ends_in_ms })
+        }
+    };
+    proto::CallMessage { call_id: message.call_id.to_string(), body: Some(body) }
+}
+
+fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, WireError> {
+    use proto::call_message::Body;
+    let call_id = message.call_id.parse().map_err(|error| WireError::Id { place: "call_id", error })?;
+    let Some(body) = message.body else { return Ok(None) };
+    let word = match body {
+        Body::Invite(invite) => Word::Invite(Box::new(invite_from_proto(call_id, invite)?)),
+        Body::Alert(alert) => Word::Alert(Alert { callee: party_from_proto("alert.callee", alert.callee)? }),
+        Body::RingConfirm(confirm) => Word::RingConfirm(ring_confirm_from_proto(confirm)),
+        Body::Answer(answer) => {
+            let Some(result) = answer_result_from_proto(answer.result()) else { return Ok(None) };
+            Word::Answer(Answer { callee: party_from_proto("answer.callee", answer.callee)?, result })
+        }
+        Body::AnswerConfirm(confirm) => {
+            let Some(result) = answer_result_from_proto(confirm.result()) else { return Ok(None) };
+            Word::AnswerConfirm(AnswerConfirm {
+                result,
+                winner: party_from_proto("answer_confirm.winner", confirm.winner)?,
+            })
+        }
+        Body::Cancel(cancel) => Word::Cancel(Cancel { reason: end_reason(cancel.reason) }),
+        Body::End(end) => Word::End(End { reason: end_reason(end.reason) }),
+        Body::KeepAlive(keep_alive) => Word::KeepAlive { in_call: keep_alive.in_call },
+        Body::Reachability(peer) => Word::Reachability { reachable: peer.reachable, ends_in_ms: peer.ends_in_ms },
+    };
+    Ok(Some(CallMessage { call_id, word }))
+}
+
+fn invite_to_proto(invite: &Invite) -> proto::Invite {
+    proto::Invite {
+        caller: Some(party_to_proto(&invite.caller)),
+        callees: invite.callees.iter().map(UserId::to_string).collect(),
+        call_type: invite.call_type as i32,
+        channel: invite.channel.to_string(),
+        ext: invite.ext.clone(),
+        ring_timeout_ms: invite.ring_timeout_ms,
+        ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
+    }
+}
+
+fn invite_from_proto(call_id: crate::CallId, invite: proto::Invite) -> Result<Invite, WireError> {
+    if invite.callees.len() > limits::CALLEES {
+        return Err(WireError::TooLarge { place: "invite.callees", limit: limits::CALLEES });
+    }
+    if invite.ext.len() > limits::EXT_ENTRIES {
+        return Err(WireError::TooLarge { place: "invite.ext", limit: limits::EXT_ENTRIES });
+    }
+    if invite.ext.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > limits::EXT_BYTES {
+        return Err(WireError::TooLarge { place: "invite.ext", limit: limits::EXT_BYTES });
+    }
+    let callees = invite.callees.iter().map(UserId::new).collect::<Result<Vec<_>, _>>();
+    Ok(Invite {
+        call_id,
+        caller: party_from_proto("invite.caller", invite.caller)?,
+        callees: callees.map_err(|error| WireError::Id { place: "invite.callees", error })?,
+        call_type: call_type_from_number(invite.call_type),
+        channel: invite.channel.parse().map_err(|error| WireError::Id { place: "invite.channel", error })?,
+        ext: invite.ext,
+        ring_timeout_ms: invite.ring_timeout_ms,
+        ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
+    })
+}
+
+/// A call type of a newer peer is taken as a voice call: everybody can hold one. Other kits number a group voice call 3.
+fn call_type_from_number(number: i32) -> CallType {
+    match number {
+        1 => CallType::Video1v1,
+        2 | 3 => CallType::Multi,
+        _ => CallType::Audio1v1,
+    }
+}
+
+/// A reason of a newer peer is an error of a kind unknown here.
+fn end_reason(number: i32) -> EndReason {
+    EndReason::ALL.into_iter().find(|reason| *reason as i32 == number).unwrap_or(EndReason::Error)
+}
+
+fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
+    match confirm {
+        RingConfirm::Ring { deadline_unix_ms } => {
+            proto::RingConfirm { valid: true, ring_deadline_unix_ms: deadline_unix_ms, ..Default::default() }
+        }
+        RingConfirm::Over { reason } => proto::RingConfirm { reason: reason as i32, ..Default::default() },
+        RingConfirm::Refused { refusal } => proto::RingConfirm {
+            reason: EndReason::Error as i32,
+            refusal: match refusal {
+                InviteRefusal::UnknownUser => proto::InviteRefusal::UnknownUser,
+                InviteRefusal::Invalid => proto::InviteRefusal::Invalid,
+                InviteRefusal::TooMany => proto::InviteRefusal::TooMany,
+            }
+            .into(),
+            ..Default::default()
+        },
+    }
+}
+
+fn ring_confirm_from_proto(confirm: proto::RingConfirm) -> RingConfirm {
+    if confirm.valid {
+        return RingConfirm::Ring { deadline_unix_ms: confirm.ring_deadline_unix_ms };
+    }
+    match confirm.refusal() {
+        proto::InviteRefusal::Unspecified => RingConfirm::Over { reason: end_reason(confirm.reason) },
+        proto::InviteRefusal::UnknownUser => RingConfirm::Refused { refusal: InviteRefusal::UnknownUser },
+        proto::InviteRefusal::Invalid => RingConfirm::Refused { refusal: InviteRefusal::Invalid },
+        proto::InviteRefusal::TooMany => RingConfirm::Refused { refusal: InviteRefusal::TooMany },
+    }
+}
+
+fn answer_result_to_proto(result: AnswerResult) -> proto::AnswerResult {
+    match result {
+        AnswerResult::Accept => proto::AnswerResult::Accept,
+        AnswerResult::Refuse => proto::AnswerResult::Refuse,
+        AnswerResult::Busy => proto::AnswerResult::Busy,
+    }
+}
+
+fn answer_result_from_proto(result: proto::AnswerResult) -> Option<AnswerResult> {
+    match result {
+        proto::AnswerResult::Unspecified => None,
+        proto::AnswerResult::Accept => Some(AnswerResult::Accept),
+        proto::AnswerResult::Refuse => Some(AnswerResult::Refuse),
+        proto::AnswerResult::Busy => Some(AnswerResult::Busy),
+    }
+}
+
+fn party_to_proto(party: &Party) -> proto::Party {
+    proto::Party { user: party.user.to_string(), device: party.device.to_string() }
+}
+
+fn party_from_proto(place: &'static str, party: Option<proto::Party>) -> Result<Party, WireError> {
+    let party = party.ok_or(WireError::Missing(place))?;
+    Ok(Party {
+        user: party.user.parse().map_err(|error| WireError::Id { place, error })?,
+        device: party.device.parse().map_err(|error| WireError::Id { place, error })?,
+    })
+}
+
+fn bounded(place: &'static str, text: String, limit: usize) -> Result<String, WireError> {
+    if text.len() > limit { Err(WireError::TooLarge { place, limit }) } else { Ok(text) }
+}
