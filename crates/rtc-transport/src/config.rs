@@ -1,0 +1,98 @@
+//! What a path is opened with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::runtime::Runtime;
+
+/// How a [`MediaPath`](crate::MediaPath) is opened; every field has a default that suits a phone.
+#[derive(Clone, Debug)]
+pub struct PathConfig {
+    /// STUN servers that tell the public address, as `stun:host:port` (RFC 7064); none by default.
+    ///
+    /// A name is resolved while the path opens, at most [`PathConfig::resolve_timeout`] long; a server that cannot be
+    /// resolved is left out.
+    pub stun_servers: Vec<String>,
+    /// Which local addresses take part; [`Interfaces::All`] by default.
+    pub interfaces: Interfaces,
+    /// Clock, timers, tasks and sockets; tokio with the machine's own sockets by default.
+    pub runtime: Option<Arc<dyn Runtime>>,
+    /// Silence on the selected pair after which the path reports `Disconnected`; 2.5 s by default.
+    pub disconnected_after: Duration,
+    /// Further silence after which the path reports `Failed` and only an ICE restart helps; 15 s by default.
+    pub failed_after: Duration,
+    /// How often consent is renewed on a connected path (RFC 7675); 500 ms by default, which also bounds how soon a
+    /// silent path that comes back is noticed.
+    pub keepalive: Duration,
+    /// How long opening may wait for the names of STUN servers; 2 s by default.
+    pub resolve_timeout: Duration,
+    /// The measures that make connecting fast and certain; all on by default.
+    pub swiftness: Swiftness,
+}
+
+impl Default for PathConfig {
+    fn default() -> Self {
+        Self {
+            stun_servers: Vec::new(),
+            interfaces: Interfaces::All,
+            runtime: None,
+            disconnected_after: Duration::from_millis(2_500),
+            failed_after: Duration::from_secs(15),
+            keepalive: Duration::from_millis(500),
+            resolve_timeout: Duration::from_secs(2),
+            swiftness: Swiftness::default(),
+        }
+    }
+}
+
+/// Which local addresses a path uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Every address of every interface that is not loopback; loopback if there is nothing else.
+    #[default]
+    All,
+    /// 127.0.0.1 only.
+    Loopback,
+    /// Exactly these.
+    Addresses(Vec<IpAddr>),
+}
+
+/// The measures of the socket seam that make connecting fast and certain, each of which can be switched off to see
+/// what it brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swiftness {
+    /// Time between two looks of the ICE agent at its pairs while it connects; what reaches the wire is paced
+    /// separately. The engine's own default is 200 ms.
+    pub check_interval: Duration,
+    /// Repeat a DTLS flight that stays unanswered, from one and a bit round trips on, instead of after the engine's
+    /// fixed second.
+    pub repeat_flights: bool,
+    /// Tell the other end the DTLS cookie in the offer, so that its handshake starts one round trip further on.
+    pub announce_cookie: bool,
+    /// Nominate with the first check instead of after it (RFC 5245 section 8.1.1.2), one round trip less.
+    pub nominate_at_once: bool,
+}
+
+impl Default for Swiftness {
+    fn default() -> Self {
+        Self {
+            check_interval: Duration::from_millis(5),
+            repeat_flights: true,
+            announce_cookie: true,
+            nominate_at_once: true,
+        }
+    }
+}
+
+impl Swiftness {
+    /// Nothing of it: the engine as it comes.
+    pub fn none() -> Self {
+        Self {
+            check_interval: Duration::from_millis(200),
+            repeat_flights: false,
+            announce_cookie: false,
+            nominate_at_once: false,
+        }
+    }
+}

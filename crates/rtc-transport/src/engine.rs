@@ -1,0 +1,226 @@
+//! How the engine is set up for a voice path, and its events translated.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rtc::interceptor::{Registry, Slot};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use tokio::sync::Notify;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, SettingEngine,
+    SettingEngineBuilder, SrtpProtectionProfile,
+};
+
+use crate::config::{Interfaces, PathConfig};
+use crate::error::OpenError;
+use crate::event::{Candidate, EventQueue, PathEvent, PathState};
+use crate::reports::{Reports, Shared};
+use crate::runtime::Runtime;
+use crate::seam::Seam;
+use crate::voice::Outbox;
+use crate::{AUDIO_LEVEL_URI, CLOCK_RATE};
+
+/// The payload type offered for Opus; an answer takes the one it is offered.
+pub(crate) const OPUS_PAYLOAD_TYPE: u8 = 111;
+
+fn failed(error: impl std::fmt::Display) -> OpenError {
+    OpenError::Engine(error.to_string())
+}
+
+fn opus() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: "audio/opus".to_owned(),
+        clock_rate: CLOCK_RATE,
+        channels: 2,
+        sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+        rtcp_feedback: vec![],
+    }
+}
+
+fn media_engine() -> Result<MediaEngine, OpenError> {
+    let mut media = MediaEngine::default();
+    let parameters = RTCRtpCodecParameters {
+        rtp_codec: opus(),
+        payload_type: OPUS_PAYLOAD_TYPE,
+        ..RTCRtpCodecParameters::default()
+    };
+    media.register_codec(parameters, RtpCodecKind::Audio).map_err(failed)?;
+    let level = RTCRtpHeaderExtensionCapability { uri: AUDIO_LEVEL_URI.to_owned() };
+    media.register_header_extension(level, RtpCodecKind::Audio, None).map_err(failed)?;
+    Ok(media)
+}
+
+fn settings(config: &PathConfig, seam: &Seam) -> Result<SettingEngine, OpenError> {
+    // The agent gives a pair up after this many looks. Its count cannot be tied to what reached the wire, so it is
+    // set beyond any connection attempt: `failed_after` ends an attempt, nothing else.
+    const LOOKS: u16 = u16::MAX - 1;
+    let mut settings = SettingEngineBuilder::new()
+        .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+        .with_ice_timeouts(Some(config.disconnected_after), Some(config.failed_after), Some(config.keepalive))
+        .with_ice_connection_attempts(Some(config.swiftness.check_interval), Some(LOOKS))
+        .with_srtp_protection_profiles(vec![
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+            SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        ])
+        .with_discard_local_candidates_during_ice_restart(true)
+        // A pair that works is taken: waiting for a better kind (the engine waits up to 1 s) would delay every call
+        // through a NAT, and media follows a better pair at the next restart.
+        .with_host_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(Duration::from_millis(200)));
+    if let Some(provider) = seam.crypto_provider() {
+        settings = settings.with_crypto_provider(provider);
+    }
+    Ok(settings.build())
+}
+
+/// A voice track with a source of its own.
+pub(crate) fn voice_track(ssrc: u32) -> Arc<TrackLocalStaticRTP> {
+    let encoding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
+        codec: opus(),
+        ..RTCRtpEncodingParameters::default()
+    };
+    let named = |name: &str| name.to_owned();
+    let track =
+        MediaStreamTrack::new(named("call"), named("voice"), named("voice"), RtpCodecKind::Audio, vec![encoding]);
+    Arc::new(TrackLocalStaticRTP::new(track))
+}
+
+/// Builds the engine's connection on `runtime`, which is the seam's.
+pub(crate) async fn build(
+    config: &PathConfig,
+    stun_urls: Vec<String>,
+    runtime: Arc<dyn Runtime>,
+    seam: &Seam,
+    shared: &Arc<Shared>,
+    handler: Handler,
+) -> Result<Box<dyn PeerConnection>, OpenError> {
+    let addresses = bind_addresses(&config.interfaces)?;
+    let ice_servers = match stun_urls.is_empty() {
+        true => vec![],
+        false => vec![RTCIceServer { urls: stun_urls, ..RTCIceServer::default() }],
+    };
+    let reports = Reports::new(shared.clone(), runtime.now());
+    let connection = PeerConnectionBuilder::new()
+        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build())
+        .with_media_engine(media_engine()?)
+        .with_setting_engine(settings(config, seam)?)
+        .with_interceptor_registry(Registry::new().with(Slot::ReceiverReport, reports))
+        .with_runtime(runtime)
+        .with_handler(Arc::new(handler))
+        .with_udp_addrs(addresses)
+        .build()
+        .await
+        .map_err(failed)?;
+    Ok(Box::new(connection))
+}
+
+/// The engine expands a wildcard to the addresses of the interfaces, anew at each ICE restart, so that a restart
+/// follows a change of network. It must not be given one where no such address is: it would offer `0.0.0.0`.
+fn bind_addresses(interfaces: &Interfaces) -> Result<Vec<String>, OpenError> {
+    let any_port = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => format!("{ip}:0"),
+        IpAddr::V6(ip) => format!("[{ip}]:0"),
+    };
+    let loopback = || vec!["127.0.0.1:0".to_owned()];
+    Ok(match interfaces {
+        Interfaces::Loopback => loopback(),
+        Interfaces::Addresses(addresses) if addresses.is_empty() => return Err(OpenError::NoAddress),
+        Interfaces::Addresses(addresses) => addresses.iter().map(any_port).collect(),
+        Interfaces::All => {
+            let usable: Vec<IpAddr> = rtc::shared::ifaces::ifaces()
+                .map_err(failed)?
+                .into_iter()
+                .filter_map(|interface| interface.addr.map(|address| address.ip()))
+                .filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !link_local(ip))
+                .collect();
+            let mut wildcards = vec![];
+            if usable.iter().any(IpAddr::is_ipv4) {
+                wildcards.push("0.0.0.0:0".to_owned());
+            }
+            if usable.iter().any(IpAddr::is_ipv6) {
+                wildcards.push("[::]:0".to_owned());
+            }
+            if wildcards.is_empty() { loopback() } else { wildcards }
+        }
+    })
+}
+
+fn link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Hears the engine. It is awaited by the task that also drives ICE and DTLS, so it only queues.
+pub(crate) struct Handler {
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) seam: Arc<Seam>,
+    pub(crate) changed: Arc<Notify>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        match event.candidate.to_json() {
+            Ok(init) if !init.candidate.is_empty() => {
+                self.events.push(PathEvent::LocalCandidate(Candidate {
+                    candidate: init.candidate,
+                    sdp_mid: init.sdp_mid.filter(|mid| !mid.is_empty()).or_else(|| Some("0".to_owned())),
+                    sdp_mline_index: init.sdp_mline_index.or(Some(0)),
+                    username_fragment: init.username_fragment,
+                }));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a local candidate cannot be written"),
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.events.push(PathEvent::GatheringComplete);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        let state = match state {
+            RTCPeerConnectionState::New => PathState::New,
+            RTCPeerConnectionState::Connecting => PathState::Connecting,
+            RTCPeerConnectionState::Connected => PathState::Connected,
+            RTCPeerConnectionState::Disconnected => PathState::Disconnected,
+            RTCPeerConnectionState::Failed => PathState::Failed,
+            RTCPeerConnectionState::Closed => PathState::Closed,
+            _ => return,
+        };
+        tracing::debug!(?state, "path");
+        match state {
+            PathState::Connected => {
+                self.seam.on_connected();
+                self.outbox.set_open(true);
+                self.changed.notify_one();
+            }
+            PathState::Failed | PathState::Closed => self.outbox.set_open(false),
+            PathState::New | PathState::Connecting | PathState::Disconnected => {}
+        }
+        self.events.push(PathEvent::StateChanged(state));
+    }
+}
+
+/// The id negotiated for the audio level, if any.
+pub(crate) fn negotiated_level_id(shared: &Shared) -> Option<u8> {
+    Some(shared.level_id.load(Ordering::Relaxed)).filter(|id| *id != 0)
+}

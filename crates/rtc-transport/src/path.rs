@@ -1,0 +1,338 @@
+//! One path to one other end: opening, negotiation, sending, closing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use rtc::peer_connection::configuration::RTCOfferOptions;
+use tokio::sync::{Mutex, Notify};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription, StatsSelector};
+use webrtc::rtp_transceiver::RtpSender;
+
+use crate::config::PathConfig;
+use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, negotiated_level_id, voice_track};
+use crate::error::{NegotiationError, OpenError, SendError};
+use crate::event::{Candidate, PathEvent, PathEvents, PathState, lock};
+use crate::reports::Shared;
+use crate::runtime::{Runtime, tokio as tokio_runtime};
+use crate::seam::{Seam, SeamRuntime};
+use crate::selected;
+use crate::stats::PathStats;
+use crate::voice::{Outbox, OutgoingVoice};
+
+/// Candidates kept while there is no description yet; a machine has a handful.
+const PARKED_LIMIT: usize = 64;
+
+/// One encrypted media path to one other end; a cheap handle, closed when its last copy is dropped.
+#[derive(Clone)]
+pub struct MediaPath {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for MediaPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MediaPath").finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    connection: Arc<dyn PeerConnection>,
+    sender: Arc<dyn RtpSender>,
+    runtime: Arc<dyn Runtime>,
+    seam: Arc<Seam>,
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    changed: Arc<Notify>,
+    payload_type: Arc<AtomicU8>,
+    /// One negotiation step at a time; inside: candidates that came before the description.
+    negotiation: Mutex<Negotiation>,
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Negotiation {
+    described: bool,
+    parked: Vec<Candidate>,
+}
+
+impl MediaPath {
+    /// Opens a path: binds its sockets and starts its tasks, but says nothing to anybody yet.
+    pub async fn open(config: PathConfig) -> Result<(MediaPath, PathEvents), OpenError> {
+        let runtime = config.runtime.clone().unwrap_or_else(tokio_runtime);
+        let stun_urls = resolve(&config, &*runtime).await?;
+        let shared = Arc::new(Shared::default());
+        let seam = Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone()));
+        let outbox = Arc::new(Outbox::default());
+        let changed = Arc::new(Notify::new());
+        let handler = Handler {
+            events: shared.events.clone(),
+            outbox: outbox.clone(),
+            seam: seam.clone(),
+            changed: changed.clone(),
+        };
+        let seam_runtime = Arc::new(SeamRuntime::new(runtime.clone(), seam.clone()));
+        let connection: Arc<dyn PeerConnection> =
+            Arc::from(engine::build(&config, stun_urls, seam_runtime, &seam, &shared, handler).await?);
+        let engine_error = |error: webrtc::error::Error| OpenError::Engine(error.to_string());
+        let (ssrc, sequence) = seam.random_ids();
+        let track = voice_track(ssrc);
+        let sender = connection.add_track(track.clone()).await.map_err(engine_error)?;
+        let payload_type = Arc::new(AtomicU8::new(OPUS_PAYLOAD_TYPE));
+        runtime
+            .spawn(Box::pin(send_loop(outbox.clone(), shared.clone(), track, ssrc, sequence, payload_type.clone())))
+            .detach();
+        runtime
+            .spawn(Box::pin(selected::follow(
+                Arc::downgrade(&connection),
+                sender.clone(),
+                shared.clone(),
+                changed.clone(),
+                runtime.clone(),
+            )))
+            .detach();
+        let events = PathEvents { queue: shared.events.clone() };
+        let inner = Inner {
+            connection,
+            sender,
+            runtime,
+            seam,
+            shared,
+            outbox,
+            changed,
+            payload_type,
+            negotiation: Mutex::default(),
+            closed: AtomicBool::new(false),
+        };
+        Ok((MediaPath { inner: Arc::new(inner) }, events))
+    }
+
+    /// Makes the offer; whoever makes it is the caller and decides which pair is used (ICE controlling).
+    ///
+    /// Local candidates follow as events. Not cancel safe: a call dropped half-way leaves an offer the other end
+    /// never saw, which the next `create_offer` replaces.
+    pub async fn create_offer(&self) -> Result<String, NegotiationError> {
+        let _one = self.begin().await?;
+        self.offer(None).await
+    }
+
+    /// Takes the other end's offer and makes the answer.
+    pub async fn accept_offer(&self, sdp: &str) -> Result<String, NegotiationError> {
+        let mut negotiation = self.begin().await?;
+        let offer = RTCSessionDescription::offer(sdp.to_owned()).map_err(rejected)?;
+        self.inner.seam.on_remote_description(sdp, true);
+        self.inner.connection.set_remote_description(offer).await.map_err(rejected)?;
+        let answer = self.inner.connection.create_answer(None).await.map_err(unavailable)?;
+        self.inner.seam.on_local_description(&answer.sdp);
+        let sdp = answer.sdp.clone();
+        self.inner.connection.set_local_description(answer).await.map_err(unavailable)?;
+        self.described(&mut negotiation).await;
+        Ok(sdp)
+    }
+
+    /// Takes the answer to this end's offer.
+    pub async fn accept_answer(&self, sdp: &str) -> Result<(), NegotiationError> {
+        let mut negotiation = self.begin().await?;
+        let answer = RTCSessionDescription::answer(sdp.to_owned()).map_err(rejected)?;
+        self.inner.seam.on_remote_description(sdp, false);
+        self.inner.connection.set_remote_description(answer).await.map_err(rejected)?;
+        self.described(&mut negotiation).await;
+        Ok(())
+    }
+
+    /// Takes a candidate of the other end, before or after its description.
+    pub async fn add_candidate(&self, candidate: Candidate) -> Result<(), NegotiationError> {
+        let mut negotiation = self.begin().await?;
+        if candidate.candidate.is_empty() {
+            return Ok(());
+        }
+        if negotiation.described {
+            return self.add_now(candidate).await;
+        }
+        if negotiation.parked.len() == PARKED_LIMIT {
+            return Err(NegotiationError::TooManyCandidates);
+        }
+        negotiation.parked.push(candidate);
+        Ok(())
+    }
+
+    /// Starts over with finding a way, over the addresses there are now; the encryption and the voice go on.
+    ///
+    /// Gives a new offer, to be answered like the first.
+    pub async fn restart_ice(&self) -> Result<String, NegotiationError> {
+        let mut negotiation = self.begin().await?;
+        // Candidates that overtake the new answer belong to it.
+        negotiation.described = false;
+        self.offer(Some(RTCOfferOptions { ice_restart: true })).await
+    }
+
+    /// Queues a voice packet; never waits, so it may be called from a media thread.
+    ///
+    /// A full queue drops its oldest packet and counts it in [`PathStats::dropped_outgoing`].
+    pub fn send_voice(&self, packet: OutgoingVoice) -> Result<(), SendError> {
+        self.inner.outbox.push(packet)
+    }
+
+    /// The figures of this moment.
+    pub fn stats(&self) -> PathStats {
+        let now = self.inner.runtime.now();
+        let mut stats = lock(&self.inner.shared.accounts).snapshot(now);
+        stats.dropped_outgoing = self.inner.outbox.dropped();
+        stats.dropped_incoming = self.inner.shared.events.dropped_voice();
+        stats
+    }
+
+    /// Closes the path: tells the other end, ends the tasks and gives the sockets back. Closing twice is fine.
+    pub async fn close(&self) {
+        self.inner.shut();
+        if let Err(error) = self.inner.connection.close().await {
+            tracing::debug!(%error, "closing");
+        }
+        self.inner.shared.events.push(PathEvent::StateChanged(PathState::Closed));
+        self.inner.shared.events.close();
+    }
+
+    async fn begin(&self) -> Result<tokio::sync::MutexGuard<'_, Negotiation>, NegotiationError> {
+        let guard = self.inner.negotiation.lock().await;
+        if self.inner.closed.load(Ordering::Acquire) { Err(NegotiationError::Closed) } else { Ok(guard) }
+    }
+
+    async fn offer(&self, options: Option<RTCOfferOptions>) -> Result<String, NegotiationError> {
+        let offer = self.inner.connection.create_offer(options).await.map_err(unavailable)?;
+        let sdp = self.inner.seam.on_offer(&offer.sdp);
+        self.inner.connection.set_local_description(offer).await.map_err(unavailable)?;
+        Ok(sdp)
+    }
+
+    /// Both descriptions are there: adds what was parked, learns what was agreed.
+    async fn described(&self, negotiation: &mut Negotiation) {
+        negotiation.described = true;
+        for candidate in std::mem::take(&mut negotiation.parked) {
+            if let Err(error) = self.add_now(candidate).await {
+                tracing::warn!(%error, "a candidate that came early");
+            }
+        }
+        self.inner.seam.on_described();
+        if let Ok(parameters) = self.inner.sender.get_parameters().await
+            && let Some(codec) = parameters.rtp_parameters.codecs.first()
+        {
+            self.inner.payload_type.store(codec.payload_type, Ordering::Relaxed);
+        }
+    }
+
+    async fn add_now(&self, candidate: Candidate) -> Result<(), NegotiationError> {
+        let init = RTCIceCandidateInit {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_mline_index: candidate.sdp_mline_index,
+            username_fragment: candidate.username_fragment,
+            url: None,
+        };
+        self.inner.connection.add_ice_candidate(init).await.map_err(rejected)
+    }
+}
+
+impl Inner {
+    fn shut(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.outbox.close();
+        self.seam.close();
+        self.changed.notify_one();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shut();
+        self.shared.events.close();
+    }
+}
+
+fn rejected(error: impl std::fmt::Display) -> NegotiationError {
+    NegotiationError::Rejected(error.to_string())
+}
+
+fn unavailable(error: impl std::fmt::Display) -> NegotiationError {
+    NegotiationError::Unavailable(error.to_string())
+}
+
+/// Names to addresses, all at once and not for long: the engine would resolve on the task that drives the path.
+async fn resolve(config: &PathConfig, runtime: &dyn Runtime) -> Result<Vec<String>, OpenError> {
+    let mut hosts = Vec::new();
+    for url in &config.stun_servers {
+        let host = url.strip_prefix("stun:").filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| OpenError::BadStunServer(url.clone()))?;
+        let has_port =
+            host.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
+        hosts.push(if has_port { host.to_owned() } else { format!("{host}:3478") });
+    }
+    let lookups = hosts.iter().map(|host| async move {
+        if let Ok(address) = host.parse::<SocketAddr>() {
+            return vec![address];
+        }
+        match webrtc::runtime::timeout(runtime, config.resolve_timeout, runtime.resolve_host(host)).await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("a STUN server's name does not resolve; it is left out");
+                vec![]
+            }
+        }
+    });
+    let addresses = join_all(lookups).await.into_iter().flat_map(|found| {
+        let first = |v4: bool| found.iter().copied().find(|address| address.is_ipv4() == v4);
+        [first(true), first(false)].into_iter().flatten().collect::<Vec<_>>()
+    });
+    Ok(addresses.map(|address| format!("stun:{address}")).collect())
+}
+
+/// Takes packets from the outbox to the engine until the path closes.
+async fn send_loop(
+    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    track: Arc<TrackLocalStaticRTP>,
+    ssrc: u32,
+    first_sequence: u16,
+    payload_type: Arc<AtomicU8>,
+) {
+    let mut sequence = first_sequence;
+    while let Some(voice) = outbox.next().await {
+        let mut packet = rtc::rtp::Packet {
+            header: rtc::rtp::Header {
+                version: 2,
+                marker: voice.marker,
+                payload_type: payload_type.load(Ordering::Relaxed),
+                sequence_number: sequence,
+                timestamp: voice.timestamp,
+                ssrc,
+                ..rtc::rtp::Header::default()
+            },
+            payload: voice.payload,
+        };
+        if let Some(id) = negotiated_level_id(&shared) {
+            let byte = voice.level.min(127) | if voice.voice_activity { 0x80 } else { 0 };
+            if let Err(error) = packet.header.set_extension(id, Bytes::copy_from_slice(&[byte])) {
+                tracing::debug!(%error, "audio level");
+            }
+        }
+        match track.write_rtp(packet).await {
+            Ok(()) => sequence = sequence.wrapping_add(1),
+            Err(error) => tracing::debug!(%error, "a voice packet was not sent"),
+        }
+    }
+}
+
+/// What the engine says of itself, for tests that hold it against the figures computed here.
+#[doc(hidden)]
+impl MediaPath {
+    /// Round trip time (s), packets lost and jitter by the engine's own statistics.
+    pub async fn engine_figures(&self) -> Option<(f64, i64, f64)> {
+        let now = self.inner.runtime.now();
+        let report = self.inner.connection.get_stats(now, StatsSelector::None).await;
+        let inbound = report.inbound_rtp_streams().next()?;
+        let received = &inbound.received_rtp_stream_stats;
+        Some((0.0, received.packets_lost, received.jitter))
+    }
+}

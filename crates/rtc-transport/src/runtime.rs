@@ -1,0 +1,16 @@
+//! The clock, timers, tasks and sockets a path runs on, so that a test can bring its own.
+//!
+//! The traits are the engine's own, under this crate's name: whoever implements [`Runtime`] needs no dependency on
+//! the engine.
+
+use std::sync::Arc;
+
+pub use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, EcnCodepoint, JoinHandle, RecvMeta, Runtime,
+    Transmit,
+};
+
+/// The machine's clock and sockets on the tokio runtime of whoever opens the path.
+pub fn tokio() -> Arc<dyn Runtime> {
+    Arc::new(webrtc::runtime::TokioRuntime)
+}
