@@ -1,1 +1,56 @@
-//! placeholder
+//! The rules of a call as two machines without I/O.
+//!
+//! [`Line`] is what one signed-in device knows: whether it is idle, calls, is called, talks. [`Arbiter`] holds the truth about one
+//! call: who is invited, when ringing ends, which device answered, how it ended. They talk to each other in the words of
+//! `call-protocol`, over any carrier, which may lose, repeat, delay and reorder what they say.
+//!
+//! Both have one door in and one door out. Time comes in through the door; randomness (call ids) does too.
+//!
+//! ```
+//! use call_protocol::{DeviceId, Party, UserId, CallId, invite::CallType};
+//! use signaling::{Address, Command, Input, Line, LineConfig, Now, Output, Time};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let me = Party { user: UserId::new("alice")?, device: DeviceId::new("phone")? };
+//! let mut line = Line::new(me, LineConfig::default());
+//! let now = Now { mono: Time(0), unix_ms: 1_700_000_000_000 };
+//! let call = Command::Invite {
+//!     call_id: CallId::from_bits(7),
+//!     callees: vec![UserId::new("bob")?],
+//!     call_type: CallType::Audio1v1,
+//!     ext: Default::default(),
+//!     ring_timeout_ms: 30_000,
+//! };
+//! line.handle_input(now, Input::Command(call))?;
+//! while let Some(output) = line.poll_output() {
+//!     match output {
+//!         Output::Send { to, message } => assert_eq!((to, message.word.name()), (Address::Server, "invite")),
+//!         Output::Tell(event) => println!("for the app: {event:?}"),
+//!         Output::WakeAt(time, timer) => println!("call handle_input(Input::Wake) at {time:?} for {timer:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The files follow the five words of a call: [`invite`](mod@invite), [`ring`], [`accept`], [`media`], [`end`]; each holds both
+//! machines' part of that word. [`Timer`] is the specification of everything that happens without a message.
+//!
+//! What it does not do: carry messages, know of packets, store anything, allow several calls at once (a second call is answered
+//! busy), resolve glare, run group calls.
+
+pub mod accept;
+pub mod end;
+pub mod invite;
+pub mod media;
+pub mod ring;
+
+mod arbiter;
+mod line;
+mod time;
+mod timer;
+
+pub use arbiter::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, To};
+pub use line::{Address, Command, CommandError, Event, Input, Line, LineConfig, Output, Phase, Role};
+pub use time::{Now, Time};
+pub use timer::Timer;

@@ -1,0 +1,375 @@
+//! The arbiter of one call: its states, its door in and its door out.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use call_protocol::accept::AnswerResult;
+use call_protocol::end::EndReason;
+use call_protocol::invite::Invite;
+use call_protocol::{CallId, CallMessage, Party, UserId, Word};
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Now, Repeat, Time};
+use crate::timer::Timer;
+
+/// The knobs of an arbiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ArbiterConfig {
+    /// After how much silence a party is out of reach, in ms. Default 10,000.
+    pub liveness_ms: u64,
+    /// After how much silence a party of an answered call has dropped, in ms. Default 15,000.
+    pub resume_window_ms: u64,
+    /// How long a call that is over answers late statements, in ms. Default 60,000.
+    pub tombstone_ms: u64,
+}
+
+impl Default for ArbiterConfig {
+    fn default() -> Self {
+        Self { liveness_ms: 10_000, resume_window_ms: 15_000, tombstone_ms: 60_000 }
+    }
+}
+
+/// What comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArbiterInput {
+    /// A device says something; the carrier vouches for it.
+    Message {
+        /// The device.
+        from: Party,
+        /// What it says.
+        word: Word,
+    },
+    /// A device signed in.
+    Online(Party),
+    /// A device signed out for good.
+    SignedOut(Party),
+    /// It is later now.
+    Wake,
+}
+
+/// Who is to get a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum To {
+    /// One device.
+    Device(Party),
+    /// Every signed-in device of a user.
+    User(UserId),
+}
+
+/// What goes out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ArbiterOutput {
+    /// Carry this there.
+    Send {
+        /// Who is to get it.
+        to: To,
+        /// What it says.
+        message: CallMessage,
+    },
+    /// For metrics, history and webhooks.
+    Tell(Fact),
+    /// Come back at this time at the latest; replaces the time said before.
+    WakeAt(Time, Timer),
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// A device of the callee is about to ring.
+    Ringing {
+        /// The call.
+        call_id: CallId,
+    },
+    /// A device took the call.
+    Answered {
+        /// The call.
+        call_id: CallId,
+        /// How long after the invite, in ms.
+        ring_ms: u64,
+    },
+    /// The call is over.
+    Ended {
+        /// The call.
+        call_id: CallId,
+        /// How, for the caller.
+        caller_reason: EndReason,
+        /// How, for the callee.
+        callee_reason: EndReason,
+        /// How long the parties talked, in ms.
+        talk_ms: u64,
+    },
+}
+
+/// The states of a call.
+///
+/// ```text
+///          Answer(accept)             End, dropped
+/// Ringing ───────────────▶ Answered ───────────────▶ Ended ── 60 s ──▶ forgotten
+///    │                                                 ▲
+///    └── Answer(refuse, busy), Cancel, the deadline, a silent caller
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    Ringing { opened: Time, deadline: Time, alerted: BTreeSet<Party>, caller_heard: Time, invite_again: Repeat },
+    Answered { since: Time, callee: Party, caller_link: Link, callee_link: Link },
+    Ended { outcome: Outcome, forget: Time },
+}
+
+/// When a party was last heard, and whether the other one was told that it is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    pub(crate) heard: Time,
+    pub(crate) away: bool,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// The callee said no.
+    Declined { by: Party, result: AnswerResult },
+    /// Nobody answered.
+    Unanswered { caller_reason: EndReason, callee_reason: EndReason },
+    /// The parties talked.
+    Talked { winner: Party, caller_reason: EndReason, callee_reason: EndReason },
+}
+
+impl Outcome {
+    pub(crate) fn caller_reason(&self) -> EndReason {
+        match self {
+            Outcome::Declined { result: AnswerResult::Busy, .. } => EndReason::Busy,
+            Outcome::Declined { .. } => EndReason::RemoteRefuse,
+            Outcome::Unanswered { caller_reason, .. } | Outcome::Talked { caller_reason, .. } => *caller_reason,
+        }
+    }
+
+    pub(crate) fn callee_reason(&self) -> EndReason {
+        match self {
+            Outcome::Declined { result: AnswerResult::Busy, .. } => EndReason::Busy,
+            Outcome::Declined { .. } => EndReason::Refuse,
+            Outcome::Unanswered { callee_reason, .. } | Outcome::Talked { callee_reason, .. } => *callee_reason,
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn ringing(now: Now, deadline: Time) -> State {
+        State::Ringing {
+            opened: now.mono,
+            deadline,
+            alerted: BTreeSet::new(),
+            caller_heard: now.mono,
+            invite_again: Repeat::first(now),
+        }
+    }
+
+    pub(crate) fn answered(now: Now, caller_heard: Time, callee: Party) -> State {
+        State::Answered {
+            since: now.mono,
+            callee,
+            caller_link: Link { heard: caller_heard, away: false },
+            callee_link: Link { heard: now.mono, away: false },
+        }
+    }
+}
+
+/// The truth about one call. See the [crate docs](crate) for its door.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Arbiter {
+    pub(crate) config: ArbiterConfig,
+    pub(crate) invite: Invite,
+    pub(crate) state: State,
+    outputs: VecDeque<ArbiterOutput>,
+    announced: Option<(Time, Timer)>,
+    done: bool,
+}
+
+impl Arbiter {
+    pub(crate) fn with_state(config: ArbiterConfig, invite: Invite, state: State) -> Arbiter {
+        Arbiter { config, invite, state, outputs: VecDeque::new(), announced: None, done: false }
+    }
+
+    /// The call.
+    pub fn call_id(&self) -> CallId {
+        self.invite.call_id
+    }
+
+    /// The invitation, with its deadline.
+    pub fn invite(&self) -> &Invite {
+        &self.invite
+    }
+
+    /// The device that took the call, while it lasts.
+    pub fn winner(&self) -> Option<&Party> {
+        match &self.state {
+            State::Answered { callee, .. } => Some(callee),
+            State::Ringing { .. } | State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether the call is over; it still answers late statements.
+    pub fn has_ended(&self) -> bool {
+        match &self.state {
+            State::Ended { .. } => true,
+            State::Ringing { .. } | State::Answered { .. } => false,
+        }
+    }
+
+    /// Whether it can be forgotten.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The door in.
+    pub fn handle_input(&mut self, now: Now, input: ArbiterInput) {
+        match input {
+            ArbiterInput::Message { from, word } => self.on_message(now, from, word),
+            ArbiterInput::Online(party) => self.on_online(party),
+            ArbiterInput::SignedOut(party) => self.on_signed_out(now, party),
+            ArbiterInput::Wake => {}
+        }
+        self.on_time(now);
+    }
+
+    /// The door out: to be called until it gives `None` after each input.
+    pub fn poll_output(&mut self) -> Option<ArbiterOutput> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        let next = self.next_timer();
+        if next == self.announced {
+            return None;
+        }
+        self.announced = next;
+        next.map(|(time, timer)| ArbiterOutput::WakeAt(time, timer))
+    }
+
+    fn on_message(&mut self, now: Now, from: Party, word: Word) {
+        self.note_heard(now, &from);
+        match word {
+            Word::Invite(_) => self.on_invite(now, &from),
+            Word::Alert(_) => self.on_alert(now, from),
+            Word::Answer(answer) => self.on_answer(now, from, answer.result),
+            Word::Cancel(_) => self.on_cancel(now, from),
+            Word::End(end) => self.on_end(now, from, end.reason),
+            Word::KeepAlive { in_call } => self.on_keep_alive(from, in_call),
+            Word::RingConfirm(_) | Word::AnswerConfirm(_) | Word::Reachability { .. } => {}
+        }
+    }
+
+    /// A device that signs out hangs up; a callee's device that only rings falls silent.
+    fn on_signed_out(&mut self, now: Now, party: Party) {
+        let is_party = party == self.invite.caller || self.winner() == Some(&party);
+        if is_party && !self.has_ended() {
+            let reason = if self.winner().is_some() { EndReason::Hangup } else { EndReason::Cancel };
+            self.on_end(now, party, reason);
+        } else if let State::Ringing { alerted, .. } = &mut self.state {
+            alerted.remove(&party);
+        }
+    }
+
+    fn on_time(&mut self, now: Now) {
+        match &mut self.state {
+            State::Ringing { deadline, caller_heard, alerted, invite_again, .. } => {
+                if now.mono >= *deadline {
+                    let caller = self.invite.caller.clone();
+                    self.send_to(caller, crate::Line::end_word(EndReason::RemoteNoResponse));
+                    self.call_off(now, EndReason::RemoteNoResponse, EndReason::NoResponse);
+                } else if now.mono - *caller_heard >= self.config.liveness_ms {
+                    let caller = self.invite.caller.clone();
+                    self.send_to(caller, crate::Line::end_word(EndReason::RemoteDrop));
+                    self.call_off(now, EndReason::RemoteDrop, EndReason::RemoteDrop);
+                } else if alerted.is_empty() && now.mono >= invite_again.at {
+                    invite_again.again(now);
+                    self.send_invites();
+                }
+            }
+            State::Answered { .. } => self.watch_parties(now),
+            State::Ended { forget, .. } => self.done = now.mono >= *forget,
+        }
+    }
+
+    fn next_timer(&self) -> Option<(Time, Timer)> {
+        match &self.state {
+            State::Ringing { deadline, caller_heard, alerted, invite_again, .. } => {
+                let liveness = (*caller_heard + self.config.liveness_ms, Timer::Liveness);
+                let mut next = (*deadline, Timer::Deadline).min(liveness);
+                if alerted.is_empty() {
+                    next = next.min((invite_again.at, Timer::InviteRepeat));
+                }
+                Some(next)
+            }
+            State::Answered { caller_link, callee_link, .. } => {
+                let due = |link: &Link| {
+                    if link.away {
+                        (link.heard + self.config.resume_window_ms, Timer::ResumeWindow)
+                    } else {
+                        (link.heard + self.config.liveness_ms, Timer::Liveness)
+                    }
+                };
+                Some(due(caller_link).min(due(callee_link)))
+            }
+            State::Ended { forget, .. } => (!self.done).then_some((*forget, Timer::Tombstone)),
+        }
+    }
+
+    pub(crate) fn send(&mut self, to: To, word: Word) {
+        let message = CallMessage { call_id: self.invite.call_id, word };
+        self.outputs.push_back(ArbiterOutput::Send { to, message });
+    }
+
+    pub(crate) fn send_to(&mut self, party: Party, word: Word) {
+        self.send(To::Device(party), word);
+    }
+
+    pub(crate) fn tell(&mut self, fact: Fact) {
+        self.outputs.push_back(ArbiterOutput::Tell(fact));
+    }
+
+    /// What a store keeps of this call, so that a restarted server goes on with it.
+    pub fn snapshot(&self, now: Now) -> ArbiterSnapshot {
+        let state = match &self.state {
+            State::Ringing { alerted, .. } => Kept::Ringing { alerted: alerted.clone() },
+            State::Answered { since, callee, .. } => {
+                Kept::Answered { since_unix_ms: now.unix_ms_at(*since), callee: callee.clone() }
+            }
+            State::Ended { outcome, forget } => {
+                Kept::Ended { outcome: outcome.clone(), forget_unix_ms: now.unix_ms_at(*forget) }
+            }
+        };
+        ArbiterSnapshot { invite: self.invite.clone(), state }
+    }
+
+    /// The call of a snapshot, at its next wake. Everybody counts as just heard: they could not speak meanwhile.
+    pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
+        let ArbiterSnapshot { invite, state } = snapshot;
+        let heard = Link { heard: now.mono, away: false };
+        let state = match state {
+            Kept::Ringing { alerted } => {
+                let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
+                let rung_ms = u64::from(invite.ring_timeout_ms).saturating_sub(left_ms);
+                let opened = Time(now.mono.0.saturating_sub(rung_ms));
+                let (deadline, invite_again) = (now.mono + left_ms, Repeat::first(now));
+                State::Ringing { opened, deadline, alerted, caller_heard: now.mono, invite_again }
+            }
+            Kept::Answered { since_unix_ms, callee } => {
+                let since = Time(now.mono.0.saturating_sub(now.unix_ms.saturating_sub(since_unix_ms)));
+                State::Answered { since, callee, caller_link: heard, callee_link: heard }
+            }
+            Kept::Ended { outcome, forget_unix_ms } => State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms) },
+        };
+        Arbiter::with_state(config, invite, state)
+    }
+}
+
+/// One call as a store keeps it; times are wall times, since the monotonic clock starts anew with the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArbiterSnapshot {
+    invite: Invite,
+    state: Kept,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Kept {
+    Ringing { alerted: BTreeSet<Party> },
+    Answered { since_unix_ms: u64, callee: Party },
+    Ended { outcome: Outcome, forget_unix_ms: u64 },
+}

@@ -1,0 +1,116 @@
+//! Media: while the parties talk, each says every few seconds that it is still there.
+
+use call_protocol::accept::AnswerResult;
+use call_protocol::end::EndReason;
+use call_protocol::{CallId, Party, Word};
+
+use crate::arbiter::{Arbiter, Outcome, State as ArbiterState};
+use crate::line::{Event, Line, State};
+use crate::time::Now;
+
+impl Line {
+    pub(crate) fn on_reachability(&mut self, call_id: CallId, reachable: bool, ends_in_ms: u32) {
+        match &self.state {
+            State::InCall { call, .. } if call.invite.call_id == call_id => {
+                self.tell(Event::Reachability { call_id, reachable, ends_in_ms });
+            }
+            State::Idle
+            | State::Calling { .. }
+            | State::Ringing { .. }
+            | State::Answering { .. }
+            | State::InCall { .. } => {
+                if self.call_with(call_id).is_none() {
+                    self.remind_of_end(call_id);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_time_in_call(&mut self, now: Now) {
+        let State::InCall { call, next, .. } = &mut self.state else { return };
+        if now.mono >= *next {
+            *next = now.mono + self.config.keep_alive_ms;
+            let (to, call_id) = (call.arbiter.clone(), call.invite.call_id);
+            self.send(to, call_id, Word::KeepAlive { in_call: true });
+        }
+    }
+}
+
+impl Arbiter {
+    /// Somebody is still there; whoever missed something is told it again.
+    pub(crate) fn on_keep_alive(&mut self, from: Party, in_call: bool) {
+        let is_caller = from == self.invite.caller;
+        match &self.state {
+            ArbiterState::Ringing { .. } => {}
+            ArbiterState::Answered { .. } if is_caller => {
+                if !in_call {
+                    self.tell_caller_of_answer();
+                }
+            }
+            ArbiterState::Answered { callee, .. } => {
+                if from != *callee {
+                    let winner = callee.clone();
+                    self.confirm_answer(from, AnswerResult::Accept, winner);
+                }
+            }
+            ArbiterState::Ended { .. } => self.last_word(from),
+        }
+    }
+
+    /// Any message of a party of the call shows that it is alive.
+    pub(crate) fn note_heard(&mut self, now: Now, from: &Party) {
+        let is_caller = *from == self.invite.caller;
+        match &mut self.state {
+            ArbiterState::Ringing { caller_heard, .. } => {
+                if is_caller {
+                    *caller_heard = now.mono;
+                }
+            }
+            ArbiterState::Answered { callee, caller_link, callee_link, .. } => {
+                let (link, other) = if is_caller {
+                    (caller_link, callee.clone())
+                } else if from == callee {
+                    (callee_link, self.invite.caller.clone())
+                } else {
+                    return;
+                };
+                link.heard = now.mono;
+                if std::mem::take(&mut link.away) {
+                    self.send_to(other, Word::Reachability { reachable: true, ends_in_ms: 0 });
+                }
+            }
+            ArbiterState::Ended { .. } => {}
+        }
+    }
+
+    /// A party of an answered call that is silent is out of reach, then dropped.
+    pub(crate) fn watch_parties(&mut self, now: Now) {
+        let (liveness, window) = (self.config.liveness_ms, self.config.resume_window_ms);
+        let ArbiterState::Answered { callee, caller_link, callee_link, .. } = &mut self.state else { return };
+        let (caller, callee) = (self.invite.caller.clone(), callee.clone());
+        let mut away = Vec::new();
+        let mut dropped = false;
+        for (link, other) in [(caller_link, &callee), (callee_link, &caller)] {
+            let silent = now.mono - link.heard;
+            if silent >= window {
+                dropped = true;
+            } else if silent >= liveness && !link.away {
+                link.away = true;
+                let ends_in_ms = u32::try_from(window - silent).unwrap_or(u32::MAX);
+                away.push((other.clone(), Word::Reachability { reachable: false, ends_in_ms }));
+            }
+        }
+        if dropped {
+            let outcome = Outcome::Talked {
+                winner: callee,
+                caller_reason: EndReason::RemoteDrop,
+                callee_reason: EndReason::RemoteDrop,
+            };
+            self.end_talk(now, outcome);
+            return;
+        }
+        for (to, word) in away {
+            self.send_to(to, word);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Everything that happens without a message.
+
+/// Why a machine wants to be woken. Each line is the specification of its timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Line: a statement without a reply is said again after 1 s, 2 s, 4 s and then every 4 s, while its state lasts.
+    Repeat,
+    /// Line: a device that rings or is in a call says so every 3 s.
+    KeepAlive,
+    /// Line: an alert without ring confirmation is forgotten after 10 s; nothing has rung.
+    Alert,
+    /// Line, callee: ringing stops at the call's one deadline, whether or not the arbiter can be heard: no_response.
+    RingDeadline,
+    /// Line, caller: 5 s after the deadline the caller gives up on a silent arbiter: remote_no_response.
+    CallerPatience,
+    /// Line, callee: an answer without confirmation ends the call after 10 s: remote_drop.
+    AnswerConfirm,
+    /// Line: the last statement about a call that is over is said again up to 5 times until the arbiter has acknowledged it.
+    Farewell,
+    /// Arbiter: an invite that no device has taken up is sent again after 1 s, 2 s, 4 s and then every 4 s.
+    InviteRepeat,
+    /// Arbiter: the one absolute deadline of a call: no answer until then ends it.
+    Deadline,
+    /// Arbiter: a caller that rings, or a party of an answered call, that is silent for 10 s is out of reach. Before the answer that ends the call; after it the
+    /// other party is told.
+    Liveness,
+    /// Arbiter: a party of an answered call that stays out of reach until 15 s after it was last heard has dropped.
+    ResumeWindow,
+    /// Arbiter: a call that is over answers late statements for 60 s; then it is forgotten.
+    Tombstone,
+}
