@@ -49,7 +49,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "signaling",
         measures: "server memory for each idle user, call negotiations per second of one core",
-        lives: Lives::WithTheTests,
+        lives: Lives::In("callkit-server"),
     },
     Benchmark {
         name: "connect",

@@ -195,8 +195,8 @@ mod tests {
         stale.sort();
         let expected = [
             (left, "comes from no proto file"),
-            (at("crates/callkit-server/src/generated"), "missing"),
             (at("crates/callkit/src/generated"), "differs from the proto files"),
+            (at("crates/callkit-server/src/generated"), "missing"),
         ];
         assert_eq!(stale, expected);
     }
