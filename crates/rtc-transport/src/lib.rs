@@ -11,6 +11,8 @@ mod reports;
 pub mod runtime;
 mod seam;
 mod selected;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod stats;
 mod voice;
 

@@ -126,7 +126,6 @@ impl MediaPath {
         self.inner.seam.on_remote_description(sdp, true);
         self.inner.connection.set_remote_description(offer).await.map_err(rejected)?;
         let answer = self.inner.connection.create_answer(None).await.map_err(unavailable)?;
-        self.inner.seam.on_local_description(&answer.sdp);
         let sdp = answer.sdp.clone();
         self.inner.connection.set_local_description(answer).await.map_err(unavailable)?;
         self.described(&mut negotiation).await;

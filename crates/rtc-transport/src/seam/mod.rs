@@ -1,97 +1,314 @@
-//! The seam between the engine and its sockets.
+//! The seam between the engine and its sockets, where connecting is made fast and certain.
+//!
+//! The engine's settings reach neither its DTLS timers nor the order of ICE and DTLS. But everything it says passes
+//! through sockets of ours, so what it lacks is done there, on datagrams, invisible to both ends' engines:
+//!
+//! - an unanswered DTLS flight is repeated after about a round trip ([`flights`]);
+//! - ICE checks are paced and nominate from the start ([`checks`]);
+//! - the offer announces the DTLS cookie that the answerer would otherwise fetch by a round trip of its own;
+//! - what comes a moment too early — checks before the answer is known, a handshake before a pair is selected — waits
+//!   here instead of being dropped by the engine.
 
-use std::fmt::Debug;
-use std::future::Future;
-use std::io;
+mod checks;
+mod cookie;
+mod flights;
+mod record;
+mod runtime;
+mod socket;
+
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use webrtc::peer_connection::crypto::RTCCryptoProvider;
+use rtc::crypto::{RTCCryptoProvider, default_provider};
 
 use crate::config::Swiftness;
+use crate::event::lock;
 use crate::reports::Shared;
-use crate::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
+use crate::runtime::Runtime;
+use checks::{Checks, Outgoing};
+use cookie::{COOKIE_ATTRIBUTE, CookieProvider};
+use flights::{Flights, Sent};
+use record::{COOKIE_LENGTH, Handshake};
+pub(crate) use runtime::SeamRuntime;
+use socket::Inbox;
 
-#[derive(Debug)]
+/// Datagrams that may wait for the engine to be ready for them.
+const HELD_LIMIT: usize = 32;
+
+/// The seam of one path, shared by its sockets.
 pub(crate) struct Seam {
-    _swiftness: Swiftness,
+    swiftness: Swiftness,
+    runtime: Arc<dyn Runtime>,
+    shared: Arc<Shared>,
+    crypto: Option<Arc<dyn RTCCryptoProvider>>,
+    cookie: [u8; COOKIE_LENGTH],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    checks: Checks,
+    flights: Flights,
+    /// The cookie the other end's DTLS server will ask for.
+    remote_cookie: Option<[u8; COOKIE_LENGTH]>,
+    remote_fragment: Option<String>,
+    hello_passed: bool,
+    described: bool,
+    closed: bool,
+    inboxes: HashMap<SocketAddr, Weak<Inbox>>,
+    early_checks: VecDeque<Held>,
+    early_handshake: VecDeque<Held>,
+}
+
+struct Held {
+    local: SocketAddr,
+    remote: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// What becomes of a datagram the engine sends.
+pub(super) enum Way {
+    Out,
+    OutAs(Vec<u8>),
+    Nowhere,
+}
+
+impl std::fmt::Debug for Seam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seam").field("swiftness", &self.swiftness).finish_non_exhaustive()
+    }
 }
 
 impl Seam {
-    pub(crate) fn new(swiftness: Swiftness, _runtime: Arc<dyn Runtime>, _shared: Arc<Shared>) -> Self {
-        Self { _swiftness: swiftness }
+    pub(crate) fn new(swiftness: Swiftness, runtime: Arc<dyn Runtime>, shared: Arc<Shared>) -> Self {
+        let provider = default_provider().ok();
+        let mut cookie = [0; COOKIE_LENGTH];
+        let filled = provider.as_ref().is_some_and(|provider| provider.random().fill(&mut cookie).is_ok());
+        let crypto = provider.map(|provider| match filled && swiftness.announce_cookie {
+            true => Arc::new(CookieProvider::new(provider, cookie)) as Arc<dyn RTCCryptoProvider>,
+            false => provider,
+        });
+        Self { swiftness, runtime, shared, crypto, cookie, state: Mutex::default() }
     }
+
+    /// The provider the engine is to use; none if the build has none, which the engine then reports.
     pub(crate) fn crypto_provider(&self) -> Option<Arc<dyn RTCCryptoProvider>> {
-        None
+        self.crypto.clone()
     }
+
+    /// A random RTP source and first sequence number (RFC 3550 sections 5.1 and 8.1); the number leaves room for late
+    /// packets before the first wrap.
     pub(crate) fn random_ids(&self) -> (u32, u16) {
-        let mut bytes = [0u8; 6];
-        if let Ok(provider) = webrtc::peer_connection::crypto::default_provider() {
-            let _ = provider.random().fill(&mut bytes);
+        let mut bytes = [0; 6];
+        if let Some(crypto) = &self.crypto
+            && let Err(error) = crypto.random().fill(&mut bytes)
+        {
+            tracing::warn!(%error, "no randomness for the RTP source");
         }
-        (u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]), u16::from_be_bytes([bytes[4], bytes[5]]) >> 1)
+        let [a, b, c, d, e, f] = bytes;
+        (u32::from_be_bytes([a, b, c, d]).max(1), u16::from_be_bytes([e, f]) >> 1)
     }
+
+    /// This end makes an offer and so decides the pair; gives what to send to the other end.
     pub(crate) fn on_offer(&self, sdp: &str) -> String {
-        sdp.to_owned()
+        let mut state = lock(&self.state);
+        state.described = false;
+        state.checks.start(self.swiftness.nominate_at_once);
+        drop(state);
+        if self.swiftness.announce_cookie { cookie::announce(sdp, &self.cookie) } else { sdp.to_owned() }
     }
-    pub(crate) fn on_local_description(&self, _sdp: &str) {}
-    pub(crate) fn on_remote_description(&self, _sdp: &str, _offer: bool) {}
-    pub(crate) fn on_described(&self) {}
-    pub(crate) fn on_connected(&self) {}
-    pub(crate) fn close(&self) {}
-}
 
-#[derive(Debug)]
-pub(crate) struct SeamRuntime {
-    inner: Arc<dyn Runtime>,
-}
+    /// The other end described itself; its pair is this end's to accept if it made the offer.
+    pub(crate) fn on_remote_description(&self, sdp: &str, is_offer: bool) {
+        let attribute = |name: &str| {
+            sdp.lines()
+                .find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::to_owned)
+        };
+        let mut state = lock(&self.state);
+        let fragment = attribute("ice-ufrag");
+        if is_offer && fragment != state.remote_fragment {
+            state.checks.start(false);
+            state.described = false;
+        }
+        state.remote_fragment = fragment;
+        state.checks.set_remote_password(attribute("ice-pwd"));
+        if is_offer && self.swiftness.announce_cookie {
+            state.remote_cookie = attribute(COOKIE_ATTRIBUTE).and_then(|hex| cookie::parse(&hex));
+        }
+    }
 
-impl SeamRuntime {
-    pub(crate) fn new(inner: Arc<dyn Runtime>, _seam: Arc<Seam>) -> Self {
-        Self { inner }
+    /// The engine has both descriptions: it can answer the checks that came early.
+    pub(crate) fn on_described(&self) {
+        let mut state = lock(&self.state);
+        state.described = true;
+        let early = std::mem::take(&mut state.early_checks);
+        state.release(early);
     }
-}
 
-impl Runtime for SeamRuntime {
-    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
-        self.inner.spawn(future)
+    /// The engine's handshake is complete.
+    pub(crate) fn on_connected(&self) {
+        lock(&self.state).flights.on_complete();
     }
-    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        self.inner.wrap_udp_socket(socket)
+
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
     }
-    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        self.inner.wrap_tcp_listener(listener)
-    }
-    fn connect_tcp<'a>(
-        &'a self,
-        remote: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
-        self.inner.connect_tcp(remote)
-    }
-    fn resolve_host<'a>(
-        &'a self,
-        host: &'a str,
-    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
-        self.inner.resolve_host(host)
-    }
+
     fn now(&self) -> Instant {
-        self.inner.now()
+        self.runtime.now()
     }
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.inner.sleep(duration)
+
+    fn sleep(&self, duration: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.runtime.sleep(duration)
     }
-    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        self.inner.interval(period)
+
+    fn add_socket(&self, local: SocketAddr, inbox: &Arc<Inbox>) {
+        lock(&self.state).inboxes.insert(local, Arc::downgrade(inbox));
     }
-    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
-        self.inner.block_on(future);
+
+    /// Looks at a STUN or DTLS datagram the engine sends.
+    fn on_sent(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> Way {
+        let now = self.now();
+        let mut state = lock(&self.state);
+        let Some(crypto) = &self.crypto else { return Way::Out };
+        if is_stun(bytes) {
+            let was_selected = state.checks.is_selected();
+            let way = match state.checks.on_sent(now, (local, remote), bytes, crypto) {
+                Outgoing::Pass => Way::Out,
+                Outgoing::Replace(bytes) => Way::OutAs(bytes),
+                Outgoing::Drop => Way::Nowhere,
+                Outgoing::Answer(bytes) => {
+                    state.release([Held { local, remote, bytes }]);
+                    Way::Nowhere
+                }
+            };
+            if !was_selected && state.checks.is_selected() {
+                state.release_handshake();
+            }
+            return way;
+        }
+        if !record::is_handshake(bytes) {
+            return Way::Out;
+        }
+        if let Some(Handshake::ClientHello { sequence: 0 }) = record::handshake(bytes)
+            && let Some(cookie) = state.remote_cookie.take()
+        {
+            state.release([Held { local, remote, bytes: record::hello_verify_request(&cookie) }]);
+        }
+        if self.swiftness.repeat_flights {
+            let rtt = state.checks.rtt;
+            state.flights.on_sent(now, Sent { local, remote, bytes: bytes.to_vec() }, rtt);
+            state.wake(local);
+        }
+        Way::Out
     }
-    fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.inner.yield_now()
+
+    /// Looks at a STUN or DTLS datagram that came; gives whether the engine is to have it now, and what to send.
+    fn on_received(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> (bool, Vec<Sent>) {
+        let now = self.now();
+        let mut state = lock(&self.state);
+        let Some(crypto) = &self.crypto else { return (true, vec![]) };
+        let held = || Held { local, remote, bytes: bytes.to_vec() };
+        if is_stun(bytes) {
+            if is_check(bytes) && !state.described {
+                hold(&mut state.early_checks, held());
+                return (false, vec![]);
+            }
+            let was_selected = state.checks.is_selected();
+            state.checks.on_received(now, bytes, crypto);
+            if let Some(rtt) = state.checks.rtt {
+                lock(&self.shared.accounts).check_rtt = Some(rtt);
+            }
+            if !was_selected && state.checks.is_selected() {
+                // Behind this very datagram, which makes the agent select.
+                state.release([held()]);
+                state.release_handshake();
+                return (false, vec![]);
+            }
+            return (true, vec![]);
+        }
+        if !record::is_handshake(bytes) {
+            return (true, vec![]);
+        }
+        if !state.checks.is_selected() && !state.flights.is_complete() {
+            hold(&mut state.early_handshake, held());
+            return (false, vec![]);
+        }
+        if let Some(Handshake::ClientHello { sequence }) = record::handshake(bytes) {
+            if sequence > 0 && !state.hello_passed {
+                // The server can only take the hello with the cookie after the one without; both are repeated.
+                return (false, vec![]);
+            }
+            state.hello_passed = true;
+        }
+        let again = match self.swiftness.repeat_flights {
+            true => state.flights.on_received(now, bytes),
+            false => vec![],
+        };
+        (true, again)
     }
-    fn name(&self) -> &'static str {
-        self.inner.name()
+
+    /// When the socket at `local` has to repeat a flight.
+    fn next_repeat(&self, local: SocketAddr) -> Option<Instant> {
+        let state = lock(&self.state);
+        let (of, at) = state.flights.next_repeat()?;
+        (of == local && !state.closed).then_some(at)
     }
+
+    fn repeat(&self) -> Vec<Sent> {
+        let now = self.now();
+        lock(&self.state).flights.repeat(now)
+    }
+}
+
+impl State {
+    fn inbox(&self, local: SocketAddr) -> Option<Arc<Inbox>> {
+        self.inboxes.get(&local).and_then(Weak::upgrade)
+    }
+
+    fn wake(&self, local: SocketAddr) {
+        if let Some(inbox) = self.inbox(local) {
+            inbox.wake();
+        }
+    }
+
+    fn release(&self, held: impl IntoIterator<Item = Held>) {
+        for Held { local, remote, bytes } in held {
+            if let Some(inbox) = self.inbox(local) {
+                inbox.put(remote, bytes);
+            }
+        }
+    }
+
+    fn release_handshake(&mut self) {
+        let early = std::mem::take(&mut self.early_handshake);
+        for held in &early {
+            if let Some(Handshake::ClientHello { sequence: 0 }) = record::handshake(&held.bytes) {
+                self.hello_passed = true;
+            }
+        }
+        let hello_passed = self.hello_passed;
+        self.release(early.into_iter().filter(|held| {
+            hello_passed || !matches!(record::handshake(&held.bytes), Some(Handshake::ClientHello { .. }))
+        }));
+    }
+}
+
+fn hold(queue: &mut VecDeque<Held>, held: Held) {
+    if queue.len() < HELD_LIMIT && !queue.iter().any(|other| other.bytes == held.bytes) {
+        queue.push_back(held);
+    }
+}
+
+/// RFC 7983.
+fn is_stun(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(0..=3))
+}
+
+/// A STUN binding request.
+fn is_check(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0, 1])
 }

@@ -1,0 +1,223 @@
+//! ICE connectivity checks as seen on the wire: their pace, their round trip time, and nomination with the first check.
+//!
+//! The agent looks at its pairs every few milliseconds so that no step waits for a tick; this is what keeps the wire
+//! from being flooded by it. And it nominates only after a check succeeded, which costs a round trip: here the
+//! caller's checks say `USE-CANDIDATE` from the start (aggressive nomination, RFC 5245 section 8.1.1.2, which an ICE
+//! end of RFC 8445 accepts). Once the other end has confirmed such a check, the agent's own nomination of that pair
+//! has been answered before it was asked, and is answered on the spot.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::crypto::RTCCryptoProvider;
+use rtc::stun::attributes::{ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc::stun::fingerprint::FINGERPRINT;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
+use rtc::stun::xoraddr::XorMappedAddress;
+
+/// Transactions remembered; the oldest are long past any round trip.
+const TRANSACTIONS: usize = 512;
+
+/// A local and a remote address.
+pub(super) type Pair = (SocketAddr, SocketAddr);
+
+/// What becomes of an outgoing check.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// It goes as it is.
+    Pass,
+    /// This goes in its place.
+    Replace(Vec<u8>),
+    /// Nothing goes: too soon after the one before.
+    Drop,
+    /// Nothing goes, and this comes back at once.
+    Answer(Vec<u8>),
+}
+
+#[derive(Default)]
+pub(super) struct Checks {
+    remote_password: Option<String>,
+    nominate_at_once: bool,
+    pace: HashMap<(Pair, bool), Pace>,
+    transactions: VecDeque<Transaction>,
+    confirmed: HashSet<Pair>,
+    nominations_heard: VecDeque<TransactionId>,
+    selected: bool,
+    pub(super) rtt: Option<Duration>,
+}
+
+struct Pace {
+    sent: u32,
+    last: Instant,
+}
+
+struct Transaction {
+    id: TransactionId,
+    pair: Pair,
+    at: Instant,
+    /// Said `USE-CANDIDATE` on the wire.
+    nominating: bool,
+    /// The agent itself asked for the nomination.
+    agents_own: bool,
+}
+
+impl Checks {
+    /// A new generation of credentials: nothing learned before holds.
+    pub(super) fn start(&mut self, nominate_at_once: bool) {
+        *self = Self { nominate_at_once, rtt: self.rtt, ..Self::default() };
+    }
+
+    pub(super) fn set_remote_password(&mut self, password: Option<String>) {
+        self.remote_password = password;
+    }
+
+    /// Whether the agent has chosen a pair, so that what is not STUN finds its way in.
+    pub(super) fn is_selected(&self) -> bool {
+        self.selected
+    }
+
+    /// Looks at a STUN message the agent sends.
+    pub(super) fn on_sent(
+        &mut self,
+        now: Instant,
+        pair: Pair,
+        bytes: &[u8],
+        crypto: &Arc<dyn RTCCryptoProvider>,
+    ) -> Outgoing {
+        let Some(message) = decode(bytes) else { return Outgoing::Pass };
+        if message.typ == BINDING_SUCCESS {
+            // A nomination is confirmed only by an agent that took the pair.
+            self.selected |= self.nominations_heard.contains(&message.transaction_id);
+            return Outgoing::Pass;
+        }
+        // A check carries a user name; a request to a STUN server does not.
+        if message.typ != BINDING_REQUEST || !message.contains(ATTR_USERNAME) {
+            return Outgoing::Pass;
+        }
+        let agents_own = message.contains(ATTR_USE_CANDIDATE);
+        if agents_own
+            && self.confirmed.contains(&pair)
+            && let Some(answer) = self.confirmation(&message, pair.0, crypto)
+        {
+            self.selected = true;
+            return Outgoing::Answer(answer);
+        }
+        if !self.is_due(now, (pair, agents_own)) {
+            return Outgoing::Drop;
+        }
+        let replaced = match self.nominate_at_once && !self.selected && !agents_own {
+            true => self.with_nomination(&message, crypto),
+            false => None,
+        };
+        if self.transactions.len() == TRANSACTIONS {
+            self.transactions.pop_front();
+        }
+        let nominating = agents_own || replaced.is_some();
+        self.transactions.push_back(Transaction { id: message.transaction_id, pair, at: now, nominating, agents_own });
+        replaced.map_or(Outgoing::Pass, Outgoing::Replace)
+    }
+
+    /// Looks at a STUN message that came, before the agent does.
+    pub(super) fn on_received(&mut self, now: Instant, bytes: &[u8], crypto: &Arc<dyn RTCCryptoProvider>) {
+        let Some(mut message) = decode(bytes) else { return };
+        if message.typ == BINDING_REQUEST && message.contains(ATTR_USE_CANDIDATE) {
+            if self.nominations_heard.len() == TRANSACTIONS {
+                self.nominations_heard.pop_front();
+            }
+            self.nominations_heard.push_back(message.transaction_id);
+        }
+        if message.typ != BINDING_SUCCESS {
+            return;
+        }
+        let Some(at) = self.transactions.iter().position(|sent| sent.id == message.transaction_id) else { return };
+        let Some(password) = &self.remote_password else { return };
+        if MessageIntegrity::check(&mut message, password.as_bytes(), crypto.crypto()).is_err() {
+            return;
+        }
+        let Some(sent) = self.transactions.remove(at) else { return };
+        let rtt = now.saturating_duration_since(sent.at);
+        self.rtt = Some(self.rtt.map_or(rtt, |known| (known * 3 + rtt) / 4));
+        if sent.nominating {
+            self.confirmed.insert(sent.pair);
+        }
+        self.selected |= sent.agents_own;
+    }
+
+    /// Ten checks 20 ms apart, then ever slower: 20 ms is the interval between checks of RFC 8445 section 14.2 (Ta is
+    /// 5 ms at the least and 50 ms by default, over all pairs).
+    fn is_due(&mut self, now: Instant, of: (Pair, bool)) -> bool {
+        let pace = match self.pace.get_mut(&of) {
+            Some(pace) => pace,
+            None => {
+                self.pace.insert(of, Pace { sent: 1, last: now });
+                return true;
+            }
+        };
+        let gap = match pace.sent {
+            0..10 => 20,
+            10..30 => 50,
+            _ => 200,
+        };
+        // Timers of 1 ms may fire a little early or late; a check is not put off by a whole tick for that.
+        if now.saturating_duration_since(pace.last) + Duration::from_millis(1) < Duration::from_millis(gap) {
+            return false;
+        }
+        *pace = Pace { sent: pace.sent + 1, last: now };
+        true
+    }
+
+    fn with_nomination(&self, check: &Message, crypto: &Arc<dyn RTCCryptoProvider>) -> Option<Vec<u8>> {
+        let mut setters: Vec<Box<dyn Setter + '_>> = vec![Box::new(BINDING_REQUEST), Box::new(check.transaction_id)];
+        for attribute in &check.attributes.0 {
+            if attribute.typ != ATTR_MESSAGE_INTEGRITY && attribute.typ != ATTR_FINGERPRINT {
+                setters.push(Box::new(attribute.clone()));
+            }
+        }
+        setters.push(Box::new(UseCandidate));
+        self.seal(setters, crypto)
+    }
+
+    /// What the other end answers to a nomination of the pair at `local`, which it has accepted already.
+    fn confirmation(
+        &self,
+        nomination: &Message,
+        local: SocketAddr,
+        crypto: &Arc<dyn RTCCryptoProvider>,
+    ) -> Option<Vec<u8>> {
+        let mapped = XorMappedAddress { ip: local.ip(), port: local.port() };
+        let setters: Vec<Box<dyn Setter + '_>> =
+            vec![Box::new(BINDING_SUCCESS), Box::new(nomination.transaction_id), Box::new(mapped)];
+        self.seal(setters, crypto)
+    }
+
+    fn seal<'a>(
+        &self,
+        mut setters: Vec<Box<dyn Setter + 'a>>,
+        crypto: &'a Arc<dyn RTCCryptoProvider>,
+    ) -> Option<Vec<u8>> {
+        let password = self.remote_password.clone()?;
+        setters.push(Box::new(MessageIntegrity::new_short_term_integrity_with_provider(password, crypto.crypto())));
+        setters.push(Box::new(FINGERPRINT));
+        let mut message = Message::new();
+        message.build(&setters).ok()?;
+        Some(message.raw)
+    }
+}
+
+struct UseCandidate;
+
+impl Setter for UseCandidate {
+    fn add_to(&self, message: &mut Message) -> rtc::shared::error::Result<()> {
+        message.add(ATTR_USE_CANDIDATE, &[]);
+        Ok(())
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<Message> {
+    let mut message = Message { raw: bytes.to_vec(), ..Message::default() };
+    message.decode().ok()?;
+    Some(message)
+}

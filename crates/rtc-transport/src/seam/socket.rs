@@ -1,0 +1,205 @@
+//! A socket that lets the seam see STUN and DTLS go by; media passes untouched.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use super::flights::Sent;
+use super::{Seam, Way};
+use crate::event::lock;
+use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+/// Datagrams the engine is to read before those of the network.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
+    reader: Option<Waker>,
+}
+
+impl Inbox {
+    pub(super) fn put(&self, from: SocketAddr, bytes: Vec<u8>) {
+        lock(&self.waiting).datagrams.push_back((from, bytes));
+        self.wake();
+    }
+
+    /// Has the reader look again, at the inbox or at the time.
+    pub(super) fn wake(&self) {
+        let reader = lock(&self.waiting).reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn take(&self, cx: &Context<'_>) -> Option<(SocketAddr, Vec<u8>)> {
+        let mut waiting = lock(&self.waiting);
+        let first = waiting.datagrams.pop_front();
+        if first.is_none() && !cx.waker().will_wake(Waker::noop()) {
+            waiting.reader = Some(cx.waker().clone());
+        }
+        first
+    }
+}
+
+pub(super) struct SeamSocket {
+    local: SocketAddr,
+    inner: Arc<dyn AsyncUdpSocket>,
+    seam: Arc<Seam>,
+    inbox: Arc<Inbox>,
+    timer: Mutex<Timer>,
+}
+
+#[derive(Default)]
+struct Timer {
+    at: Option<Instant>,
+    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl std::fmt::Debug for SeamSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SeamSocket").finish_non_exhaustive()
+    }
+}
+
+impl SeamSocket {
+    pub(super) fn new(local: SocketAddr, inner: Arc<dyn AsyncUdpSocket>, seam: Arc<Seam>) -> Self {
+        let inbox = Arc::new(Inbox::default());
+        seam.add_socket(local, &inbox);
+        Self { local, inner, seam, inbox, timer: Mutex::default() }
+    }
+
+    /// Repeats the last flight when it is time, and has `cx` woken at the next.
+    fn poll_repeats(&self, cx: &mut Context<'_>) {
+        let mut timer = lock(&self.timer);
+        loop {
+            let Some(at) = self.seam.next_repeat(self.local) else {
+                *timer = Timer::default();
+                return;
+            };
+            let left = at.saturating_duration_since(self.seam.now());
+            if left.is_zero() {
+                let again = self.seam.repeat();
+                self.send_all(cx, again);
+                continue;
+            }
+            if timer.at != Some(at) || timer.sleep.is_none() {
+                *timer = Timer { at: Some(at), sleep: Some(self.seam.sleep(left)) };
+            }
+            let done = timer.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+            if !done {
+                return;
+            }
+            timer.sleep = None;
+        }
+    }
+
+    fn send_all(&self, cx: &mut Context<'_>, datagrams: Vec<Sent>) {
+        for Sent { remote, bytes, .. } in datagrams {
+            // A full send buffer loses a repetition, and the next one makes up for it.
+            if let Poll::Ready(Err(error)) = self.inner.poll_send(cx, &plain(remote, &bytes)) {
+                tracing::debug!(%error, "a handshake flight was not repeated");
+            }
+        }
+    }
+
+    /// Shows the seam what a receive brought: the datagrams for the engine go to the inbox.
+    fn sort(&self, cx: &mut Context<'_>, bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) {
+        for (buf, meta) in bufs.iter().zip(meta) {
+            for datagram in buf[..meta.len].chunks(meta.stride.max(1)) {
+                let (deliver, again) = match is_media(datagram) {
+                    true => (true, vec![]),
+                    false => self.seam.on_received(self.local, meta.addr, datagram),
+                };
+                self.send_all(cx, again);
+                if deliver {
+                    lock(&self.inbox.waiting).datagrams.push_back((meta.addr, datagram.to_vec()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncUdpSocket for SeamSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let whole = transmit.contents.len();
+        let step = transmit.segment_size.unwrap_or(whole).max(1);
+        if transmit.contents.chunks(step).all(is_media) {
+            return self.inner.poll_send(cx, transmit);
+        }
+        if step < whole {
+            for datagram in transmit.contents.chunks(step) {
+                ready!(self.poll_send(cx, &plain(transmit.destination, datagram)))?;
+            }
+            return Poll::Ready(Ok(whole));
+        }
+        match self.seam.on_sent(self.local, transmit.destination, transmit.contents) {
+            Way::Out => self.inner.poll_send(cx, transmit),
+            Way::OutAs(bytes) => self.inner.poll_send(cx, &plain(transmit.destination, &bytes)).map_ok(|_| whole),
+            Way::Nowhere => Poll::Ready(Ok(whole)),
+        }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some((from, bytes)) = self.inbox.take(cx)
+                && let (Some(buf), Some(meta)) = (bufs.first_mut(), meta.first_mut())
+            {
+                let len = bytes.len().min(buf.len());
+                buf[..len].copy_from_slice(&bytes[..len]);
+                *meta = RecvMeta::default();
+                meta.addr = from;
+                meta.len = len;
+                meta.stride = len.max(1);
+                return Poll::Ready(Ok(1));
+            }
+            self.poll_repeats(cx);
+            let count = match self.inner.poll_recv(cx, bufs, meta) {
+                Poll::Ready(Ok(count)) => count,
+                other => return other,
+            };
+            let media_only = bufs
+                .iter()
+                .zip(meta.iter())
+                .take(count)
+                .all(|(buf, meta)| meta.len > 0 && buf[..meta.len].chunks(meta.stride.max(1)).all(is_media));
+            if media_only {
+                return Poll::Ready(Ok(count));
+            }
+            self.sort(cx, &bufs[..count], &meta[..count]);
+        }
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.inner.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.inner.max_gro_segments()
+    }
+}
+
+/// Neither STUN (0 to 3) nor DTLS (20 to 63): RFC 7983.
+fn is_media(datagram: &[u8]) -> bool {
+    !matches!(datagram.first(), Some(0..=3 | 20..=63))
+}
+
+fn plain(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
+    Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None }
+}

@@ -1,0 +1,137 @@
+//! A host of the network: the clock, tasks and sockets of whoever lives on it.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Network;
+use super::socket::{Mailbox, VirtualSocket};
+use crate::config::{Interfaces, PathConfig};
+use crate::event::lock;
+use crate::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
+
+/// A host of a [`Network`].
+#[derive(Debug)]
+pub struct Host {
+    network: Network,
+    address: IpAddr,
+}
+
+impl Host {
+    pub(super) fn new(network: Network, address: IpAddr) -> Self {
+        Self { network, address }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// What opens a path on this host.
+    pub fn path_config(self: &Arc<Self>) -> PathConfig {
+        PathConfig {
+            interfaces: Interfaces::Addresses(vec![self.address]),
+            runtime: Some(self.clone()),
+            ..PathConfig::default()
+        }
+    }
+}
+
+struct Task(tokio::task::JoinHandle<()>);
+
+impl JoinHandle for Task {
+    fn detach(&self) {}
+
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+/// Counts a task as running until it is dropped, finished or aborted.
+struct Counted(Network);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.task_ended();
+    }
+}
+
+struct Ticks(tokio::time::Interval);
+
+impl AsyncInterval for Ticks {
+    fn tick(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            self.0.tick().await;
+        })
+    }
+}
+
+fn no_tcp<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "the simulated network carries UDP only"))
+}
+
+impl Runtime for Host {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        self.network.task_started();
+        let counted = Counted(self.network.clone());
+        Box::new(Task(tokio::spawn(async move {
+            let _counted = counted;
+            future.await;
+        })))
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let address = socket.local_addr()?;
+        let mailbox = Arc::new(Mailbox::default());
+        lock(&self.network.inner.state).sockets.insert(address, Arc::downgrade(&mailbox));
+        Ok(Arc::new(VirtualSocket { network: self.network.clone(), address, mailbox, _port: socket }))
+    }
+
+    fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        no_tcp()
+    }
+
+    fn connect_tcp<'a>(
+        &'a self,
+        _: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
+        Box::pin(async { no_tcp() })
+    }
+
+    fn resolve_host<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        let named = lock(&self.network.inner.state).names.get(host).copied();
+        let address = host.parse().ok().or(named);
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, "no such name in the simulated network");
+        Box::pin(async move { address.map(|address| vec![address]).ok_or_else(unknown) })
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        Box::new(Ticks(tokio::time::interval(period)))
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        super::run(future);
+    }
+
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+}

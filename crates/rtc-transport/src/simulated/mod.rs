@@ -1,0 +1,154 @@
+//! A network in memory and in virtual time, for tests: hosts, links with delay, jitter, loss, bursts, duplication and
+//! a rate, all decided by one seed.
+//!
+//! A [`Host`] is a [`Runtime`](crate::runtime::Runtime): give it to [`PathConfig::runtime`](crate::PathConfig::runtime) together with its address and the
+//! path lives on that host. Time is tokio's paused clock, which jumps to the next thing that happens; a minute of call
+//! takes as long as its computing. Times are rounded up to tokio's timer step of 1 ms.
+//!
+//! ```
+//! use std::time::Duration;
+//! use rtc_transport::simulated::{Link, Network, run};
+//!
+//! run(async {
+//!     let network = Network::new(7);
+//!     let (alice, bob) = (network.host(), network.host());
+//!     network.connect(&alice, &bob, Link::delayed(Duration::from_millis(50)).with_loss(0.1));
+//! });
+//! ```
+//!
+//! Datagrams never leave the process, but the engine insists on binding a real socket for each virtual one, so hosts
+//! have addresses of the loopback net 127.0.0.0/8, and how many there can be is limited by open files.
+
+mod host;
+mod link;
+mod socket;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use crate::event::lock;
+
+pub use host::Host;
+use link::Wire;
+pub use link::{Link, LinkCounts};
+use socket::Mailbox;
+
+/// Runs `world` to its end on a clock of its own that jumps instead of waiting.
+pub fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime without threads needs only an epoll handle").block_on(world)
+}
+
+/// A network of hosts; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Network {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    seed: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    hosts: u32,
+    tasks: usize,
+    names: HashMap<String, SocketAddr>,
+    sockets: HashMap<SocketAddr, Weak<Mailbox>>,
+    /// One direction each, by the hosts' addresses.
+    wires: HashMap<(IpAddr, IpAddr), Wire>,
+    unlinked: Link,
+}
+
+impl Network {
+    /// A network whose every chance is decided by `seed`; hosts that nobody connects reach each other at once.
+    pub fn new(seed: u64) -> Self {
+        Self { inner: Arc::new(Inner { seed, state: Mutex::default() }) }
+    }
+
+    /// A new host with an address of its own.
+    pub fn host(&self) -> Arc<Host> {
+        let mut state = lock(&self.inner.state);
+        state.hosts += 1;
+        let [_, high, middle, low] = state.hosts.to_be_bytes();
+        // 127.1.0.1 upwards; macOS has no loopback but 127.0.0.1, where ports alone tell the hosts apart.
+        let ip = match cfg!(target_os = "linux") {
+            true => Ipv4Addr::new(127, high + 1, middle, low),
+            false => Ipv4Addr::LOCALHOST,
+        };
+        Arc::new(Host::new(self.clone(), IpAddr::V4(ip)))
+    }
+
+    /// Connects two hosts by the same kind of link in both directions.
+    pub fn connect(&self, a: &Host, b: &Host, link: Link) {
+        self.connect_one_way(a, b, link);
+        self.connect_one_way(b, a, link);
+    }
+
+    /// Sets the link from one host to another; what is on its way still arrives.
+    pub fn connect_one_way(&self, from: &Host, to: &Host, link: Link) {
+        let ends = (from.address(), to.address());
+        let seed = self.inner.seed;
+        lock(&self.inner.state).wires.entry(ends).or_insert_with(|| Wire::new(seed, ends)).link = link;
+    }
+
+    /// Lets nothing through between two hosts until they are connected again.
+    pub fn cut(&self, a: &Host, b: &Host) {
+        self.connect(a, b, Link { loss: 1.0, ..Link::default() });
+    }
+
+    /// What went over the link from one host to another so far.
+    pub fn counts(&self, from: &Host, to: &Host) -> LinkCounts {
+        let state = lock(&self.inner.state);
+        state.wires.get(&(from.address(), to.address())).map_or_else(LinkCounts::default, |wire| wire.counts)
+    }
+
+    /// Gives a name to an address, for hosts that resolve it.
+    pub fn name(&self, name: &str, address: SocketAddr) {
+        lock(&self.inner.state).names.insert(name.to_owned(), address);
+    }
+
+    /// Sockets that are open on all hosts.
+    pub fn open_sockets(&self) -> usize {
+        lock(&self.inner.state).sockets.values().filter(|socket| socket.strong_count() > 0).count()
+    }
+
+    /// Tasks of all hosts that have not ended.
+    pub fn running_tasks(&self) -> usize {
+        lock(&self.inner.state).tasks
+    }
+
+    fn send(&self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        let now = tokio::time::Instant::now();
+        let mut state = lock(&self.inner.state);
+        let state = &mut *state;
+        let Some(mailbox) = state.sockets.get(&to).and_then(Weak::upgrade) else { return };
+        let ends = (from.ip(), to.ip());
+        let wire = state.wires.entry(ends).or_insert_with(|| {
+            let mut wire = Wire::new(self.inner.seed, ends);
+            wire.link = state.unlinked;
+            wire
+        });
+        for at in wire.carry(now, datagram.len()).into_iter().flatten() {
+            mailbox.put(at, from, datagram);
+        }
+    }
+
+    fn task_started(&self) {
+        lock(&self.inner.state).tasks += 1;
+    }
+
+    fn task_ended(&self) {
+        lock(&self.inner.state).tasks -= 1;
+    }
+}
+
+/// How long it is until virtual `duration` has passed; for tests that let the world run on.
+pub async fn pass(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
