@@ -49,6 +49,8 @@ pub struct Candidate {
     pub sdp_mid: Option<String>,
     /// The media section it belongs to, by position.
     pub sdp_mline_index: Option<u16>,
+    /// The ICE generation it belongs to.
+    pub username_fragment: Option<String>,
 }
 
 /// What a member asks of its channel.

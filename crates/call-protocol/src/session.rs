@@ -67,6 +67,8 @@ pub struct Welcome {
     pub silence_limit_ms: u32,
     /// How long a broken session can be resumed, in ms.
     pub resume_window_ms: u32,
+    /// Servers for server-reflexive candidates, "stun:host:port".
+    pub stun_servers: Vec<String>,
 }
 
 /// Why the server ends a stream.

@@ -111,6 +111,9 @@ pub struct Candidate {
     pub sdp_mid: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint32, optional, tag = "3")]
     pub sdp_mline_index: ::core::option::Option<u32>,
+    /// The ICE generation it belongs to.
+    #[prost(string, optional, tag = "4")]
+    pub username_fragment: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Client to channel.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -552,6 +555,9 @@ pub struct Welcome {
     /// How long a broken session can be resumed.
     #[prost(uint32, tag = "7")]
     pub resume_window_ms: u32,
+    /// Servers for server-reflexive candidates, "stun:host:port", so that media can be prepared before the join.
+    #[prost(string, repeated, tag = "8")]
+    pub stun_servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Why the server ends the stream. Also in mid-stream: replaced, shutting down, bad frame, too slow.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -137,16 +137,17 @@ fn candidate_to_proto(candidate: &Candidate) -> proto::Candidate {
         candidate: candidate.candidate.clone(),
         sdp_mid: candidate.sdp_mid.clone(),
         sdp_mline_index: candidate.sdp_mline_index.map(u32::from),
+        username_fragment: candidate.username_fragment.clone(),
     }
 }
 
 fn candidate_from_proto(candidate: proto::Candidate) -> Result<Candidate, WireError> {
     let index = candidate.sdp_mline_index.map(u16::try_from).transpose();
-    let sdp_mid =
-        candidate.sdp_mid.map(|mid| bounded("candidate.sdp_mid", mid, limits::CANDIDATE_BYTES)).transpose()?;
+    let short = |place, text: Option<String>| text.map(|t| bounded(place, t, limits::CANDIDATE_BYTES)).transpose();
     Ok(Candidate {
         candidate: bounded("candidate.candidate", candidate.candidate, limits::CANDIDATE_BYTES)?,
-        sdp_mid,
+        sdp_mid: short("candidate.sdp_mid", candidate.sdp_mid)?,
+        username_fragment: short("candidate.username_fragment", candidate.username_fragment)?,
         sdp_mline_index: index
             .map_err(|_| WireError::TooLarge { place: "candidate.sdp_mline_index", limit: usize::from(u16::MAX) })?,
     })

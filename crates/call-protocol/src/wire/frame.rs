@@ -132,6 +132,7 @@ fn welcome_to_proto(welcome: &Welcome) -> proto::Welcome {
         ping_every_ms: welcome.ping_every_ms,
         silence_limit_ms: welcome.silence_limit_ms,
         resume_window_ms: welcome.resume_window_ms,
+        stun_servers: welcome.stun_servers.clone(),
     }
 }
 
@@ -144,6 +145,7 @@ fn welcome_from_proto(welcome: proto::Welcome) -> Welcome {
         ping_every_ms: welcome.ping_every_ms,
         silence_limit_ms: welcome.silence_limit_ms,
         resume_window_ms: welcome.resume_window_ms,
+        stun_servers: welcome.stun_servers,
     }
 }
 
