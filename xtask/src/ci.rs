@@ -100,7 +100,7 @@ mod tests {
         ];
         let said = summary(&rows);
         assert!(said.contains("ok      fmt            1.5 s"), "{said}");
-        assert!(said.contains("FAILED  tidy           2.0 s\n          xtask: two\n          lines"), "{said}");
+        assert!(said.contains("FAILED  tidy           2.0 s\n          two\n          lines"), "{said}");
     }
 
     #[test]

@@ -34,10 +34,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Program { line, how } => write!(f, "xtask: `{line}` failed ({how})"),
-            Self::Start { line, cause } => write!(f, "xtask: cannot start `{line}`: {cause}"),
-            Self::File { path, cause } => write!(f, "xtask: {}: {cause}", path.display()),
-            Self::Found(what) => write!(f, "xtask: {what}"),
+            Self::Program { line, how } => write!(f, "`{line}` failed ({how})"),
+            Self::Start { line, cause } => write!(f, "cannot start `{line}`: {cause}"),
+            Self::File { path, cause } => write!(f, "{}: {cause}", path.display()),
+            Self::Found(what) => f.write_str(what),
         }
     }
 }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            eprintln!("xtask: {failure}");
             ExitCode::FAILURE
         }
     }

@@ -67,7 +67,7 @@ fn this_machine() -> Machine<'static> {
         }
         Err(failure) => {
             eprintln!(
-                "{failure}\nxtask: the dependency graph is not at hand; only what every build needs is looked for"
+                "xtask: {failure}\nThe dependency graph is not at hand; only what every build needs is looked for."
             );
             BTreeSet::new()
         }
@@ -101,7 +101,7 @@ fn install(machine: &Machine<'_>, missing: &[&'static Need]) -> Outcome {
         match outcome {
             Ok(()) => {}
             // Lists that cannot be refreshed may still be good enough to install from.
-            Err(failure) if step.may_fail => eprintln!("{failure}; going on with the lists there are"),
+            Err(failure) if step.may_fail => eprintln!("xtask: {failure}; going on with the lists there are"),
             Err(failure) => {
                 let list = by_hand(missing, Some(manager));
                 return Err(Failure::found(format!(
