@@ -3,6 +3,7 @@
 use crate::failure::{Failure, Outcome};
 use std::{
     io::Write,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -57,9 +58,11 @@ fn text_of(line: String, output: Output) -> Outcome<String> {
     Err(Failure::Program { line, how: format!("{}: {}", output.status, said.trim()) })
 }
 
+/// The command as a person would type it: the program without its folder.
 fn line(command: &Command) -> String {
-    let word = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
-    std::iter::once(command.get_program()).chain(command.get_args()).map(word).collect::<Vec<_>>().join(" ")
+    let program = Path::new(command.get_program());
+    let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -69,8 +69,8 @@ impl Options {
     }
 
     fn cargo_test(&self) -> Vec<String> {
-        // The examples of the documentation have a command of their own; `--all-targets` would run benchmarks.
-        let kinds = words(&["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
+        // `--tests` stands for libraries, binaries and `tests/`; documentation examples have a command of their own.
+        let kinds = words(&["test", "--no-fail-fast", "--tests"]);
         [kinds, self.selection(), self.extra.clone(), words(&["--"]), self.filter.clone()].concat()
     }
 }
