@@ -121,6 +121,9 @@ pub(crate) async fn build(
         .with_runtime(runtime)
         .with_handler(Arc::new(handler))
         .with_udp_addrs(addresses)
+        // Only an engine on a reactor of its own ends when its handle is dropped. The runtime the seam gives it puts
+        // that reactor where every other task is.
+        .with_dedicated_reactor_pool_size(1)
         .build()
         .await
         .map_err(failed)?;

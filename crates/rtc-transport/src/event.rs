@@ -120,6 +120,7 @@ pub(crate) struct EventQueue {
 struct Waiting {
     events: VecDeque<PathEvent>,
     voice: usize,
+    told_closed: bool,
     closed: bool,
 }
 
@@ -129,6 +130,13 @@ impl EventQueue {
             let mut waiting = lock(&self.waiting);
             if waiting.closed {
                 return;
+            }
+            if let PathEvent::StateChanged(state) = event {
+                // Closed is the last word.
+                if waiting.told_closed {
+                    return;
+                }
+                waiting.told_closed = state == PathState::Closed;
             }
             if matches!(event, PathEvent::Voice(_)) {
                 if waiting.voice == VOICE_LIMIT {

@@ -65,9 +65,9 @@ impl MediaPath {
         let runtime = config.runtime.clone().unwrap_or_else(tokio_runtime);
         let stun_urls = resolve(&config, &*runtime).await?;
         let shared = Arc::new(Shared::default());
-        let seam = Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone()));
-        let outbox = Arc::new(Outbox::default());
         let changed = Arc::new(Notify::new());
+        let seam = Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone(), changed.clone()));
+        let outbox = Arc::new(Outbox::default());
         let handler = Handler {
             events: shared.events.clone(),
             outbox: outbox.clone(),
@@ -90,6 +90,7 @@ impl MediaPath {
                 Arc::downgrade(&connection),
                 sender.clone(),
                 shared.clone(),
+                outbox.clone(),
                 changed.clone(),
                 runtime.clone(),
             )))

@@ -1,26 +1,39 @@
-//! Which way media takes and how it is encrypted, read from the engine when the path changes.
+//! Which way media takes, how it is encrypted and whether the other end closed it, read from the engine when the path
+//! changes: the engine has no event for any of them.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use rtc::peer_connection::transport::RTCDtlsTransportState;
 use tokio::sync::Notify;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateType, RTCIceProtocol, StatsSelector};
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::event::lock;
+use crate::event::{PathEvent, PathState, lock};
 use crate::reports::Shared;
 use crate::runtime::Runtime;
 use crate::stats::{CandidateKind, Protocol, SelectedPair};
+use crate::voice::Outbox;
 
 /// Reads the selected pair and the ciphers each time `changed` tells, until the path is gone.
 pub(crate) async fn follow(
     connection: Weak<dyn PeerConnection>,
     sender: Arc<dyn RtpSender>,
     shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
     changed: Arc<Notify>,
     runtime: Arc<dyn Runtime>,
 ) {
     loop {
         changed.notified().await;
+        if connection.strong_count() == 0 {
+            return;
+        }
+        if closed_by_other_end(&*sender, &*runtime).await {
+            outbox.set_open(false);
+            shared.events.push(PathEvent::StateChanged(PathState::Closed));
+            return;
+        }
         let Some(connection) = connection.upgrade() else { return };
         let selected = selected_pair(&*sender).await;
         let report = connection.get_stats(runtime.now(), StatsSelector::None).await;
@@ -32,6 +45,20 @@ pub(crate) async fn follow(
             accounts.srtp_cipher = named(&transport.srtp_cipher);
         }
     }
+}
+
+/// Whether the other end's notice has closed the encryption; asked twice, for the notice is on its way to the engine
+/// when it is seen.
+async fn closed_by_other_end(sender: &dyn RtpSender, runtime: &dyn Runtime) -> bool {
+    for _ in 0..2 {
+        runtime.sleep(Duration::from_millis(2)).await;
+        if let Ok(Some(dtls)) = sender.transport().await
+            && dtls.state().await.is_ok_and(|state| state == RTCDtlsTransportState::Closed)
+        {
+            return true;
+        }
+    }
+    false
 }
 
 async fn selected_pair(sender: &dyn RtpSender) -> Option<SelectedPair> {

@@ -5,6 +5,9 @@
 //! caller's checks say `USE-CANDIDATE` from the start (aggressive nomination, RFC 5245 section 8.1.1.2, which an ICE
 //! end of RFC 8445 accepts). Once the other end has confirmed such a check, the agent's own nomination of that pair
 //! has been answered before it was asked, and is answered on the spot.
+//!
+//! The agent decides when a check of the other end comes and its own has succeeded; if they come in the other order it
+//! waits for the next. So the last check is shown to it once more when its own succeeds.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -12,12 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCryptoProvider;
-use rtc::stun::attributes::{ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc::stun::attributes::{
+    ATTR_FINGERPRINT, ATTR_ICE_CONTROLLING, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+};
 use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
 
+/// Pairs the other end may have checks remembered for.
+const UNMATCHED: usize = 64;
 /// Transactions remembered; the oldest are long past any round trip.
 const TRANSACTIONS: usize = 512;
 
@@ -44,6 +51,8 @@ pub(super) struct Checks {
     pace: HashMap<(Pair, bool), Pace>,
     transactions: VecDeque<Transaction>,
     confirmed: HashSet<Pair>,
+    /// The other end's last check of each pair that this end has no answer on yet.
+    unmatched: HashMap<Pair, Vec<u8>>,
     nominations_heard: VecDeque<TransactionId>,
     selected: bool,
     pub(super) rtt: Option<Duration>,
@@ -108,7 +117,9 @@ impl Checks {
         if !self.is_due(now, (pair, agents_own)) {
             return Outgoing::Drop;
         }
-        let replaced = match self.nominate_at_once && !self.selected && !agents_own {
+        // Nominating is the right of the controlling end, which stays the same over restarts.
+        let may_nominate = self.nominate_at_once && message.contains(ATTR_ICE_CONTROLLING);
+        let replaced = match may_nominate && !self.selected && !agents_own {
             true => self.with_nomination(&message, crypto),
             false => None,
         };
@@ -120,30 +131,45 @@ impl Checks {
         replaced.map_or(Outgoing::Pass, Outgoing::Replace)
     }
 
-    /// Looks at a STUN message that came, before the agent does.
-    pub(super) fn on_received(&mut self, now: Instant, bytes: &[u8], crypto: &Arc<dyn RTCCryptoProvider>) {
-        let Some(mut message) = decode(bytes) else { return };
-        if message.typ == BINDING_REQUEST && message.contains(ATTR_USE_CANDIDATE) {
-            if self.nominations_heard.len() == TRANSACTIONS {
-                self.nominations_heard.pop_front();
-            }
-            self.nominations_heard.push_back(message.transaction_id);
+    /// Looks at a STUN message that came, before the agent does; gives a check the agent is to see again after it.
+    pub(super) fn on_received(
+        &mut self,
+        now: Instant,
+        pair: Pair,
+        bytes: &[u8],
+        crypto: &Arc<dyn RTCCryptoProvider>,
+    ) -> Option<Vec<u8>> {
+        let mut message = decode(bytes)?;
+        if message.typ == BINDING_REQUEST {
+            self.on_check(pair, &message);
         }
         if message.typ != BINDING_SUCCESS {
-            return;
+            return None;
         }
-        let Some(at) = self.transactions.iter().position(|sent| sent.id == message.transaction_id) else { return };
-        let Some(password) = &self.remote_password else { return };
-        if MessageIntegrity::check(&mut message, password.as_bytes(), crypto.crypto()).is_err() {
-            return;
-        }
-        let Some(sent) = self.transactions.remove(at) else { return };
+        let at = self.transactions.iter().position(|sent| sent.id == message.transaction_id)?;
+        let password = self.remote_password.as_ref()?;
+        MessageIntegrity::check(&mut message, password.as_bytes(), crypto.crypto()).ok()?;
+        let sent = self.transactions.remove(at)?;
         let rtt = now.saturating_duration_since(sent.at);
         self.rtt = Some(self.rtt.map_or(rtt, |known| (known * 3 + rtt) / 4));
         if sent.nominating {
             self.confirmed.insert(sent.pair);
         }
         self.selected |= sent.agents_own;
+        self.unmatched.remove(&pair).filter(|_| !self.selected)
+    }
+
+    fn on_check(&mut self, pair: Pair, check: &Message) {
+        if check.contains(ATTR_USE_CANDIDATE) {
+            if self.nominations_heard.len() == TRANSACTIONS {
+                self.nominations_heard.pop_front();
+            }
+            self.nominations_heard.push_back(check.transaction_id);
+        }
+        let known = self.unmatched.contains_key(&pair);
+        if !self.selected && (known || self.unmatched.len() < UNMATCHED) {
+            self.unmatched.insert(pair, check.raw.clone());
+        }
     }
 
     /// Ten checks 20 ms apart, then ever slower: 20 ms is the interval between checks of RFC 8445 section 14.2 (Ta is

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rtc::crypto::{RTCCryptoProvider, default_provider};
+use tokio::sync::Notify;
 
 use crate::config::Swiftness;
 use crate::event::lock;
@@ -42,6 +43,7 @@ pub(crate) struct Seam {
     swiftness: Swiftness,
     runtime: Arc<dyn Runtime>,
     shared: Arc<Shared>,
+    changed: Arc<Notify>,
     crypto: Option<Arc<dyn RTCCryptoProvider>>,
     cookie: [u8; COOKIE_LENGTH],
     state: Mutex<State>,
@@ -82,7 +84,13 @@ impl std::fmt::Debug for Seam {
 }
 
 impl Seam {
-    pub(crate) fn new(swiftness: Swiftness, runtime: Arc<dyn Runtime>, shared: Arc<Shared>) -> Self {
+    /// `changed` is told when the other end may have closed the path.
+    pub(crate) fn new(
+        swiftness: Swiftness,
+        runtime: Arc<dyn Runtime>,
+        shared: Arc<Shared>,
+        changed: Arc<Notify>,
+    ) -> Self {
         let provider = default_provider().ok();
         let mut cookie = [0; COOKIE_LENGTH];
         let filled = provider.as_ref().is_some_and(|provider| provider.random().fill(&mut cookie).is_ok());
@@ -90,7 +98,7 @@ impl Seam {
             true => Arc::new(CookieProvider::new(provider, cookie)) as Arc<dyn RTCCryptoProvider>,
             false => provider,
         });
-        Self { swiftness, runtime, shared, crypto, cookie, state: Mutex::default() }
+        Self { swiftness, runtime, shared, changed, crypto, cookie, state: Mutex::default() }
     }
 
     /// The provider the engine is to use; none if the build has none, which the engine then reports.
@@ -111,7 +119,7 @@ impl Seam {
         (u32::from_be_bytes([a, b, c, d]).max(1), u16::from_be_bytes([e, f]) >> 1)
     }
 
-    /// This end makes an offer and so decides the pair; gives what to send to the other end.
+    /// This end makes an offer; gives what to send to the other end.
     pub(crate) fn on_offer(&self, sdp: &str) -> String {
         let mut state = lock(&self.state);
         state.described = false;
@@ -120,7 +128,7 @@ impl Seam {
         if self.swiftness.announce_cookie { cookie::announce(sdp, &self.cookie) } else { sdp.to_owned() }
     }
 
-    /// The other end described itself; its pair is this end's to accept if it made the offer.
+    /// The other end described itself.
     pub(crate) fn on_remote_description(&self, sdp: &str, is_offer: bool) {
         let attribute = |name: &str| {
             sdp.lines()
@@ -130,7 +138,7 @@ impl Seam {
         let mut state = lock(&self.state);
         let fragment = attribute("ice-ufrag");
         if is_offer && fragment != state.remote_fragment {
-            state.checks.start(false);
+            state.checks.start(self.swiftness.nominate_at_once);
             state.described = false;
         }
         state.remote_fragment = fragment;
@@ -218,7 +226,7 @@ impl Seam {
                 return (false, vec![]);
             }
             let was_selected = state.checks.is_selected();
-            state.checks.on_received(now, bytes, crypto);
+            let again = state.checks.on_received(now, (local, remote), bytes, crypto);
             if let Some(rtt) = state.checks.rtt {
                 lock(&self.shared.accounts).check_rtt = Some(rtt);
             }
@@ -228,9 +236,16 @@ impl Seam {
                 state.release_handshake();
                 return (false, vec![]);
             }
+            if let Some(check) = again {
+                state.release([held(), Held { local, remote, bytes: check }]);
+                return (false, vec![]);
+            }
             return (true, vec![]);
         }
         if !record::is_handshake(bytes) {
+            if record::is_alert(bytes) && state.flights.is_complete() {
+                self.changed.notify_one();
+            }
             return (true, vec![]);
         }
         if !state.checks.is_selected() && !state.flights.is_complete() {
@@ -283,17 +298,17 @@ impl State {
         }
     }
 
+    /// Lets in what came before a pair was selected, the plain hello first whatever the order on the way was.
     fn release_handshake(&mut self) {
-        let early = std::mem::take(&mut self.early_handshake);
-        for held in &early {
-            if let Some(Handshake::ClientHello { sequence: 0 }) = record::handshake(&held.bytes) {
-                self.hello_passed = true;
-            }
-        }
+        let hello = |held: &Held| match record::handshake(&held.bytes) {
+            Some(Handshake::ClientHello { sequence }) => Some(sequence),
+            _ => None,
+        };
+        let mut early: Vec<Held> = std::mem::take(&mut self.early_handshake).into();
+        early.sort_by_key(hello);
+        self.hello_passed |= early.iter().any(|held| hello(held) == Some(0));
         let hello_passed = self.hello_passed;
-        self.release(early.into_iter().filter(|held| {
-            hello_passed || !matches!(record::handshake(&held.bytes), Some(Handshake::ClientHello { .. }))
-        }));
+        self.release(early.into_iter().filter(|held| hello_passed || hello(held).is_none()));
     }
 }
 

@@ -5,6 +5,7 @@ const RECORD_HEADER: usize = 13;
 /// Bytes of a handshake header.
 const HANDSHAKE_HEADER: usize = 12;
 const CHANGE_CIPHER_SPEC: u8 = 20;
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const HELLO_VERIFY_REQUEST: u8 = 3;
@@ -24,6 +25,11 @@ pub(super) enum Handshake {
 /// Whether a datagram belongs to a DTLS handshake (RFC 7983 for the first byte).
 pub(super) fn is_handshake(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE)))
+}
+
+/// Whether a datagram is an alert, such as the notice that the other end closes.
+pub(super) fn is_alert(datagram: &[u8]) -> bool {
+    datagram.first() == Some(&ALERT)
 }
 
 /// What the first record carries; `None` if that is encrypted or no handshake message.
