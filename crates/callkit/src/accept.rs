@@ -1,0 +1,24 @@
+//! Accept: the call is taken, and both sides join its channel.
+
+use call_protocol::invite::Invite;
+use call_protocol::{CallId, Party};
+use signaling::{Command, Input, Role};
+
+use crate::core::Core;
+use crate::error::CallError;
+use crate::events::CallKitEvent;
+
+impl Core {
+    pub(crate) fn answer(&mut self, call_id: CallId) -> Result<(), CallError> {
+        if !self.initialized {
+            return Err(CallError::NotInitialized);
+        }
+        self.try_input(Input::Command(Command::Answer { call_id }))
+    }
+
+    pub(crate) fn on_accepted(&mut self, invite: Invite, _role: Role, peer: Party) {
+        tracing::info!(call = %invite.call_id, "accepted");
+        self.teller.tell(CallKitEvent::Answer { call_id: invite.call_id });
+        self.join(peer.user);
+    }
+}

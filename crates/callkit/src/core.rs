@@ -1,0 +1,321 @@
+//! The owner loop: everything a kit knows is changed here and nowhere else.
+
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use call_protocol::session::{ClientBody, ServerBody, Welcome};
+use call_protocol::{AppId, CallId, CallMessage, Uid, UserId};
+use rtc_transport::Interfaces;
+use signaling::{Address, Event, Input, Line, Now, Output, Time};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::error::CallError;
+use crate::events::{CallKitEvent, ConnectionState, Teller};
+use crate::handlers::{RtcToken, RtcTokenHandler, UserMapperHandler};
+use crate::link::{LinkCommand, LinkEvent};
+use crate::media::Media;
+use crate::peer::PeerNotice;
+use crate::quality::CallQuality;
+use crate::voice::{VoiceConfig, VoiceNotice};
+
+/// What the app wants.
+pub(crate) enum Command {
+    InitRtc(Reply<()>),
+    ReleaseRtc(oneshot::Sender<()>),
+    StartCall {
+        user: UserId,
+        call_type: call_protocol::invite::CallType,
+        ext: call_protocol::invite::Ext,
+        reply: Reply<CallId>,
+    },
+    Answer {
+        call_id: CallId,
+        reply: Reply<()>,
+    },
+    Hangup {
+        call_id: CallId,
+        reply: Reply<()>,
+    },
+    Mute(bool, Reply<()>),
+    Speaker(bool, Reply<()>),
+    Quality(oneshot::Sender<Option<CallQuality>>),
+    AccessToken(String),
+    SignOut(oneshot::Sender<()>),
+}
+
+/// How a command's outcome goes back.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
+
+/// What tasks of the loop report back.
+pub(crate) enum Report {
+    Token { call_id: CallId, token: Result<RtcToken, String> },
+    User { call_id: CallId, uid: Uid, user: Option<UserId> },
+    Peer { call_id: CallId, notice: PeerNotice },
+    Voice { call_id: CallId, notice: VoiceNotice },
+}
+
+/// What the app set, shared with its handles. The locks are held only to look up a handler.
+#[derive(Default)]
+pub(crate) struct Supplied {
+    token: Mutex<Option<Arc<dyn RtcTokenHandler>>>,
+    mapper: Mutex<Option<Arc<dyn UserMapperHandler>>>,
+}
+
+impl Supplied {
+    pub(crate) fn set_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    }
+
+    pub(crate) fn set_mapper_handler(&self, handler: Arc<dyn UserMapperHandler>) {
+        *self.mapper.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    }
+
+    pub(crate) fn token_handler(&self) -> Option<Arc<dyn RtcTokenHandler>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn mapper_handler(&self) -> Option<Arc<dyn UserMapperHandler>> {
+        self.mapper.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What does not change while a kit lives.
+pub(crate) struct Settings {
+    pub(crate) app_id: AppId,
+    pub(crate) call_timeout: Duration,
+    pub(crate) voice: VoiceConfig,
+    pub(crate) interfaces: Interfaces,
+}
+
+/// The state of a kit.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) supplied: Arc<Supplied>,
+    pub(crate) teller: Teller,
+    pub(crate) line: Line,
+    link: mpsc::UnboundedSender<LinkCommand>,
+    pub(crate) connected: bool,
+    pub(crate) stun_servers: Vec<String>,
+    pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) initialized: bool,
+    pub(crate) muted: bool,
+    pub(crate) speaker: bool,
+    pub(crate) media: Option<Media>,
+    /// Voices of calls that are over, until their devices are released.
+    pub(crate) releasing: Vec<std::thread::JoinHandle<()>>,
+    epoch: Instant,
+    /// What the server's wall clock showed at the epoch, in ms.
+    epoch_unix_ms: u64,
+    wake: Option<Time>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        settings: Settings,
+        supplied: Arc<Supplied>,
+        teller: Teller,
+        line: Line,
+        link: mpsc::UnboundedSender<LinkCommand>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Core {
+        Core {
+            settings,
+            supplied,
+            teller,
+            line,
+            link,
+            connected: false,
+            stun_servers: Vec::new(),
+            reports,
+            initialized: false,
+            muted: false,
+            speaker: true,
+            media: None,
+            releasing: Vec::new(),
+            epoch: Instant::now(),
+            epoch_unix_ms: 0,
+            wake: None,
+        }
+    }
+
+    /// Runs until the app signs out or lets go of the kit.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut link_events: mpsc::UnboundedReceiver<LinkEvent>,
+        mut reports: mpsc::UnboundedReceiver<Report>,
+        link_task: JoinHandle<()>,
+    ) {
+        let mut signed_out = None;
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::SignOut(done)) => {
+                        signed_out = Some(done);
+                        break;
+                    }
+                    Some(command) => self.on_app(command),
+                    None => break,
+                },
+                event = link_events.recv() => match event {
+                    Some(event) => self.on_link(event),
+                    None => break,
+                },
+                Some(report) = reports.recv() => self.on_report(report),
+                () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {
+                    self.on_time();
+                }
+            }
+        }
+        self.end_whatever_there_is();
+        let _ = self.link.send(LinkCommand::Close);
+        // Ends by itself within its own time limits.
+        let _ = link_task.await;
+        self.wait_for_devices().await;
+        if let Some(done) = signed_out {
+            let _ = done.send(());
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let mono = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { mono: Time(mono), unix_ms: self.epoch_unix_ms + mono }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let media = self.media.as_ref().and_then(Media::deadline);
+        self.wake.into_iter().chain(media).min().map(|time| self.epoch + Duration::from_millis(time.0))
+    }
+
+    fn on_app(&mut self, command: Command) {
+        // A caller that no longer waits for its reply does not care about it.
+        match command {
+            Command::InitRtc(reply) => {
+                self.initialized = true;
+                let _ = reply.send(Ok(()));
+            }
+            Command::ReleaseRtc(done) => self.release_rtc(done),
+            Command::StartCall { user, call_type, ext, reply } => {
+                let _ = reply.send(self.start_call(user, call_type, ext));
+            }
+            Command::Answer { call_id, reply } => {
+                let _ = reply.send(self.answer(call_id));
+            }
+            Command::Hangup { call_id, reply } => {
+                let _ = reply.send(self.hang_up(call_id));
+            }
+            Command::Mute(muted, reply) => {
+                let _ = reply.send(self.mute(muted));
+            }
+            Command::Speaker(on, reply) => {
+                let _ = reply.send(self.speaker(on));
+            }
+            Command::Quality(reply) => {
+                let _ = reply.send(self.media.as_ref().and_then(Media::quality));
+            }
+            Command::AccessToken(token) => {
+                let _ = self.link.send(LinkCommand::AccessToken(token));
+            }
+            Command::SignOut(_) => {}
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { welcome } => self.on_up(welcome),
+            LinkEvent::Down => {
+                self.connected = false;
+                self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting });
+            }
+            LinkEvent::Frame(ServerBody::Call(message)) => {
+                self.input(Input::Message { from: Address::Server, message });
+            }
+            LinkEvent::Frame(ServerBody::Channel(event)) => self.on_channel(event),
+            LinkEvent::Frame(ServerBody::Welcome(_) | ServerBody::Refuse(_) | ServerBody::Pong { .. }) => {}
+            LinkEvent::SignedOut(reason) => {
+                self.connected = false;
+                self.end_whatever_there_is();
+                self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) });
+            }
+        }
+    }
+
+    fn on_up(&mut self, welcome: Welcome) {
+        let elapsed = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.epoch_unix_ms = welcome.server_unix_ms.saturating_sub(elapsed);
+        self.stun_servers = welcome.stun_servers;
+        self.connected = true;
+        self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::Connected });
+        if !welcome.resumed {
+            self.join_again();
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Token { call_id, token } => self.on_token(call_id, token),
+            Report::User { call_id, uid, user } => self.on_user(call_id, uid, user),
+            Report::Peer { call_id, notice } => self.on_peer(call_id, notice),
+            Report::Voice { call_id, notice } => self.on_voice(call_id, notice),
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.input(Input::Wake);
+        self.on_time_media();
+    }
+
+    /// Gives the line an input that cannot fail, and carries out what it says.
+    pub(crate) fn input(&mut self, input: Input) {
+        if let Err(error) = self.try_input(input) {
+            tracing::warn!(%error, "the line refused");
+        }
+    }
+
+    /// Gives the line an input and carries out what it says.
+    pub(crate) fn try_input(&mut self, input: Input) -> Result<(), CallError> {
+        let result = self.line.handle_input(self.now(), input);
+        while let Some(output) = self.line.poll_output() {
+            match output {
+                Output::Send { to: _, message } => self.send_call(message),
+                Output::Tell(event) => self.on_event(event),
+                Output::WakeAt(time, _timer) => self.wake = Some(time),
+            }
+        }
+        if false {
+            self.wake = None;
+        }
+        result.map_err(CallError::from)
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Alerted { call_id, callee } => self.on_alerted(call_id, callee),
+            Event::Ringing { invite } => self.on_ringing(*invite),
+            Event::Accepted { invite, role, peer } => self.on_accepted(*invite, role, peer),
+            Event::Failed { call_id: _, refusal } => self.on_failed(refusal),
+            Event::Reachability { call_id, reachable, ends_in_ms } => {
+                self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
+            }
+            Event::Ended { call_id, reason, role } => self.on_ended(call_id, reason, role),
+        }
+    }
+
+    fn send_call(&mut self, message: CallMessage) {
+        tracing::debug!(call = %message.call_id, word = message.word.name(), "said");
+        self.send(ClientBody::Call(message));
+    }
+
+    pub(crate) fn send(&mut self, body: ClientBody) {
+        // The link ends only after this loop, or after it has said that it is signed out.
+        let _ = self.link.send(LinkCommand::Send(body));
+    }
+
+    pub(crate) fn fail_with(&self, error: CallError) {
+        self.teller.tell(CallKitEvent::Error { error });
+    }
+}

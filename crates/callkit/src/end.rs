@@ -1,0 +1,64 @@
+//! End: whoever ends it, the app is told once and the media is freed.
+
+use call_protocol::CallId;
+use call_protocol::end::EndReason;
+use signaling::{Command, Input, Phase, Role};
+use tokio::sync::oneshot;
+
+use crate::core::Core;
+use crate::error::CallError;
+use crate::events::CallKitEvent;
+
+impl Core {
+    pub(crate) fn hang_up(&mut self, call_id: CallId) -> Result<(), CallError> {
+        self.try_input(Input::Command(Command::Hangup { call_id }))
+    }
+
+    /// Ends whatever call there is, and replies when the audio devices are released.
+    pub(crate) fn release_rtc(&mut self, done: oneshot::Sender<()>) {
+        self.end_whatever_there_is();
+        self.initialized = false;
+        let voices = std::mem::take(&mut self.releasing);
+        tokio::spawn(async move {
+            wait_for(voices).await;
+            let _ = done.send(());
+        });
+    }
+
+    pub(crate) fn end_whatever_there_is(&mut self) {
+        match self.line.phase() {
+            Phase::Idle => {}
+            Phase::Calling(call_id) | Phase::Ringing(call_id) | Phase::Answering(call_id) | Phase::InCall(call_id) => {
+                self.input(Input::Command(Command::Hangup { call_id }))
+            }
+        }
+    }
+
+    /// The call cannot go on.
+    pub(crate) fn give_up(&mut self, call_id: CallId, error: CallError, reason: EndReason) {
+        self.fail_with(error);
+        if let Err(error) = self.try_input(Input::Command(Command::Fail { call_id, reason })) {
+            tracing::debug!(%error, "over already");
+        }
+    }
+
+    pub(crate) fn on_ended(&mut self, call_id: CallId, reason: EndReason, role: Role) {
+        tracing::info!(call = %call_id, %reason, "ended");
+        self.leave();
+        if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
+            self.fail_with(CallError::Refused);
+        }
+        self.teller.tell(CallKitEvent::CallEnd { call_id, reason });
+    }
+
+    pub(crate) async fn wait_for_devices(&mut self) {
+        wait_for(std::mem::take(&mut self.releasing)).await;
+    }
+}
+
+async fn wait_for(voices: Vec<std::thread::JoinHandle<()>>) {
+    let joined = tokio::task::spawn_blocking(move || voices.into_iter().all(|voice| voice.join().is_ok()));
+    if !matches!(joined.await, Ok(true)) {
+        tracing::error!("a voice thread panicked");
+    }
+}

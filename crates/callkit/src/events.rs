@@ -1,0 +1,307 @@
+//! What the app is told, and how it reaches the app's listeners.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
+
+use call_protocol::end::EndReason;
+use call_protocol::invite::{CallType, Ext};
+use call_protocol::session::RefuseReason;
+use call_protocol::{CallId, ChannelId, Uid, UserId};
+use tokio::sync::mpsc;
+
+use crate::error::CallError;
+
+/// How the kit stands with the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Signed in and connected.
+    Connected,
+    /// The connection broke and is being restored. A running call goes on.
+    Reconnecting,
+    /// Signed out for good: the server said no. Build and sign in again.
+    SignedOut(RefuseReason),
+}
+
+/// Everything an app can be told; the methods of [`CallKitEventHandler`] as values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallKitEvent {
+    /// Callee: somebody calls; ring.
+    ReceiveCall {
+        /// Who calls.
+        user: UserId,
+        /// The call.
+        call_id: CallId,
+        /// The kind of call.
+        call_type: CallType,
+        /// The caller's app data.
+        ext: Ext,
+    },
+    /// Caller: the callee's phone is about to ring.
+    Ringing {
+        /// The call.
+        call_id: CallId,
+        /// Who is rung.
+        user: UserId,
+    },
+    /// Both sides of a one-to-one call: it was accepted.
+    Answer {
+        /// The call.
+        call_id: CallId,
+    },
+    /// The local user joined the channel.
+    JoinedChannel {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Another one is in the channel.
+    UserJoined {
+        /// Its uid.
+        uid: Uid,
+        /// Its user, if the mapper knows it.
+        user: Option<UserId>,
+    },
+    /// Another one left a group call.
+    UserLeft {
+        /// Its uid.
+        uid: Uid,
+        /// Its user, if the mapper knows it.
+        user: Option<UserId>,
+    },
+    /// Another one muted or unmuted its microphone.
+    UserMuteAudio {
+        /// Its uid.
+        uid: Uid,
+        /// Whether it is muted now.
+        muted: bool,
+    },
+    /// Another one switched its camera off or on.
+    UserMuteVideo {
+        /// Its uid.
+        uid: Uid,
+        /// Whether it is off now.
+        muted: bool,
+    },
+    /// An invitee of a group call did not come.
+    UserRemoved {
+        /// The call.
+        call_id: CallId,
+        /// Who.
+        user: UserId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// The first sound of another one was played.
+    FirstAudio {
+        /// Its uid.
+        uid: Uid,
+    },
+    /// The other one cannot be heard by the server at the moment, or is back.
+    PeerReachable {
+        /// The call.
+        call_id: CallId,
+        /// Whether it can be heard.
+        reachable: bool,
+        /// How long until the call ends if it stays away, in ms.
+        ends_in_ms: u32,
+    },
+    /// The call is over; told exactly once.
+    CallEnd {
+        /// The call.
+        call_id: CallId,
+        /// How.
+        reason: EndReason,
+    },
+    /// Something that the local user did failed.
+    Error {
+        /// What.
+        error: CallError,
+    },
+    /// The connection to the server changed.
+    ConnectionChanged {
+        /// How it stands now.
+        state: ConnectionState,
+    },
+}
+
+/// Listens to a kit. Every method has an empty default. Methods are called one after another on a thread of their own, in the
+/// order in which things happened; they may block and may call the kit.
+pub trait CallKitEventHandler: Send + Sync {
+    /// Callee: somebody calls; ring.
+    fn on_receive_call(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
+        let _ = (user, call_id, call_type, ext);
+    }
+    /// Caller: the callee's phone is about to ring.
+    fn on_ringing(&self, call_id: CallId, user: &UserId) {
+        let _ = (call_id, user);
+    }
+    /// Both sides of a one-to-one call: it was accepted.
+    fn on_answer(&self, call_id: CallId) {
+        let _ = call_id;
+    }
+    /// The local user joined the channel.
+    fn on_joined_channel(&self, channel: &ChannelId) {
+        let _ = channel;
+    }
+    /// Another one is in the channel.
+    fn on_user_joined(&self, uid: Uid, user: Option<&UserId>) {
+        let _ = (uid, user);
+    }
+    /// Another one left a group call.
+    fn on_user_left(&self, uid: Uid, user: Option<&UserId>) {
+        let _ = (uid, user);
+    }
+    /// Another one muted or unmuted its microphone.
+    fn on_user_mute_audio(&self, uid: Uid, muted: bool) {
+        let _ = (uid, muted);
+    }
+    /// Another one switched its camera off or on.
+    fn on_user_mute_video(&self, uid: Uid, muted: bool) {
+        let _ = (uid, muted);
+    }
+    /// An invitee of a group call did not come.
+    fn on_user_removed(&self, call_id: CallId, user: &UserId, reason: EndReason) {
+        let _ = (call_id, user, reason);
+    }
+    /// The first sound of another one was played.
+    fn on_first_audio(&self, uid: Uid) {
+        let _ = uid;
+    }
+    /// The other one cannot be heard by the server at the moment, or is back.
+    fn on_peer_reachable(&self, call_id: CallId, reachable: bool, ends_in_ms: u32) {
+        let _ = (call_id, reachable, ends_in_ms);
+    }
+    /// The call is over; told exactly once.
+    fn on_call_end(&self, call_id: CallId, reason: EndReason) {
+        let _ = (call_id, reason);
+    }
+    /// Something that the local user did failed.
+    fn on_error(&self, error: &CallError) {
+        let _ = error;
+    }
+    /// The connection to the server changed.
+    fn on_connection_changed(&self, state: &ConnectionState) {
+        let _ = state;
+    }
+}
+
+impl CallKitEvent {
+    /// Calls the method of `handler` that goes with this event.
+    pub fn deliver(&self, handler: &dyn CallKitEventHandler) {
+        match self {
+            CallKitEvent::ReceiveCall { user, call_id, call_type, ext } => {
+                handler.on_receive_call(user, *call_id, *call_type, ext)
+            }
+            CallKitEvent::Ringing { call_id, user } => handler.on_ringing(*call_id, user),
+            CallKitEvent::Answer { call_id } => handler.on_answer(*call_id),
+            CallKitEvent::JoinedChannel { channel } => handler.on_joined_channel(channel),
+            CallKitEvent::UserJoined { uid, user } => handler.on_user_joined(*uid, user.as_ref()),
+            CallKitEvent::UserLeft { uid, user } => handler.on_user_left(*uid, user.as_ref()),
+            CallKitEvent::UserMuteAudio { uid, muted } => handler.on_user_mute_audio(*uid, *muted),
+            CallKitEvent::UserMuteVideo { uid, muted } => handler.on_user_mute_video(*uid, *muted),
+            CallKitEvent::UserRemoved { call_id, user, reason } => handler.on_user_removed(*call_id, user, *reason),
+            CallKitEvent::FirstAudio { uid } => handler.on_first_audio(*uid),
+            CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms } => {
+                handler.on_peer_reachable(*call_id, *reachable, *ends_in_ms)
+            }
+            CallKitEvent::CallEnd { call_id, reason } => handler.on_call_end(*call_id, *reason),
+            CallKitEvent::Error { error } => handler.on_error(error),
+            CallKitEvent::ConnectionChanged { state } => handler.on_connection_changed(state),
+        }
+    }
+}
+
+/// The listeners of a kit. The lock is held only to look them up, never while one runs.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    keyed: Mutex<BTreeMap<String, Arc<dyn CallKitEventHandler>>>,
+    streams: Mutex<Vec<mpsc::UnboundedSender<CallKitEvent>>>,
+}
+
+impl Listeners {
+    pub(crate) fn add(&self, key: String, handler: Arc<dyn CallKitEventHandler>) {
+        lock(&self.keyed).insert(key, handler);
+    }
+
+    pub(crate) fn remove(&self, key: &str) {
+        lock(&self.keyed).remove(key);
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.keyed).clear();
+    }
+
+    pub(crate) fn stream(&self) -> mpsc::UnboundedReceiver<CallKitEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        lock(&self.streams).push(sender);
+        receiver
+    }
+
+    fn tell(&self, event: &CallKitEvent) {
+        lock(&self.streams).retain(|stream| stream.send(event.clone()).is_ok());
+        let handlers: Vec<_> = lock(&self.keyed).values().cloned().collect();
+        for handler in handlers {
+            // A listener that panics must not silence the others, nor end the call.
+            if catch_unwind(AssertUnwindSafe(|| event.deliver(&*handler))).is_err() {
+                tracing::error!("an event listener panicked");
+            }
+        }
+    }
+
+    fn close(&self) {
+        lock(&self.streams).clear();
+    }
+}
+
+/// Data behind these locks is whole between any two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the owner loop puts its events.
+#[derive(Clone)]
+pub(crate) struct Teller(std_mpsc::Sender<CallKitEvent>);
+
+impl Teller {
+    /// Starts the thread on which listeners run; it ends when the last teller is dropped.
+    pub(crate) fn start(listeners: Arc<Listeners>, runtime: tokio::runtime::Handle) -> std::io::Result<Teller> {
+        let (sender, events) = std_mpsc::channel::<CallKitEvent>();
+        std::thread::Builder::new().name("callkit-events".into()).spawn(move || {
+            let _entered = runtime.enter();
+            for event in events {
+                tracing::debug!(event = event.name(), "told");
+                listeners.tell(&event);
+            }
+            listeners.close();
+        })?;
+        Ok(Teller(sender))
+    }
+
+    pub(crate) fn tell(&self, event: CallKitEvent) {
+        // The thread outlives every teller.
+        let _ = self.0.send(event);
+    }
+}
+
+impl CallKitEvent {
+    /// The event's name in snake case, for logs and transcripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            CallKitEvent::ReceiveCall { .. } => "receive_call",
+            CallKitEvent::Ringing { .. } => "ringing",
+            CallKitEvent::Answer { .. } => "answer",
+            CallKitEvent::JoinedChannel { .. } => "joined_channel",
+            CallKitEvent::UserJoined { .. } => "user_joined",
+            CallKitEvent::UserLeft { .. } => "user_left",
+            CallKitEvent::UserMuteAudio { .. } => "user_mute_audio",
+            CallKitEvent::UserMuteVideo { .. } => "user_mute_video",
+            CallKitEvent::UserRemoved { .. } => "user_removed",
+            CallKitEvent::FirstAudio { .. } => "first_audio",
+            CallKitEvent::PeerReachable { .. } => "peer_reachable",
+            CallKitEvent::CallEnd { .. } => "call_end",
+            CallKitEvent::Error { .. } => "error",
+            CallKitEvent::ConnectionChanged { .. } => "connection_changed",
+        }
+    }
+}

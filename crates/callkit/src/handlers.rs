@@ -1,0 +1,94 @@
+//! What the app supplies: channel tokens, and who is behind a uid.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use call_protocol::{AppId, ChannelId, Uid, UserId};
+
+/// For which channel a token is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RtcTokenRequest {
+    /// The channel to be joined.
+    pub channel: ChannelId,
+    /// The app.
+    pub app_id: AppId,
+    /// The uid of the token to be renewed; `None` when the app is free to choose.
+    pub uid: Option<Uid>,
+}
+
+/// A channel token and the uid it is for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RtcToken {
+    /// JWT with the claims of [`call_protocol::token::ChannelClaims`].
+    pub token: String,
+    /// The uid in the token.
+    pub uid: Uid,
+}
+
+impl std::fmt::Debug for RtcToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RtcToken").field("uid", &self.uid).finish_non_exhaustive()
+    }
+}
+
+/// Which users are behind the uids of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserMapper {
+    /// The channel; an answer for another channel is ignored.
+    pub channel: ChannelId,
+    /// Uids and their users.
+    pub users: Vec<(Uid, UserId)>,
+}
+
+/// An app's handler failed; the text is shown to the developer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HandlerError(pub String);
+
+impl From<String> for HandlerError {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for HandlerError {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// Supplies channel tokens. Every `async fn(RtcTokenRequest) -> Result<RtcToken, HandlerError>` is one.
+#[async_trait]
+pub trait RtcTokenHandler: Send + Sync {
+    /// A token for this request, from the app's own backend. Called as a call begins or rings, and again before the token expires.
+    async fn rtc_token(&self, request: RtcTokenRequest) -> Result<RtcToken, HandlerError>;
+}
+
+#[async_trait]
+impl<F, R> RtcTokenHandler for F
+where
+    F: Fn(RtcTokenRequest) -> R + Send + Sync,
+    R: Future<Output = Result<RtcToken, HandlerError>> + Send,
+{
+    async fn rtc_token(&self, request: RtcTokenRequest) -> Result<RtcToken, HandlerError> {
+        self(request).await
+    }
+}
+
+/// Tells who is behind a uid. Every `async fn(ChannelId, Uid) -> Result<UserMapper, HandlerError>` is one.
+#[async_trait]
+pub trait UserMapperHandler: Send + Sync {
+    /// The user behind this uid, and others if known. Asked once for each unknown uid.
+    async fn map_user(&self, channel: ChannelId, uid: Uid) -> Result<UserMapper, HandlerError>;
+}
+
+#[async_trait]
+impl<F, R> UserMapperHandler for F
+where
+    F: Fn(ChannelId, Uid) -> R + Send + Sync,
+    R: Future<Output = Result<UserMapper, HandlerError>> + Send,
+{
+    async fn map_user(&self, channel: ChannelId, uid: Uid) -> Result<UserMapper, HandlerError> {
+        self(channel, uid).await
+    }
+}

@@ -1,0 +1,304 @@
+//! The handle an app holds, and how it is built.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use call_protocol::invite::{CallType, Ext};
+use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
+use futures_util::Stream;
+use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
+use rtc_transport::Interfaces;
+use signaling::{Line, LineConfig};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Endpoint;
+
+use crate::core::{Command, Core, Reply, Settings, Supplied};
+use crate::error::{CallError, SignInError};
+use crate::events::{CallKitEvent, CallKitEventHandler, Listeners, Teller};
+use crate::handlers::{RtcTokenHandler, UserMapperHandler};
+use crate::link::{self, SignIn};
+use crate::quality::CallQuality;
+use crate::session::Session;
+use crate::voice::VoiceConfig;
+
+/// Everything that is set before signing in.
+#[derive(Clone)]
+pub struct Builder {
+    app_id: String,
+    server: String,
+    device: Option<String>,
+    call_timeout: Duration,
+    voice: VoiceConfig,
+    interfaces: Interfaces,
+}
+
+impl Builder {
+    /// The server's address, `http://host:port`. Default: `http://127.0.0.1:7800`.
+    pub fn server(mut self, url: impl Into<String>) -> Self {
+        self.server = url.into();
+        self
+    }
+
+    /// The name of this device among the devices of the user: stable over restarts, at most 64 bytes. Default: a random one.
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = Some(device.into());
+        self
+    }
+
+    /// How long a call rings, 1 s to 10 min. Default: 30 s. The server turns it into one absolute deadline.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// Where the voice comes from. Default: the system's microphone; silence where the kit is built without `devices`.
+    pub fn audio_input(mut self, input: AudioInput) -> Self {
+        self.voice.input = input;
+        self
+    }
+
+    /// Where the voice goes to. Default: the system's speaker; nowhere where the kit is built without `devices`.
+    pub fn audio_output(mut self, output: AudioOutput) -> Self {
+        self.voice.output = output;
+        self
+    }
+
+    /// Bits a second of the coded voice, 6,000 to 128,000. Default: 32,000. More sounds better until about 48,000.
+    pub fn voice_bitrate(mut self, bits_per_second: u32) -> Self {
+        self.voice.encoder.bitrate_bps = bits_per_second;
+        self
+    }
+
+    /// Discontinuous transmission: hardly anything is sent in pauses. Default: off; saves data, costs a little comfort.
+    pub fn voice_dtx(mut self, on: bool) -> Self {
+        self.voice.encoder.dtx = on;
+        self
+    }
+
+    /// Which local addresses media may use. Default: every one that is not loopback.
+    pub fn interfaces(mut self, interfaces: Interfaces) -> Self {
+        self.interfaces = interfaces;
+        self
+    }
+
+    /// How often levels are measured. Default: 500 ms.
+    pub fn level_interval(mut self, interval: Duration) -> Self {
+        self.voice.level_interval = interval;
+        self
+    }
+
+    /// Signs a user in and gives the kit.
+    ///
+    /// `access_token` is a JWT of the app's own backend. Must be called within a tokio runtime, on which the kit then lives.
+    ///
+    /// # Errors
+    /// [`SignInError`] names the parameter that makes no sense, why the server cannot be reached, or why it refused.
+    ///
+    /// # Cancel safety
+    /// Dropping the future signs nobody in.
+    pub async fn sign_in(self, user: impl AsRef<str>, access_token: impl Into<String>) -> Result<CallKit, SignInError> {
+        let invalid = |what: &str, error: call_protocol::IdError| SignInError::InvalidParam(format!("{what}: {error}"));
+        let app_id = AppId::new(&self.app_id).map_err(|error| invalid("app_id", error))?;
+        let user = UserId::new(user).map_err(|error| invalid("user", error))?;
+        let device = self.device.unwrap_or_else(|| format!("rust-{:016x}", rand::random::<u64>()));
+        let device = DeviceId::new(device).map_err(|error| invalid("device", error))?;
+        let timeout_ms = self.call_timeout.as_millis();
+        let allowed = u128::from(limits::RING_TIMEOUT_MIN_MS)..=u128::from(limits::RING_TIMEOUT_MAX_MS);
+        if !allowed.contains(&timeout_ms) {
+            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()));
+        }
+        let endpoint = Endpoint::from_shared(self.server)
+            .map_err(|_| SignInError::InvalidParam("server: not an address like http://host:port".into()))?
+            .tcp_nodelay(true);
+        let access_token = access_token.into();
+        let to = SignIn { endpoint, app_id: self.app_id, access_token, device: device.to_string() };
+
+        let session = Session::default();
+        let stream = link::sign_in(&to, &session).await?;
+
+        let (commands, command_receiver) = mpsc::unbounded_channel();
+        let (link_sender, link_receiver) = mpsc::unbounded_channel();
+        let (event_sender, event_receiver) = mpsc::unbounded_channel();
+        let (report_sender, report_receiver) = mpsc::unbounded_channel();
+        let listeners = Arc::new(Listeners::default());
+        let supplied = Arc::new(Supplied::default());
+        let teller = Teller::start(listeners.clone(), tokio::runtime::Handle::current())
+            .map_err(|error| SignInError::Unreachable(format!("no thread for events: {error}")))?;
+        let line = Line::new(Party { user: user.clone(), device }, LineConfig::default());
+        let settings =
+            Settings { app_id, call_timeout: self.call_timeout, voice: self.voice, interfaces: self.interfaces };
+        let core = Core::new(settings, supplied.clone(), teller, line, link_sender, report_sender);
+        let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
+        tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
+        Ok(CallKit { user, commands, listeners, supplied })
+    }
+}
+
+/// One signed-in user on one device: makes, takes and ends calls.
+///
+/// Handles are cheap to clone. When the last one is dropped, a running call is ended and the device signs out.
+#[derive(Clone)]
+pub struct CallKit {
+    user: UserId,
+    commands: mpsc::UnboundedSender<Command>,
+    listeners: Arc<Listeners>,
+    supplied: Arc<Supplied>,
+}
+
+impl CallKit {
+    /// Begins to build a kit for an app.
+    pub fn builder(app_id: impl Into<String>) -> Builder {
+        Builder {
+            app_id: app_id.into(),
+            server: "http://127.0.0.1:7800".into(),
+            device: None,
+            call_timeout: Duration::from_secs(30),
+            voice: VoiceConfig {
+                input: default_input(),
+                output: default_output(),
+                encoder: VoiceEncoderConfig::default(),
+                receiver: VoiceReceiverConfig::default(),
+                level_interval: LevelMeter::DEFAULT_INTERVAL,
+            },
+            interfaces: Interfaces::default(),
+        }
+    }
+
+    /// The signed-in user.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Sets who supplies channel tokens: any `async fn(RtcTokenRequest) -> Result<RtcToken, HandlerError>`. Needed before a call is made or
+    /// answered; without it, or when it fails, the join ends with [`CallError::FetchTokenFailed`].
+    pub fn set_rtc_token_handler(&self, handler: impl RtcTokenHandler + 'static) {
+        self.supplied.set_token_handler(Arc::new(handler));
+    }
+
+    /// Sets who tells which user is behind a uid: any `async fn(ChannelId, Uid) -> Result<UserMapper, HandlerError>`. Asked once for each unknown
+    /// uid; without it events carry no user.
+    pub fn set_user_mapper_handler(&self, handler: impl UserMapperHandler + 'static) {
+        self.supplied.set_mapper_handler(Arc::new(handler));
+    }
+
+    /// Adds a listener under a key; one that was there under this key is replaced.
+    pub fn add_event_listener(&self, key: impl Into<String>, handler: impl CallKitEventHandler + 'static) {
+        self.listeners.add(key.into(), Arc::new(handler));
+    }
+
+    /// Removes the listener under a key, if there is one.
+    pub fn remove_event_listener(&self, key: &str) {
+        self.listeners.remove(key);
+    }
+
+    /// Removes every listener. Streams of [`CallKit::events`] go on.
+    pub fn clear_event_listeners(&self) {
+        self.listeners.clear();
+    }
+
+    /// The events from now on, as a stream; it ends when the kit is signed out or dropped. What is not read waits in memory.
+    pub fn events(&self) -> impl Stream<Item = CallKitEvent> + Send + Unpin + use<> {
+        UnboundedReceiverStream::new(self.listeners.stream())
+    }
+
+    /// Readies the media engine; must come before a call is made or answered. Calling it again changes nothing. Devices are opened
+    /// only when a call is accepted.
+    pub async fn init_rtc(&self) -> Result<(), CallError> {
+        self.ask(Command::InitRtc).await
+    }
+
+    /// Ends whatever call there is, as [`CallKit::hangup`] would, and frees the media engine. Returns when the audio devices are
+    /// released and recordings are complete.
+    pub async fn release_rtc(&self) -> Result<(), CallError> {
+        let (reply, done) = oneshot::channel();
+        self.commands.send(Command::ReleaseRtc(reply)).map_err(|_| CallError::SignedOut)?;
+        done.await.map_err(|_| CallError::SignedOut)
+    }
+
+    /// Calls a user. `ext` is the app's own data, at most 32 entries and 2 KiB; the callee gets it with the call.
+    ///
+    /// # Errors
+    /// An empty or unfit user, oneself, or a group type: [`CallError::InvalidParam`]. In a call already: [`CallError::Busy`]. Also
+    /// [`CallError::NotInitialized`], [`CallError::Disconnected`], [`CallError::SignedOut`].
+    ///
+    /// # Cancel safety
+    /// Once polled, the call is made even if the future is dropped.
+    pub async fn start_single_call(
+        &self,
+        user: impl AsRef<str>,
+        call_type: CallType,
+        ext: Ext,
+    ) -> Result<CallId, CallError> {
+        let user = UserId::new(user).map_err(|error| CallError::InvalidParam(format!("user: {error}")))?;
+        if !call_type.is_one_to_one() {
+            return Err(CallError::InvalidParam("call_type: a single call is audio_1v1 or video_1v1".into()));
+        }
+        self.ask(|reply| Command::StartCall { user, call_type, ext, reply }).await
+    }
+
+    /// Takes the call that rings. The other side's devices fall silent, both sides get `on_answer`, and voice begins.
+    pub async fn answer(&self, call_id: CallId) -> Result<(), CallError> {
+        self.ask(|reply| Command::Answer { call_id, reply }).await
+    }
+
+    /// Cancels the call that is being made, declines the one that rings, or ends the one that runs.
+    pub async fn hangup(&self, call_id: CallId) -> Result<(), CallError> {
+        self.ask(|reply| Command::Hangup { call_id, reply }).await
+    }
+
+    /// Plays the other side's voice again.
+    pub async fn speaker_on(&self) -> Result<(), CallError> {
+        self.ask(|reply| Command::Speaker(true, reply)).await
+    }
+
+    /// Stops playing the other side's voice.
+    pub async fn speaker_off(&self) -> Result<(), CallError> {
+        self.ask(|reply| Command::Speaker(false, reply)).await
+    }
+
+    /// Mutes the microphone, for this call and those to come; the others get `on_user_mute_audio`.
+    pub async fn mute(&self) -> Result<(), CallError> {
+        self.ask(|reply| Command::Mute(true, reply)).await
+    }
+
+    /// Unmutes the microphone.
+    pub async fn unmute(&self) -> Result<(), CallError> {
+        self.ask(|reply| Command::Mute(false, reply)).await
+    }
+
+    /// The figures of the present call; `None` before its media is set up.
+    pub async fn call_quality(&self) -> Option<CallQuality> {
+        let (reply, quality) = oneshot::channel();
+        self.commands.send(Command::Quality(reply)).ok()?;
+        quality.await.ok().flatten()
+    }
+
+    /// The access token to use when the connection has to be made anew.
+    pub fn renew_access_token(&self, access_token: impl Into<String>) {
+        // A kit that is signed out has no use for it.
+        let _ = self.commands.send(Command::AccessToken(access_token.into()));
+    }
+
+    /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.
+    pub async fn sign_out(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::SignOut(reply)).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| CallError::SignedOut)?;
+        answer.await.map_err(|_| CallError::SignedOut)?
+    }
+}
+
+fn default_input() -> AudioInput {
+    if cfg!(feature = "devices") { AudioInput::Default } else { AudioInput::Silence }
+}
+
+fn default_output() -> AudioOutput {
+    if cfg!(feature = "devices") { AudioOutput::Default } else { AudioOutput::Null }
+}

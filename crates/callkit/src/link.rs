@@ -1,0 +1,299 @@
+//! The connection to the server: sign-in, frames both ways, liveness, and coming back after a break.
+
+use std::time::Duration;
+
+use call_protocol::session::{ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, ServerBody, Welcome};
+use call_protocol::{Word, limits, wire};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Endpoint;
+
+use crate::error::SignInError;
+use crate::session::Session;
+use crate::wire::SignalClient;
+
+/// Where and as whom to sign in.
+#[derive(Clone)]
+pub(crate) struct SignIn {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) app_id: String,
+    pub(crate) access_token: String,
+    pub(crate) device: String,
+}
+
+/// What the owner loop wants of the link.
+pub(crate) enum LinkCommand {
+    Send(ClientBody),
+    /// The access token for the next sign-in.
+    AccessToken(String),
+    /// Sign out and end.
+    Close,
+}
+
+/// What the link tells the owner loop.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    Up { welcome: Welcome },
+    Down,
+    Frame(ServerBody),
+    SignedOut(RefuseReason),
+}
+
+/// How long connecting and signing in may take, each.
+const SIGN_IN_PATIENCE: Duration = Duration::from_secs(5);
+/// An acknowledgement is sent by itself if nothing else has carried it for so long.
+const ACK_DELAY: Duration = Duration::from_millis(100);
+/// Waits between attempts to come back; the last one repeats.
+const BACKOFF_MS: [u64; 6] = [0, 200, 500, 1_000, 1_500, 2_000];
+
+/// One signed-in stream.
+pub(crate) struct Stream {
+    frames: tonic::Streaming<wire::proto::ServerFrame>,
+    sender: mpsc::UnboundedSender<wire::proto::ClientFrame>,
+    pub(crate) welcome: Welcome,
+}
+
+/// Connects and signs in.
+pub(crate) async fn sign_in(to: &SignIn, session: &Session) -> Result<Stream, SignInError> {
+    let unreachable = |error: &dyn std::error::Error| SignInError::Unreachable(innermost(error));
+    let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect()).await;
+    let channel = connecting
+        .map_err(|_| SignInError::Unreachable("no connection within 5 s".into()))?
+        .map_err(|error| unreachable(&error))?;
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let hello = Hello {
+        protocol_version: PROTOCOL_VERSION,
+        app_id: to.app_id.clone(),
+        access_token: to.access_token.clone(),
+        device: to.device.clone(),
+        resume: session.resume(),
+        agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
+    // The receiver is held below, so this cannot fail.
+    let _ = sender.send(wire::client_frame_to_proto(&hello));
+    let mut client = SignalClient::new(channel).max_decoding_message_size(limits::FRAME_BYTES);
+    let greeting = async {
+        let mut frames = client.connect(UnboundedReceiverStream::new(receiver)).await?.into_inner();
+        let first = frames.message().await?;
+        Ok::<_, tonic::Status>((frames, first))
+    };
+    let (frames, first) = timeout(SIGN_IN_PATIENCE, greeting)
+        .await
+        .map_err(|_| SignInError::Unreachable("no answer to the sign-in within 5 s".into()))?
+        .map_err(|status| SignInError::Unreachable(format!("{}: {}", status.code(), status.message())))?;
+    let first = first.and_then(|frame| wire::server_frame_from_proto(frame).ok()).and_then(|frame| frame.body);
+    match first {
+        Some(ServerBody::Welcome(welcome)) => Ok(Stream { frames, sender, welcome }),
+        Some(ServerBody::Refuse(refuse)) => Err(SignInError::Refused { reason: refuse.reason, detail: refuse.detail }),
+        _ => Err(SignInError::Unreachable("the server did not greet".into())),
+    }
+}
+
+/// The deepest cause: the outer ones only say that something failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Why a stream ended.
+enum Ended {
+    Broken,
+    Refused(RefuseReason),
+    Closed,
+}
+
+/// Keeps the link up until it is closed or refused for good.
+pub(crate) async fn run(
+    mut to: SignIn,
+    first: Stream,
+    mut session: Session,
+    mut commands: mpsc::UnboundedReceiver<LinkCommand>,
+    events: mpsc::UnboundedSender<LinkEvent>,
+) {
+    let mut stream = Some(first);
+    let mut attempt = 0;
+    loop {
+        if let Some(stream) = stream.take() {
+            attempt = 0;
+            match pump(&mut to, stream, &mut session, &mut commands, &events).await {
+                Ended::Closed => return,
+                Ended::Refused(reason) if !reason.is_passing() => {
+                    let _ = events.send(LinkEvent::SignedOut(reason));
+                    return;
+                }
+                Ended::Refused(_) | Ended::Broken => {
+                    if events.send(LinkEvent::Down).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        if !wait_collecting(&mut to, backoff(attempt), &mut session, &mut commands).await {
+            return;
+        }
+        attempt += 1;
+        match sign_in(&to, &session).await {
+            Ok(new) => stream = Some(new),
+            Err(SignInError::Refused { reason, .. }) if !reason.is_passing() => {
+                let _ = events.send(LinkEvent::SignedOut(reason));
+                return;
+            }
+            Err(error) => tracing::debug!(%error, attempt, "not back yet"),
+        }
+    }
+}
+
+fn backoff(attempt: usize) -> Duration {
+    let base = BACKOFF_MS[attempt.min(BACKOFF_MS.len() - 1)];
+    // A little spread, so that the clients of a restarted server do not all come at the same moment.
+    Duration::from_millis(base + if base == 0 { 0 } else { rand::random_range(0..base / 4) })
+}
+
+/// Waits while keeping what is to be sent; `false` if the link is to close.
+async fn wait_collecting(
+    to: &mut SignIn,
+    wait: Duration,
+    session: &mut Session,
+    commands: &mut mpsc::UnboundedReceiver<LinkCommand>,
+) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        tokio::select! {
+            () = sleep_until(until) => return true,
+            command = commands.recv() => match command {
+                Some(LinkCommand::Send(body)) if is_worth_keeping(&body) => {
+                    if session.number(body).is_none() {
+                        tracing::warn!("too much waits for the server; dropped");
+                    }
+                }
+                Some(LinkCommand::Send(_)) => {}
+                Some(LinkCommand::AccessToken(token)) => to.access_token = token,
+                Some(LinkCommand::Close) | None => return false,
+            },
+        }
+    }
+}
+
+/// A sign of life means nothing later.
+fn is_worth_keeping(body: &ClientBody) -> bool {
+    !matches!(body, ClientBody::Call(message) if matches!(message.word, Word::KeepAlive { .. }))
+}
+
+/// Carries frames both ways until the stream ends.
+async fn pump(
+    to: &mut SignIn,
+    stream: Stream,
+    session: &mut Session,
+    commands: &mut mpsc::UnboundedReceiver<LinkCommand>,
+    events: &mpsc::UnboundedSender<LinkEvent>,
+) -> Ended {
+    let Stream { mut frames, sender, welcome } = stream;
+    let send = |frame: ClientFrame| sender.send(wire::client_frame_to_proto(&frame)).is_ok();
+    let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
+    let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
+    let again = session.on_welcome(&welcome);
+    if events.send(LinkEvent::Up { welcome }).is_err() {
+        return Ended::Closed;
+    }
+    if !again.into_iter().all(send) {
+        return Ended::Broken;
+    }
+    let mut heard = Instant::now();
+    let mut ping_at = heard + ping_every;
+    let mut ack_at = None;
+    loop {
+        let ack_due = async {
+            match ack_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let sent = tokio::select! {
+            biased;
+            frame = frames.message() => {
+                heard = Instant::now();
+                let Ok(Some(frame)) = frame else { return Ended::Broken };
+                match on_frame(session, frame) {
+                    Received::Body(ServerBody::Refuse(refuse)) => return Ended::Refused(refuse.reason),
+                    Received::Body(body) => {
+                        if events.send(LinkEvent::Frame(body)).is_err() {
+                            return Ended::Closed;
+                        }
+                    }
+                    Received::Nothing => {}
+                    Received::Gap => return Ended::Broken,
+                }
+                if session.owes_ack() && ack_at.is_none() {
+                    ack_at = Some(heard + ACK_DELAY);
+                }
+                true
+            }
+            command = commands.recv() => match command {
+                Some(LinkCommand::Send(body)) => {
+                    ack_at = None;
+                    match session.number(body) {
+                        Some(frame) => send(frame),
+                        None => return Ended::Broken,
+                    }
+                }
+                Some(LinkCommand::AccessToken(token)) => {
+                    to.access_token = token;
+                    true
+                }
+                Some(LinkCommand::Close) | None => {
+                    send(session.bare(Some(ClientBody::Goodbye)));
+                    drop(sender);
+                    // The server ends the stream when it has read everything.
+                    let _ = timeout(Duration::from_secs(1), async { while let Ok(Some(_)) = frames.message().await {} }).await;
+                    return Ended::Closed;
+                }
+            },
+            () = sleep_until(ping_at) => {
+                if heard.elapsed() >= silence_limit {
+                    return Ended::Broken;
+                }
+                ping_at = Instant::now() + ping_every.min(silence_limit.saturating_sub(heard.elapsed()));
+                ack_at = None;
+                send(session.bare(Some(ClientBody::Ping { nonce: 0 })))
+            }
+            () = ack_due => {
+                ack_at = None;
+                send(session.bare(None))
+            }
+        };
+        if !sent {
+            return Ended::Broken;
+        }
+    }
+}
+
+enum Received {
+    Body(ServerBody),
+    Nothing,
+    Gap,
+}
+
+fn on_frame(session: &mut Session, frame: wire::proto::ServerFrame) -> Received {
+    let seq = frame.seq;
+    let ack = frame.ack;
+    let decoded = wire::server_frame_from_proto(frame);
+    session.on_ack(ack);
+    if seq > session.received() + 1 {
+        return Received::Gap;
+    }
+    if !session.accept(seq) {
+        return Received::Nothing;
+    }
+    match decoded {
+        Ok(frame) => frame.body.map_or(Received::Nothing, Received::Body),
+        Err(error) => {
+            tracing::warn!(%error, "a frame of the server was not understood");
+            Received::Nothing
+        }
+    }
+}
