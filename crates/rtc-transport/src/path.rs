@@ -10,7 +10,7 @@ use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription, StatsSelector};
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 use webrtc::rtp_transceiver::RtpSender;
 
 use crate::config::PathConfig;
@@ -321,18 +321,5 @@ async fn send_loop(
             Ok(()) => sequence = sequence.wrapping_add(1),
             Err(error) => tracing::debug!(%error, "a voice packet was not sent"),
         }
-    }
-}
-
-/// What the engine says of itself, for tests that hold it against the figures computed here.
-#[doc(hidden)]
-impl MediaPath {
-    /// Round trip time (s), packets lost and jitter by the engine's own statistics.
-    pub async fn engine_figures(&self) -> Option<(f64, i64, f64)> {
-        let now = self.inner.runtime.now();
-        let report = self.inner.connection.get_stats(now, StatsSelector::None).await;
-        let inbound = report.inbound_rtp_streams().next()?;
-        let received = &inbound.received_rtp_stream_stats;
-        Some((0.0, received.packets_lost, received.jitter))
     }
 }
