@@ -1,2 +1,231 @@
-//! x
-fn main() {}
+//! `callkitd`: the call server as a program.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use callkit_server::{ConfigError, LogFormat, Server, ServerConfig, StartError};
+use clap::Parser;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The server of the call kit: sign-in, ringing, routing and channels on one TCP port, STUN on one UDP port.
+///
+/// Each option can also be a key of the TOML file (with `_` for `-`) or an environment variable (CALLKITD_LISTEN for
+/// --listen). Options win over the environment, the environment over the file. Apps and their secrets are told in the file:
+///
+///     [[apps]]
+///     app_id  = "shop"          # the tokens' sub
+///     api_key = "key-1"         # the tokens' iss
+///     secret  = "…"             # signs the tokens with HS256; 16 bytes or more
+///
+/// or in CALLKITD_APPS='[{app_id="shop",api_key="key-1",secret="…"}]'.
+///
+/// When it serves, it prints one line: `callkitd ready tcp=ADDRESS udp=ADDRESS`. SIGTERM and ctrl-c stop it cleanly.
+#[derive(Parser)]
+#[command(name = "callkitd", version, verbatim_doc_comment)]
+struct Options {
+    /// TOML file to read [env: CALLKITD_CONFIG]
+    #[arg(long, value_name = "FILE", env = "CALLKITD_CONFIG", hide_env = true)]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// The keys of the configuration; what is not given is left to the other sources.
+#[derive(clap::Args, Serialize)]
+struct Keys {
+    /// TCP address for gRPC and HTTP; port 0 takes a free one [default: 0.0.0.0:7450; with --dev 127.0.0.1:7450]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+
+    /// UDP address that answers STUN [default: that of --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stun_listen: Option<SocketAddr>,
+
+    /// Name or address under which clients reach the UDP port; needed behind NAT [default: the one they connected to]
+    #[arg(long, value_name = "HOST")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_host: Option<String>,
+
+    /// Add the app `demo` and a backend for it under /dev/: register, tokens, user map. Not for the open internet
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<bool>,
+
+    /// Folder in which running calls are kept across restarts [default: ./callkit-data; with --dev none]
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+
+    /// How often clients are told to ping, in ms [default: 3000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ping_every_ms: Option<u32>,
+
+    /// After how much silence a stream is given up, in ms [default: 10000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silence_limit_ms: Option<u32>,
+
+    /// How long a broken session can be resumed, in ms [default: 15000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume_window_ms: Option<u32>,
+
+    /// How long a new connection may take to say who it is, in ms [default: 5000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hello_timeout_ms: Option<u32>,
+
+    /// How long an acknowledgement may wait for a frame to ride on, in ms [default: 200]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack_delay_ms: Option<u32>,
+
+    /// How long a refused or stopped peer may take to read the last frame, in ms [default: 1000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close_grace_ms: Option<u32>,
+
+    /// After how much silence a party of a call is out of reach, in ms [default: 10000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_liveness_ms: Option<u32>,
+
+    /// How long a call that is over answers late messages, in ms [default: 60000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_tombstone_ms: Option<u32>,
+
+    /// By how much a token's end may be past, for clocks that differ, in s [default: 5]
+    #[arg(long, value_name = "S")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_leeway_s: Option<u32>,
+
+    /// TCP connections at one time; more wait to be accepted [default: 100000]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_connections: Option<usize>,
+
+    /// Calls that one device may have opened at one time [default: 16]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_calls_per_device: Option<usize>,
+
+    /// Channels that one device may be in at one time [default: 16]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_channels_per_device: Option<usize>,
+
+    /// How the log is written to standard error: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_format: Option<String>,
+
+    /// What is logged, such as info, or warn,callkit_server=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+}
+
+/// Why the program ends early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("log: {0}")]
+    Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot run: {0}")]
+    System(#[from] std::io::Error),
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("callkitd: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<(), Failure> {
+    let config = configured(&options)?;
+    let filter = EnvFilter::try_new(&config.log)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+}
+
+/// The configuration; the program, unlike the library, has a place for its data.
+fn configured(options: &Options) -> Result<ServerConfig, ConfigError> {
+    let mut config = ServerConfig::load(options.config.as_deref(), &options.keys)?;
+    if config.data_dir.is_none() && !config.dev {
+        config.data_dir = Some("callkit-data".into());
+    }
+    Ok(config)
+}
+
+async fn serve(config: ServerConfig) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::start(config).await?;
+    // Nobody may be reading.
+    writeln!(std::io::stdout(), "callkitd ready tcp={} udp={}", server.local_addr(), server.udp_addr()).ok();
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    server.stop().await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_names_every_key_with_its_default() {
+        Options::command().debug_assert();
+        let help = Options::command().term_width(0).render_long_help().to_string();
+        let defaults = serde_json::to_value(ServerConfig::default()).unwrap();
+        for (key, value) in defaults.as_object().unwrap() {
+            if key == "apps" {
+                assert!(help.contains("[[apps]]"));
+                continue;
+            }
+            let flag = format!("--{} ", key.replace('_', "-"));
+            let line = help.split(&flag).nth(1).unwrap_or_else(|| panic!("no {flag}in\n{help}"));
+            let default = match value {
+                serde_json::Value::Null | serde_json::Value::Bool(false) => continue,
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            assert!(line.contains(&format!("[default: {default}")), "{flag}does not say {default}\n{help}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_counts_and_what_is_not_is_left_alone() {
+        let options = |words: &[&str]| Options::parse_from(["callkitd"].iter().chain(words));
+        let config = configured(&options(&["--dev", "--ack-delay-ms", "9", "--log-format", "json"])).unwrap();
+        assert!(config.dev && config.ack_delay_ms == 9 && config.log_format == LogFormat::Json);
+        assert!(config.listen.ip().is_loopback() && config.data_dir.is_none());
+        let config = configured(&options(&[])).unwrap();
+        assert!(!config.dev && config.listen.ip().is_unspecified() && config.data_dir.is_some());
+        let said = configured(&options(&["--log-format", "xml"])).unwrap_err().to_string();
+        assert!(said.contains("log_format"), "{said}");
+    }
+}

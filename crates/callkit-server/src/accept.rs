@@ -1,0 +1,137 @@
+//! The accept loop and one task for each TCP connection.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::connection::Connection;
+use crate::http::Site;
+use crate::metering::Metering;
+
+/// What the loop needs.
+pub(crate) struct Accepting {
+    pub(crate) site: Arc<Site>,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) max_connections: usize,
+    /// A connection that asks nothing for so long is closed.
+    pub(crate) idle_limit: Duration,
+    pub(crate) close_grace: Duration,
+}
+
+/// How long to wait when the system has no more sockets.
+const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
+
+/// Accepts until `stop` turns true, then waits for the connections to end, and cuts those that do not.
+pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let accepting = Arc::new(accepting);
+    let (tasks, mut ended) = mpsc::channel(1);
+    let builder = builder(Tasks { alive: tasks }, accepting.idle_limit);
+    let mut connections = JoinSet::new();
+    loop {
+        let has_room = connections.len() < accepting.max_connections;
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => None,
+            accepted = listener.accept(), if has_room => Some(accepted),
+        };
+        match accepted {
+            None => {}
+            Some(Ok((socket, _))) => {
+                connections.spawn(serve(Arc::clone(&accepting), builder.clone(), socket, stop.clone()));
+            }
+            Some(Err(error)) if is_about_one_peer(&error) => {}
+            Some(Err(error)) => {
+                warn!(%error, "cannot accept");
+                sleep(OUT_OF_SOCKETS).await;
+            }
+        }
+        accepting.metering.connections.set(connections.len() as f64);
+    }
+    drop((listener, builder));
+    // The hub gives its goodbyes their grace; this is for connections that hold no session.
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(accepting.close_grace * 2, all_ended).await.is_err() {
+        connections.shutdown().await;
+    }
+    ended.recv().await;
+    accepting.metering.connections.set(0.0);
+}
+
+async fn serve(accepting: Arc<Accepting>, builder: Builder<Tasks>, socket: TcpStream, mut stop: watch::Receiver<bool>) {
+    socket.set_nodelay(true).ok();
+    let connection = Arc::new(Connection::new(socket.local_addr().ok().map(|address| address.ip())));
+    let served = {
+        let (site, connection) = (Arc::clone(&accepting.site), Arc::clone(&connection));
+        service_fn(move |request| Arc::clone(&site).serve(request, Arc::clone(&connection)))
+    };
+    let mut http = pin!(builder.serve_connection(TokioIo::new(socket), served));
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            // What a peer does wrong is its own affair: garbage, resets and half-closed connections all end here.
+            _ = http.as_mut() => return,
+            () = connection.is_cut() => return,
+            _ = stop.wait_for(|stop| *stop), if !is_stopping => {
+                is_stopping = true;
+                http.as_mut().graceful_shutdown();
+            }
+            () = sleep(accepting.idle_limit) => {
+                if connection.was_idle() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// One builder for all connections. Windows and buffers are small: a frame is 64 KiB at most, and most connections idle.
+fn builder(tasks: Tasks, header_timeout: Duration) -> Builder<Tasks> {
+    let mut builder = Builder::new(tasks);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(16 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(128 * 1024)
+        .max_frame_size(16 * 1024)
+        .max_send_buf_size(64 * 1024)
+        .max_header_list_size(8 * 1024)
+        .max_concurrent_streams(16);
+    builder
+}
+
+/// Runs the streams of connections, so that their end can be waited for.
+#[derive(Clone)]
+struct Tasks {
+    alive: mpsc::Sender<()>,
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let alive = self.alive.clone();
+        tokio::spawn(async move {
+            task.await;
+            drop(alive);
+        });
+    }
+}
+
+/// Errors that say nothing about the listener.
+fn is_about_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,292 @@
+//! What the server is told: defaults, then a TOML file, then the environment, then flags.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use call_protocol::{AppId, session};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The TCP port where nothing else is said.
+pub const DEFAULT_PORT: u16 = 7450;
+
+/// `CALLKITD_LISTEN` is the key `listen`.
+const ENVIRONMENT_PREFIX: &str = "CALLKITD_";
+
+/// Every knob of a server.
+///
+/// The keys of the TOML file, of the environment and of the flags are the names of these fields. A key unknown here is an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// TCP address for gRPC and HTTP; port 0 takes a free one. Default `0.0.0.0:7450`; loaded with `dev`, `127.0.0.1:7450`.
+    pub listen: SocketAddr,
+    /// UDP address that answers STUN. Default: the address and port of `listen`.
+    pub stun_listen: Option<SocketAddr>,
+    /// Host name or address under which clients reach the UDP port; set it behind NAT. Default: the address the client connected to.
+    pub public_host: Option<String>,
+    /// The apps served here. An app may be named twice with two keys, to change its secret.
+    pub apps: Vec<AppConfig>,
+    /// Adds the app `demo` and a backend for it under `/dev/`. Anybody can register there: not for the open internet.
+    pub dev: bool,
+    /// Where running calls are kept, so that they outlive a restart. Default: nowhere (`callkitd`: `./callkit-data`).
+    pub data_dir: Option<PathBuf>,
+    /// How often clients are told to ping, in ms. Default 3,000.
+    pub ping_every_ms: u32,
+    /// After how much silence a stream is given up, in ms. Shorter notices a lost device sooner and loses more to bad radio. Default 10,000.
+    pub silence_limit_ms: u32,
+    /// How long a broken session can be resumed, in ms. Default 15,000.
+    pub resume_window_ms: u32,
+    /// How long a new connection may take to say who it is, in ms. Default 5,000.
+    pub hello_timeout_ms: u32,
+    /// How long an acknowledgement may wait for a frame to ride on, in ms. Default 200.
+    pub ack_delay_ms: u32,
+    /// How long a refused or stopped peer may take to read the last frame, in ms. Default 1,000.
+    pub close_grace_ms: u32,
+    /// After how much silence a party of a call is out of reach, in ms. Default 10,000.
+    pub call_liveness_ms: u32,
+    /// How long a call that is over answers late messages, in ms. Default 60,000.
+    pub call_tombstone_ms: u32,
+    /// By how much a token's end may be past, for clocks that differ, in s. Default 5.
+    pub token_leeway_s: u32,
+    /// TCP connections at one time; more wait to be accepted. One costs about 20 KiB. Default 100,000.
+    pub max_connections: usize,
+    /// Calls that one device may have opened at one time. Default 16.
+    pub max_calls_per_device: usize,
+    /// Channels that one device may be in at one time. Default 16.
+    pub max_channels_per_device: usize,
+    /// How `callkitd` writes its log. Default text.
+    pub log_format: LogFormat,
+    /// What `callkitd` logs, as `tracing` filter. Default `info`.
+    pub log: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One app and the secret with which its backend signs tokens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppConfig {
+    /// The app; the tokens' `sub`.
+    pub app_id: AppId,
+    /// The name of the secret; the tokens' `iss`.
+    pub api_key: String,
+    /// The HS256 secret, 16 bytes or more.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for AppConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppConfig").field("app_id", &self.app_id).finish_non_exhaustive()
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named is not there or cannot be read.
+    #[error("cannot read the configuration file {path}: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A key is unknown or its value is none; the text names it and where it was found.
+    #[error("{0}")]
+    Key(Box<figment::Error>),
+    /// There is no app to serve.
+    #[error("no app is configured: add [[apps]] with app_id, api_key and secret, or start with --dev")]
+    NoApp,
+    /// An app has no secret, or one that is too short.
+    #[error("the secret of app {app_id} has {bytes} bytes; it needs {SECRET_BYTES} or more")]
+    Secret {
+        /// The app.
+        app_id: AppId,
+        /// What it has.
+        bytes: usize,
+    },
+    /// An app has no name for its secret.
+    #[error("app {app_id} has no api_key")]
+    ApiKey {
+        /// The app.
+        app_id: AppId,
+    },
+    /// The same app and key twice.
+    #[error("app {app_id} has the same api_key twice")]
+    Twice {
+        /// The app.
+        app_id: AppId,
+    },
+    /// A number that makes no sense.
+    #[error("{key} is {value}; it must be {must}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it must be.
+        must: &'static str,
+    },
+}
+
+/// Bytes of the shortest secret taken.
+pub const SECRET_BYTES: usize = 16;
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+            stun_listen: None,
+            public_host: None,
+            apps: Vec::new(),
+            dev: false,
+            data_dir: None,
+            ping_every_ms: session::PING_EVERY_MS,
+            silence_limit_ms: session::SILENCE_LIMIT_MS,
+            resume_window_ms: session::RESUME_WINDOW_MS,
+            hello_timeout_ms: 5_000,
+            ack_delay_ms: 200,
+            close_grace_ms: 1_000,
+            call_liveness_ms: 10_000,
+            call_tombstone_ms: 60_000,
+            token_leeway_s: 5,
+            max_connections: 100_000,
+            max_calls_per_device: 16,
+            max_channels_per_device: 16,
+            log_format: LogFormat::Text,
+            log: "info".into(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// A server for this machine only: loopback, a free port, the app `demo` with its backend, nothing on disk.
+    pub fn dev_on_loopback() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), dev: true, ..Self::default() }
+    }
+
+    /// The configuration of these sources, the later ones first in rank: defaults, `file`, the environment, `flags`.
+    ///
+    /// `flags` is a map of keys to values that leaves out what was not given.
+    pub fn load(file: Option<&Path>, flags: impl Serialize) -> Result<Self, ConfigError> {
+        let mut given = Figment::new();
+        if let Some(path) = file {
+            // Opened first, for an error that says why it cannot be read.
+            std::fs::File::open(path).map_err(|error| ConfigError::File { path: path.to_owned(), error })?;
+            given = given.merge(Toml::file_exact(path));
+        }
+        let environment = Env::prefixed(ENVIRONMENT_PREFIX).ignore(&["config"]);
+        given = given.merge(environment).merge(Serialized::globals(flags));
+        let mut defaults = Self::default();
+        if given.extract_inner("dev").unwrap_or(false) {
+            defaults.listen.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Figment::from(Serialized::defaults(defaults))
+            .merge(given)
+            .extract()
+            .map_err(|error| ConfigError::Key(Box::new(error)))
+    }
+
+    /// Whether a server can run with it.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.apps.is_empty() && !self.dev {
+            return Err(ConfigError::NoApp);
+        }
+        for (at, app) in self.apps.iter().enumerate() {
+            let app_id = app.app_id.clone();
+            if app.api_key.is_empty() {
+                return Err(ConfigError::ApiKey { app_id });
+            }
+            if app.secret.len() < SECRET_BYTES {
+                return Err(ConfigError::Secret { app_id, bytes: app.secret.len() });
+            }
+            if self.apps[..at].iter().any(|other| other.app_id == app.app_id && other.api_key == app.api_key) {
+                return Err(ConfigError::Twice { app_id });
+            }
+        }
+        let positive = [
+            ("ping_every_ms", self.ping_every_ms),
+            ("hello_timeout_ms", self.hello_timeout_ms),
+            ("call_liveness_ms", self.call_liveness_ms),
+        ];
+        for (key, value) in positive {
+            if value == 0 {
+                return Err(ConfigError::Number { key, value: 0, must: "more than 0" });
+            }
+        }
+        if self.silence_limit_ms <= self.ping_every_ms {
+            let (key, value) = ("silence_limit_ms", self.silence_limit_ms.into());
+            return Err(ConfigError::Number { key, value, must: "more than ping_every_ms" });
+        }
+        if self.max_connections == 0 {
+            return Err(ConfigError::Number { key: "max_connections", value: 0, must: "more than 0" });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(text: &str) -> Result<ServerConfig, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("callkitd.toml");
+        std::fs::write(&path, text).unwrap();
+        ServerConfig::load(Some(&path), serde_json::json!({ "dev": true }))
+    }
+
+    #[test]
+    fn later_sources_win_and_what_is_not_said_is_the_default() {
+        let config = from_file("listen = \"127.0.0.1:9\"\nack_delay_ms = 7\ndev = false").unwrap();
+        assert_eq!(config.listen.port(), 9);
+        assert_eq!(config.ack_delay_ms, 7);
+        assert!(config.dev, "the flag wins over the file");
+        assert_eq!(config.silence_limit_ms, 10_000);
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_bad_value_are_named() {
+        let said = from_file("lissten = \"127.0.0.1:9\"").unwrap_err().to_string();
+        assert!(said.contains("lissten") && said.contains("callkitd.toml"), "{said}");
+        let said = from_file("ack_delay_ms = \"soon\"").unwrap_err().to_string();
+        assert!(said.contains("ack_delay_ms"), "{said}");
+        let said = ServerConfig::load(Some(Path::new("/nowhere/x.toml")), ()).unwrap_err().to_string();
+        assert!(said.contains("/nowhere/x.toml"), "{said}");
+    }
+
+    #[test]
+    fn apps_need_a_secret() {
+        let app = |secret: &str| AppConfig {
+            app_id: AppId::new("shop").unwrap(),
+            api_key: "key".into(),
+            secret: secret.into(),
+        };
+        let with = |apps| ServerConfig { apps, ..ServerConfig::default() }.check();
+        assert!(matches!(with(vec![]), Err(ConfigError::NoApp)));
+        assert!(matches!(with(vec![app("")]), Err(ConfigError::Secret { bytes: 0, .. })));
+        assert!(matches!(with(vec![app("0123456789abcdef"); 2]), Err(ConfigError::Twice { .. })));
+        assert!(with(vec![app("0123456789abcdef")]).is_ok());
+        assert!(ServerConfig::dev_on_loopback().check().is_ok());
+        let quick = ServerConfig { silence_limit_ms: 3_000, ..ServerConfig::dev_on_loopback() };
+        assert!(quick.check().unwrap_err().to_string().contains("silence_limit_ms"));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut config = ServerConfig::dev_on_loopback();
+        let secret = "0123456789abcdef".to_owned();
+        config.apps.push(AppConfig { app_id: AppId::new("shop").unwrap(), api_key: "key".into(), secret });
+        assert!(!format!("{config:?}").contains("0123456789abcdef"));
+    }
+}

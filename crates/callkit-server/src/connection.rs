@@ -1,0 +1,54 @@
+//! What everybody who serves one TCP connection shares.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// One accepted TCP connection.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// The server's address as the client sees it.
+    pub(crate) local_ip: Option<IpAddr>,
+    serving: AtomicUsize,
+    served: AtomicBool,
+    cut: Notify,
+}
+
+/// Held while a request is served.
+#[derive(Debug)]
+pub(crate) struct Serving(Arc<Connection>);
+
+impl Connection {
+    pub(crate) fn new(local_ip: Option<IpAddr>) -> Self {
+        Self { local_ip, ..Self::default() }
+    }
+
+    pub(crate) fn serve(self: &Arc<Self>) -> Serving {
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        Serving(Arc::clone(self))
+    }
+
+    /// Whether nothing was asked since the last look, and nothing is being served.
+    pub(crate) fn was_idle(&self) -> bool {
+        let served = self.served.swap(false, Ordering::Relaxed);
+        self.serving.load(Ordering::Relaxed) == 0 && !served
+    }
+
+    /// Cuts the connection, for a peer that does not read its last frame.
+    pub(crate) fn cut(&self) {
+        self.cut.notify_one();
+    }
+
+    pub(crate) async fn is_cut(&self) {
+        self.cut.notified().await;
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.served.store(true, Ordering::Relaxed);
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,532 @@
+//! The one owner of everything that is not a connection: sessions, calls, channels. One task, no locks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
+use call_protocol::session::{RefuseReason, Resume, ServerBody, ServerFrame, Welcome};
+use call_protocol::{CallMessage, Party, UserId};
+use signaling::{ArbiterConfig, Fact, Now, Time, To};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+use tracing::{debug, info};
+
+mod calls;
+mod channels;
+mod session;
+mod timers;
+
+pub(crate) use calls::CallKey;
+pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, refusal};
+
+use crate::clock::Clock;
+use crate::config::ServerConfig;
+use crate::connection::Connection;
+use crate::dev::Directory;
+use crate::metering::Metering;
+use crate::store::{Kept, Store};
+use crate::stun::StunAddress;
+use crate::token::{AppNo, Grant};
+use calls::{CallFact, CallOutput, Calls, CallsConfig};
+use channels::{Asker, Channels, ChannelsConfig};
+use session::{Arrival, Session, SessionKey, TooSlow};
+use timers::Timers;
+
+/// Who signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) app: AppNo,
+    pub(crate) party: Party,
+}
+
+/// What comes in from the streams.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A stream's client said who it is, and proved it.
+    SignedIn { identity: Identity, resume: Option<Resume>, link: Link },
+    /// A frame other than hello and ping.
+    Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body> },
+    /// A stream's client sent what is no frame; its session cannot go on.
+    Unsound { stream: StreamId, detail: String },
+}
+
+/// What a frame holds.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Call(CallMessage),
+    /// With what the token of a join or renewal allows.
+    Channel(ChannelRequest, Option<Result<Grant, JoinRefusal>>),
+    Goodbye,
+}
+
+/// The way to the hub.
+#[derive(Clone)]
+pub(crate) struct HubLink {
+    pub(crate) inputs: mpsc::Sender<Input>,
+    /// Streams that are over, however they ended.
+    pub(crate) ended: mpsc::UnboundedSender<StreamId>,
+}
+
+/// What the hub needs from the rest of the server.
+pub(crate) struct Surroundings {
+    pub(crate) clock: Clock,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) store: Option<Store>,
+    pub(crate) directory: Option<Arc<Directory>>,
+    pub(crate) stun: StunAddress,
+}
+
+/// Inputs that may wait; a stream that brings more waits itself, and with it its client.
+const INPUTS: usize = 1_024;
+/// Inputs handled before timers are looked at.
+const BATCH: usize = 64;
+
+pub(crate) struct Hub {
+    around: Surroundings,
+    times: Times,
+    sessions: HashMap<SessionKey, Session>,
+    devices: HashMap<(AppNo, UserId), Vec<SessionKey>>,
+    streams: HashMap<StreamId, SessionKey>,
+    /// Streams that were told to end and have not yet.
+    ending: HashMap<StreamId, Arc<Connection>>,
+    timers: Timers<Due>,
+    calls: Calls,
+    channels: Channels,
+    last_session: u64,
+}
+
+/// The configuration's times, in ms.
+struct Times {
+    ping_every: u32,
+    silence_limit: u32,
+    resume_window: u32,
+    ack_delay: u64,
+    close_grace: u64,
+}
+
+/// Why the hub wakes.
+enum Due {
+    /// Frames of this session wait for their acknowledgement.
+    Acknowledge(SessionKey),
+    /// This session was not resumed.
+    ResumeWindow(SessionKey),
+    /// Look who has fallen silent.
+    Silence,
+    /// This stream was told to end: by now it should have.
+    Cut(StreamId),
+}
+
+impl Hub {
+    /// The hub and the ways to it; it runs in the caller's task.
+    pub(crate) fn new(config: &ServerConfig, around: Surroundings, kept: Vec<Kept>) -> Self {
+        let now = around.clock.now();
+        let arbiter = ArbiterConfig {
+            liveness_ms: config.call_liveness_ms.into(),
+            resume_window_ms: config.resume_window_ms.into(),
+            tombstone_ms: config.call_tombstone_ms.into(),
+        };
+        let calls = CallsConfig {
+            arbiter,
+            per_device: config.max_calls_per_device,
+            quiet_until: now.mono + u64::from(config.resume_window_ms) + 15_000,
+            keeps: around.store.is_some(),
+        };
+        let channels =
+            ChannelsConfig { per_device: config.max_channels_per_device, rejoin_ms: config.resume_window_ms.into() };
+        let mut hub = Self {
+            around,
+            times: Times {
+                ping_every: config.ping_every_ms,
+                silence_limit: config.silence_limit_ms,
+                resume_window: config.resume_window_ms,
+                ack_delay: config.ack_delay_ms.into(),
+                close_grace: config.close_grace_ms.into(),
+            },
+            sessions: HashMap::new(),
+            devices: HashMap::new(),
+            streams: HashMap::new(),
+            ending: HashMap::new(),
+            timers: Timers::new(),
+            calls: Calls::new(calls),
+            channels: Channels::new(channels),
+            last_session: 0,
+        };
+        for Kept { app, snapshot } in kept {
+            hub.calls.restore(now, app, snapshot);
+        }
+        hub.look_for_silence(now);
+        hub.pass_on(now);
+        hub
+    }
+
+    pub(crate) fn link() -> (HubLink, mpsc::Receiver<Input>, mpsc::UnboundedReceiver<StreamId>) {
+        let (inputs, inbox) = mpsc::channel(INPUTS);
+        let (ended, endings) = mpsc::unbounded_channel();
+        (HubLink { inputs, ended }, inbox, endings)
+    }
+
+    /// Works until told to stop, then says goodbye to everybody and closes the store.
+    pub(crate) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Input>,
+        mut endings: mpsc::UnboundedReceiver<StreamId>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let wake = self.next_wake().map(|time| self.around.clock.instant(time));
+            tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                // Before the endings: what a stream brought comes before its end.
+                _ = inbox.recv_many(&mut batch, BATCH) => {}
+                Some(stream) = endings.recv() => self.on_stream_ended(stream),
+                () = async { match wake { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
+            }
+            let now = self.around.clock.now();
+            for input in batch.drain(..) {
+                self.handle_input(now, input);
+                self.pass_on(now);
+            }
+            self.on_wake(now);
+            self.pass_on(now);
+            self.count();
+        }
+        self.say_goodbye(inbox, endings).await;
+        if let Some(store) = self.around.store.take() {
+            store.close().await;
+        }
+    }
+
+    fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::SignedIn { identity, resume, link } => self.on_signed_in(now, identity, resume, link),
+            Input::Frame { stream, seq, ack, body } => {
+                let Some(key) = self.streams.get(&stream).copied() else { return };
+                self.around.metering.frames_in.increment(1);
+                self.on_frame(now, key, seq, ack, body);
+            }
+            Input::Unsound { stream, detail } => {
+                let Some(key) = self.streams.get(&stream).copied() else { return };
+                self.end_session(now, key, Some((RefuseReason::BadFrame, detail)), LeaveReason::Dropped);
+            }
+        }
+    }
+
+    fn on_signed_in(&mut self, now: Now, identity: Identity, resume: Option<Resume>, link: Link) {
+        let Identity { app, party } = identity;
+        let device = (app, party.user.clone());
+        let known = self.devices.get(&device).into_iter().flatten().copied();
+        let old = known.into_iter().find(|key| self.sessions.get(key).is_some_and(|old| old.party == party));
+        if let (Some(key), Some(resume)) = (old, &resume)
+            && let Some(session) = self.sessions.get_mut(&key)
+            && session.name == resume.session
+            && session.can_resume_from(resume.received)
+        {
+            self.drop_link(now, key, None);
+            return self.take_up(now, key, link, Some(resume.received));
+        }
+        if let Some(old) = old {
+            self.channels.on_session_replaced(now, old);
+            self.end_session(now, old, Some((RefuseReason::Replaced, String::new())), LeaveReason::Dropped);
+        }
+        self.last_session += 1;
+        let key = SessionKey(self.last_session);
+        let name = format!("{:032x}", rand::random::<u128>());
+        self.sessions.insert(key, Session::new(name, app, party.clone()));
+        self.devices.entry(device).or_default().push(key);
+        self.take_up(now, key, link, None);
+        self.calls.on_online(now, app, &party);
+    }
+
+    /// Binds a stream to a session, new or resumed.
+    fn take_up(&mut self, now: Now, key: SessionKey, link: Link, resumed_from: Option<u64>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let stun_server = self.around.stun.announced(link.pulse.connection.local_ip);
+        self.streams.insert(link.stream, key);
+        session.attach(link);
+        if let Some(received) = resumed_from {
+            session.on_ack(received);
+        }
+        let welcome = Welcome {
+            session: session.name.clone(),
+            resumed: resumed_from.is_some(),
+            received: session.received(),
+            server_unix_ms: now.unix_ms,
+            ping_every_ms: self.times.ping_every,
+            silence_limit_ms: self.times.silence_limit,
+            resume_window_ms: self.times.resume_window,
+            stun_servers: vec![stun_server],
+        };
+        let sent = session.send_unnumbered(Some(ServerBody::Welcome(welcome))).and_then(|()| session.replay());
+        info!(session = key.0, resumed = resumed_from.is_some(), "signed in");
+        match resumed_from {
+            Some(_) => self.around.metering.resumes.increment(1),
+            None => self.around.metering.sign_ins.increment(1),
+        }
+        self.check_pace(now, key, sent);
+    }
+
+    fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if !session.on_ack(ack) {
+            let detail = format!("ack {ack} was never sent");
+            return self.end_session(now, key, Some((RefuseReason::BadFrame, detail)), LeaveReason::Dropped);
+        }
+        let arrival = match (seq, &body) {
+            (0, None | Some(Body::Goodbye)) => Arrival::New,
+            (0, Some(_)) => Arrival::Gap,
+            (seq, _) => session.on_numbered(seq),
+        };
+        match arrival {
+            Arrival::Gap => {
+                let detail = format!("frame {seq} after {}", session.received());
+                return self.drop_link(now, key, Some((RefuseReason::BadFrame, detail)));
+            }
+            Arrival::Duplicate => {
+                let sent = session.send_unnumbered(None);
+                return self.check_pace(now, key, sent);
+            }
+            Arrival::New => {}
+        }
+        let (app, party) = (session.app, session.party.clone());
+        match body {
+            None => {}
+            Some(Body::Goodbye) => {
+                self.calls.on_signed_out(now, app, &party);
+                self.channels.on_session_over(key, LeaveReason::Left);
+                self.pass_on(now);
+                return self.end_session(now, key, None, LeaveReason::Left);
+            }
+            Some(Body::Call(message)) => {
+                let (directory, devices) = (self.around.directory.as_deref(), &self.devices);
+                // Without a directory every user can exist.
+                let knows = |user: &UserId| match directory {
+                    Some(directory) if directory.app == app => {
+                        directory.knows(user) || devices.contains_key(&(app, user.clone()))
+                    }
+                    Some(_) | None => true,
+                };
+                self.calls.on_message(now, app, party, message, knows);
+            }
+            Some(Body::Channel(request, grant)) => {
+                let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
+                let stun_server = self.around.stun.announced(local_ip);
+                let asker = Asker { session: key, app, party, stun_server };
+                self.channels.on_request(now, &asker, request.channel, request.body, grant);
+            }
+        }
+        self.pass_on(now);
+        self.acknowledge(now, key);
+    }
+
+    fn acknowledge(&mut self, now: Now, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.owes_ack_now() {
+            let sent = session.send_unnumbered(None);
+            self.check_pace(now, key, sent);
+        } else if session.owes_ack() && !session.ack_waits {
+            session.ack_waits = true;
+            self.timers.push(now.mono + self.times.ack_delay, Due::Acknowledge(key));
+        }
+    }
+
+    /// Carries out what calls and channels want said, and stores what is to be kept.
+    fn pass_on(&mut self, now: Now) {
+        loop {
+            if let Some(output) = self.calls.poll_output() {
+                self.carry_out(now, output);
+            } else if let Some(output) = self.channels.poll_output() {
+                self.send(now, output.session, ServerBody::Channel(output.event));
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Now, output: CallOutput) {
+        match output {
+            CallOutput::Send { app, to, message } => {
+                let (user, device) = match to {
+                    To::Device(party) => (party.user, Some(party.device)),
+                    To::User(user) => (user, None),
+                };
+                for key in self.devices.get(&(app, user)).cloned().unwrap_or_default() {
+                    let is_meant = |session: &Session| device.as_ref().is_none_or(|id| *id == session.party.device);
+                    if self.sessions.get(&key).is_some_and(is_meant) {
+                        self.send(now, key, ServerBody::Call(message.clone()));
+                    }
+                }
+            }
+            CallOutput::Save(key, snapshot) => {
+                if let Some(store) = &self.around.store {
+                    store.save(key, snapshot);
+                }
+            }
+            CallOutput::Forget(key) => {
+                if let Some(store) = &self.around.store {
+                    store.forget(key);
+                }
+            }
+            CallOutput::Tell(fact) => self.meter(fact),
+        }
+    }
+
+    fn meter(&self, fact: CallFact) {
+        let metering = &self.around.metering;
+        match fact {
+            CallFact::Opened => metering.calls_opened.increment(1),
+            CallFact::Refused(refusal) => metering.invite_refused(refusal),
+            CallFact::Arbiter(Fact::Ringing { .. }) => {}
+            CallFact::Arbiter(Fact::Answered { ring_ms, .. }) => {
+                metering.calls_answered.increment(1);
+                metering.ring_seconds.record(std::time::Duration::from_millis(ring_ms));
+            }
+            CallFact::Arbiter(Fact::Ended { caller_reason, .. }) => metering.ended(caller_reason),
+        }
+    }
+
+    fn send(&mut self, now: Now, key: SessionKey, body: ServerBody) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        self.around.metering.frames_out.increment(1);
+        let sent = session.send(body);
+        self.check_pace(now, key, sent);
+    }
+
+    fn check_pace(&mut self, now: Now, key: SessionKey, sent: Result<(), TooSlow>) {
+        if let Err(TooSlow) = sent {
+            let detail = "frames are not read or not acknowledged".to_owned();
+            self.end_session(now, key, Some((RefuseReason::TooSlow, detail)), LeaveReason::Dropped);
+        }
+    }
+
+    /// The session is over; its calls notice by themselves.
+    fn end_session(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>, reason: LeaveReason) {
+        self.drop_link(now, key, refuse);
+        let Some(session) = self.sessions.remove(&key) else { return };
+        let device = (session.app, session.party.user);
+        if let Some(keys) = self.devices.get_mut(&device) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.devices.remove(&device);
+            }
+        }
+        self.channels.on_session_over(key, reason);
+    }
+
+    /// Ends the session's stream, if it has one. The session stays, for a resume.
+    fn drop_link(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let Some(link) = session.link.take() else { return };
+        session.lost_at = Some(now.mono);
+        self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
+        self.streams.remove(&link.stream);
+        let mut grace_ms = self.times.close_grace;
+        if let Some((reason, detail)) = refuse {
+            info!(session = key.0, %reason, %detail, "stream ended");
+            self.around.metering.refused(reason);
+            if link.frames.try_send(Arc::new(refusal(reason, detail))).is_err() {
+                grace_ms = 0;
+            }
+        }
+        self.ending.insert(link.stream, Arc::clone(&link.pulse.connection));
+        self.timers.push(now.mono + grace_ms, Due::Cut(link.stream));
+    }
+
+    fn on_stream_ended(&mut self, stream: StreamId) {
+        self.ending.remove(&stream);
+        let Some(key) = self.streams.remove(&stream) else { return };
+        let now = self.around.clock.now();
+        if let Some(session) = self.sessions.get_mut(&key) {
+            debug!(session = key.0, "stream broke");
+            session.link = None;
+            session.lost_at = Some(now.mono);
+            self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
+        }
+    }
+
+    fn next_wake(&self) -> Option<Time> {
+        [self.timers.next(), self.calls.next_wake(), self.channels.next_wake()].into_iter().flatten().min()
+    }
+
+    fn on_wake(&mut self, now: Now) {
+        self.calls.on_wake(now);
+        self.channels.on_wake(now);
+        while let Some((_, due)) = self.timers.pop_due(now.mono) {
+            match due {
+                Due::Acknowledge(key) => {
+                    let Some(session) = self.sessions.get_mut(&key) else { continue };
+                    session.ack_waits = false;
+                    if session.owes_ack() {
+                        let sent = session.send_unnumbered(None);
+                        self.check_pace(now, key, sent);
+                    }
+                }
+                Due::ResumeWindow(key) => {
+                    let window = u64::from(self.times.resume_window);
+                    let lost_at = self.sessions.get(&key).and_then(|session| session.lost_at);
+                    if lost_at.is_some_and(|at| now.mono >= at + window) {
+                        info!(session = key.0, "not resumed");
+                        self.end_session(now, key, None, LeaveReason::Dropped);
+                    }
+                }
+                Due::Silence => self.look_for_silence(now),
+                Due::Cut(stream) => {
+                    if let Some(connection) = self.ending.remove(&stream) {
+                        connection.cut();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops the streams whose clients have said nothing for the silence limit, and comes back in a quarter of it.
+    fn look_for_silence(&mut self, now: Now) {
+        let limit = u64::from(self.times.silence_limit);
+        let silent =
+            |session: &Session| session.link.as_ref().is_some_and(|link| now.mono - link.pulse.heard_at() >= limit);
+        let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| silent(session)).map(|(key, _)| *key).collect();
+        for key in keys {
+            info!(session = key.0, "silent");
+            self.drop_link(now, key, None);
+        }
+        self.timers.push(now.mono + (limit / 4).max(1), Due::Silence);
+    }
+
+    fn count(&self) {
+        let metering = &self.around.metering;
+        metering.sessions.set(self.sessions.len() as f64);
+        metering.calls.set(self.calls.running() as f64);
+        metering.channels.set(self.channels.count() as f64);
+        metering.members.set(self.channels.members() as f64);
+    }
+
+    /// Tells every client that the server stops, and waits until they have read it or their time is over.
+    async fn say_goodbye(&mut self, mut inbox: mpsc::Receiver<Input>, mut endings: mpsc::UnboundedReceiver<StreamId>) {
+        inbox.close();
+        let now = self.around.clock.now();
+        // Streams that signed in at this very moment are among the inputs not handled.
+        while let Ok(input) = inbox.try_recv() {
+            if let Input::SignedIn { link, .. } = input {
+                link.frames.try_send(Arc::new(shutting_down())).ok();
+            }
+        }
+        for key in self.sessions.keys().copied().collect::<Vec<_>>() {
+            self.drop_link(now, key, Some((RefuseReason::ShuttingDown, String::new())));
+        }
+        let deadline = self.around.clock.instant(now.mono + self.times.close_grace);
+        while !self.ending.is_empty() {
+            tokio::select! {
+                Some(stream) = endings.recv() => drop(self.ending.remove(&stream)),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        for connection in self.ending.values() {
+            connection.cut();
+        }
+    }
+}
+
+fn shutting_down() -> ServerFrame {
+    refusal(RefuseReason::ShuttingDown, "")
+}

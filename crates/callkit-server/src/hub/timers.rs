@@ -1,0 +1,87 @@
+//! Everything that is to happen later, soonest first.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use signaling::Time;
+
+/// A heap of moments. What is no longer wanted stays in it until its time and is then passed over by its owner.
+pub(crate) struct Timers<K> {
+    heap: BinaryHeap<Reverse<Entry<K>>>,
+    pushed: u64,
+}
+
+struct Entry<K> {
+    at: Time,
+    order: u64,
+    what: K,
+}
+
+impl<K> Timers<K> {
+    pub(crate) fn new() -> Self {
+        Self { heap: BinaryHeap::new(), pushed: 0 }
+    }
+
+    pub(crate) fn push(&mut self, at: Time, what: K) {
+        self.pushed += 1;
+        self.heap.push(Reverse(Entry { at, order: self.pushed, what }));
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// Takes the next one that is due, with the time it was set to.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, K)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
+    }
+}
+
+impl<K> Entry<K> {
+    fn rank(&self) -> (Time, u64) {
+        (self.at, self.order)
+    }
+}
+
+impl<K> PartialEq for Entry<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl<K> Eq for Entry<K> {}
+
+impl<K> PartialOrd for Entry<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Entry<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_ones_come_in_the_order_of_time_and_then_of_pushing() {
+        let mut timers = Timers::new();
+        for (at, what) in [(5, 'c'), (3, 'a'), (9, 'd'), (3, 'b')] {
+            timers.push(Time(at), what);
+        }
+        let mut due = Vec::new();
+        while let Some((_, what)) = timers.pop_due(Time(5)) {
+            due.push(what);
+        }
+        assert_eq!(due, ['a', 'b', 'c']);
+        assert_eq!(timers.next(), Some(Time(9)));
+    }
+}

@@ -1,0 +1,213 @@
+//! Start and stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use call_protocol::AppId;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::accept::{self, Accepting};
+use crate::clock::Clock;
+use crate::config::{AppConfig, ConfigError, ServerConfig};
+use crate::dev::{self, DEV_APP, Directory};
+use crate::http::Site;
+use crate::hub::{Hub, Surroundings};
+use crate::metering::Metering;
+use crate::store::{Store, StoreError};
+use crate::stream::{Door, SignalService};
+use crate::stun::{self, StunAddress};
+use crate::token::Apps;
+
+/// A running server. Dropping it without [`Server::stop`] ends it without a word to its clients.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    udp_addr: SocketAddr,
+    apps: Vec<AppConfig>,
+    is_ready: Arc<AtomicBool>,
+    stop_hub: Option<oneshot::Sender<()>>,
+    stop_accepting: watch::Sender<bool>,
+    hub: JoinHandle<()>,
+    accepting: JoinHandle<()>,
+    answering: JoinHandle<()>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not sound.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another program has the port.
+    #[error("{protocol} port {address} is taken by another program")]
+    PortTaken {
+        /// "TCP" or "UDP".
+        protocol: &'static str,
+        /// The address that was wanted.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {protocol} {address}: {error}")]
+    Listen {
+        /// "TCP" or "UDP".
+        protocol: &'static str,
+        /// The address that was wanted.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The calls of before cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Server {
+    /// Starts a server in the current tokio runtime; it serves when this returns.
+    ///
+    /// With `dev` and no app `demo` in the configuration, that app gets a secret of its own, new at each start.
+    pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
+        config.check()?;
+        let mut app_configs = config.apps.clone();
+        if config.dev && !app_configs.iter().any(|app| app.app_id.as_str() == DEV_APP) {
+            app_configs.push(dev_app());
+        }
+        let apps = Arc::new(Apps::new(&app_configs, config.token_leeway_s));
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| not_listening("TCP", config.listen, error))?;
+        let local_addr = listener.local_addr().map_err(|error| not_listening("TCP", config.listen, error))?;
+        let (socket, udp_addr) = bind_udp(&config, local_addr).await?;
+        let metering = Arc::new(Metering::new());
+        let (store, kept) = match &config.data_dir {
+            Some(folder) => {
+                let (store, kept) = Store::open(folder, Arc::clone(&apps), Arc::clone(&metering))?;
+                (Some(store), kept)
+            }
+            None => (None, Vec::new()),
+        };
+        let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
+        let directory = demo.map(|app| Arc::new(Directory::new(app)));
+        let clock = Clock::start();
+
+        let (link, inbox, endings) = Hub::link();
+        let around = Surroundings {
+            clock,
+            metering: Arc::clone(&metering),
+            store,
+            directory: directory.clone(),
+            stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
+        };
+        let calls_kept = kept.len();
+        let hub = Hub::new(&config, around, kept);
+        let (stop_hub, hub_stops) = oneshot::channel();
+        let hub = tokio::spawn(hub.run(inbox, endings, hub_stops));
+
+        let door = Arc::new(Door {
+            apps: Arc::clone(&apps),
+            hub: link,
+            clock,
+            metering: Arc::clone(&metering),
+            hello_timeout: Duration::from_millis(config.hello_timeout_ms.into()),
+            last_stream: AtomicU64::new(0),
+        });
+        let is_ready = Arc::new(AtomicBool::new(true));
+        let backend = directory.map(|directory| dev::routes(apps, directory));
+        let site = Site::new(SignalService(door), Arc::clone(&metering), Arc::clone(&is_ready), backend);
+        let (stop_accepting, stops) = watch::channel(false);
+        let accepting = Accepting {
+            site: Arc::new(site),
+            metering: Arc::clone(&metering),
+            max_connections: config.max_connections,
+            idle_limit: Duration::from_millis(config.hello_timeout_ms.into()),
+            close_grace: Duration::from_millis(config.close_grace_ms.into()),
+        };
+        let accepting = tokio::spawn(accept::run(accepting, listener, stops));
+        let answering = tokio::spawn(stun::serve(socket, metering));
+        info!(%local_addr, %udp_addr, apps = app_configs.len(), dev = config.dev, calls_kept, "serving");
+        Ok(Server {
+            local_addr,
+            udp_addr,
+            apps: app_configs,
+            is_ready,
+            stop_hub: Some(stop_hub),
+            stop_accepting,
+            hub,
+            accepting,
+            answering,
+        })
+    }
+
+    /// The TCP address for gRPC and HTTP.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The UDP address that answers STUN.
+    pub fn udp_addr(&self) -> SocketAddr {
+        self.udp_addr
+    }
+
+    /// The apps served, with their secrets; the generated one of `dev` among them.
+    pub fn apps(&self) -> &[AppConfig] {
+        &self.apps
+    }
+
+    /// Tells every client that the server stops, closes everything, and returns when all tasks have ended and the ports are free.
+    ///
+    /// Takes at most about twice `close_grace_ms`. Running calls stay in the store, where there is one.
+    pub async fn stop(mut self) {
+        self.is_ready.store(false, Ordering::Relaxed);
+        // First no new connections, then the goodbyes on the old ones, then their end.
+        self.stop_accepting.send_replace(true);
+        if let Some(stop) = self.stop_hub.take() {
+            stop.send(()).ok();
+        }
+        (&mut self.hub).await.ok();
+        (&mut self.accepting).await.ok();
+        self.answering.abort();
+        (&mut self.answering).await.ok();
+        info!("stopped");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.hub.abort();
+        self.accepting.abort();
+        self.answering.abort();
+    }
+}
+
+fn dev_app() -> AppConfig {
+    AppConfig {
+        app_id: AppId::new(DEV_APP).expect("the name is a few letters"),
+        api_key: "dev".into(),
+        secret: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
+    }
+}
+
+/// The UDP port: by default the number of the TCP port, and any free one where TCP took any and UDP has that number taken.
+async fn bind_udp(config: &ServerConfig, local_addr: SocketAddr) -> Result<(UdpSocket, SocketAddr), StartError> {
+    let wanted = config.stun_listen.unwrap_or(local_addr);
+    let bound = match UdpSocket::bind(wanted).await {
+        Err(_) if config.stun_listen.is_none() && config.listen.port() == 0 => {
+            UdpSocket::bind(SocketAddr::new(wanted.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    let socket = bound.map_err(|error| not_listening("UDP", wanted, error))?;
+    let address = socket.local_addr().map_err(|error| not_listening("UDP", wanted, error))?;
+    Ok((socket, address))
+}
+
+fn not_listening(protocol: &'static str, address: SocketAddr, error: io::Error) -> StartError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortTaken { protocol, address },
+        _ => StartError::Listen { protocol, address, error },
+    }
+}

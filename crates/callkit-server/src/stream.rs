@@ -1,0 +1,256 @@
+//! One gRPC stream: sign-in, then frames to the hub and frames from it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use call_protocol::media::{ChannelRequestBody, JoinRefusal};
+use call_protocol::session::{ClientBody, ClientFrame, RefuseReason, ServerBody, ServerFrame};
+use call_protocol::wire::{self, proto};
+use futures_util::{Stream, stream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::{debug, info};
+
+use crate::clock::{Clock, unix_ms};
+use crate::connection::{Connection, Serving};
+use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
+use crate::metering::Metering;
+use crate::sign_in;
+use crate::token::{AppNo, Apps, Grant, TokenError};
+use crate::wire::Signal;
+
+/// What all streams share.
+pub(crate) struct Door {
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) hub: HubLink,
+    pub(crate) clock: Clock,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) hello_timeout: Duration,
+    pub(crate) last_stream: AtomicU64,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<proto::ServerFrame, Status>> + Send>>;
+
+/// The gRPC service of one server.
+pub(crate) struct SignalService(pub(crate) Arc<Door>);
+
+#[tonic::async_trait]
+impl Signal for SignalService {
+    type ConnectStream = Frames;
+
+    async fn connect(&self, mut request: Request<Streaming<proto::ClientFrame>>) -> Result<Response<Frames>, Status> {
+        let connection: Arc<Connection> = request.extensions_mut().remove().unwrap_or_default();
+        let at_door = AtDoor {
+            door: Arc::clone(&self.0),
+            serving: connection.serve(),
+            connection,
+            inbound: request.into_inner(),
+        };
+        Ok(Response::new(Box::pin(stream::unfold(Stage::Door(Box::new(at_door)), Stage::next))))
+    }
+}
+
+/// Where a stream is. Its frames are pulled by the connection, so that a client that does not read is not read either.
+enum Stage {
+    Door(Box<AtDoor>),
+    Open(Box<Open>),
+    Over,
+}
+
+struct AtDoor {
+    door: Arc<Door>,
+    serving: Serving,
+    connection: Arc<Connection>,
+    inbound: Streaming<proto::ClientFrame>,
+}
+
+struct Open {
+    door: Arc<Door>,
+    app: AppNo,
+    stream: StreamId,
+    pulse: Arc<Pulse>,
+    inbound: Streaming<proto::ClientFrame>,
+    outbound: mpsc::Receiver<Arc<ServerFrame>>,
+    acknowledged: u64,
+    /// Nothing more is read: what came was unsound, and the hub is about to end the stream.
+    is_deaf: bool,
+    _serving: Serving,
+}
+
+impl Stage {
+    async fn next(self) -> Option<(Result<proto::ServerFrame, Status>, Stage)> {
+        let (frame, stage) = match self {
+            Stage::Door(at_door) => {
+                let door = Arc::clone(&at_door.door);
+                // Boxed: the sign-in is over soon, and its size would stay with every stream.
+                match Box::pin(at_door.sign_in()).await {
+                    Ok(open) => return Box::pin(Stage::Open(open).next()).await,
+                    Err((reason, detail)) => {
+                        info!(%reason, %detail, "sign-in refused");
+                        door.metering.refused(reason);
+                        (wire::server_frame_to_proto(&refusal(reason, detail)), Stage::Over)
+                    }
+                }
+            }
+            Stage::Open(mut open) => {
+                let frame = open.next().await?;
+                (frame, Stage::Open(open))
+            }
+            Stage::Over => return None,
+        };
+        Some((Ok(frame), stage))
+    }
+}
+
+impl AtDoor {
+    async fn sign_in(mut self: Box<Self>) -> Result<Box<Open>, (RefuseReason, String)> {
+        let bad = |detail: String| (RefuseReason::BadHello, detail);
+        let limit = self.door.hello_timeout;
+        let first = timeout(limit, self.inbound.message()).await;
+        let first = first.map_err(|_| bad(format!("no hello within {} ms", limit.as_millis())))?;
+        let frame = first.map_err(|status| bad(why(&status)))?.ok_or_else(|| bad("the stream has no frame".into()))?;
+        let frame = wire::client_frame_from_proto(frame).map_err(|error| bad(error.to_string()))?;
+        let Some(ClientBody::Hello(hello)) = frame.body else {
+            return Err(bad("the first frame is not a hello".into()));
+        };
+        let identity = sign_in::check(&self.door.apps, &hello).map_err(|denied| (denied.reason, denied.detail))?;
+        debug!(agent = %hello.agent.escape_debug(), "hello");
+        self.enter(identity, hello.resume).await
+    }
+
+    async fn enter(
+        self: Box<Self>,
+        identity: Identity,
+        resume: Option<call_protocol::session::Resume>,
+    ) -> Result<Box<Open>, (RefuseReason, String)> {
+        let AtDoor { door, serving, connection, inbound } = *self;
+        let stream = StreamId(door.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
+        let (frames, outbound) = mpsc::channel(LINK_FRAMES);
+        let pulse = Arc::new(Pulse::new(door.clock.mono(), connection));
+        let link = Link { stream, frames, pulse: Arc::clone(&pulse) };
+        let app = identity.app;
+        // Before the hub hears of it, so that its end is told whatever happens.
+        let open =
+            Open { door, app, stream, pulse, inbound, outbound, acknowledged: 0, is_deaf: false, _serving: serving };
+        let sent = open.door.hub.inputs.send(Input::SignedIn { identity, resume, link }).await;
+        sent.map_err(|_| (RefuseReason::ShuttingDown, String::new()))?;
+        Ok(Box::new(open))
+    }
+}
+
+impl Open {
+    /// The next frame for the client; `None` ends the stream.
+    async fn next(&mut self) -> Option<proto::ServerFrame> {
+        loop {
+            tokio::select! {
+                biased;
+                frame = self.outbound.recv() => return frame.map(|frame| wire::server_frame_to_proto(&frame)),
+                message = self.inbound.message(), if !self.is_deaf => match message {
+                    Ok(Some(frame)) => {
+                        self.pulse.hear(self.door.clock.mono());
+                        if let Some(reply) = self.on_frame(frame).await {
+                            return Some(reply);
+                        }
+                    }
+                    Ok(None) => return None,
+                    Err(status) if is_unsound(&status) => self.unsound(why(&status)).await,
+                    Err(status) => {
+                        debug!(stream = self.stream.0, code = ?status.code(), "stream broke");
+                        return None;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn on_frame(&mut self, frame: proto::ClientFrame) -> Option<proto::ServerFrame> {
+        let ClientFrame { seq, ack, body } = match wire::client_frame_from_proto(frame) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.unsound(error.to_string()).await;
+                return None;
+            }
+        };
+        let body = match body {
+            Some(ClientBody::Ping { nonce }) => {
+                if ack > self.acknowledged {
+                    self.pass_on(0, ack, None).await;
+                }
+                let pong = ServerBody::Pong { nonce, server_unix_ms: unix_ms() };
+                let pong = ServerFrame { seq: 0, ack: self.pulse.received(), body: Some(pong) };
+                return Some(wire::server_frame_to_proto(&pong));
+            }
+            Some(ClientBody::Hello(_)) => {
+                self.unsound("a second hello".into()).await;
+                return None;
+            }
+            Some(ClientBody::Call(message)) => Some(Body::Call(message)),
+            Some(ClientBody::Channel(request)) => {
+                let grant = match &request.body {
+                    ChannelRequestBody::Join { token, .. } | ChannelRequestBody::RenewToken { token } => {
+                        Some(self.check(&request.channel, token))
+                    }
+                    ChannelRequestBody::Leave
+                    | ChannelRequestBody::Description { .. }
+                    | ChannelRequestBody::Candidate { .. }
+                    | ChannelRequestBody::Tracks(_) => None,
+                };
+                Some(Body::Channel(request, grant))
+            }
+            Some(ClientBody::Goodbye) => Some(Body::Goodbye),
+            None => None,
+        };
+        self.pass_on(seq, ack, body).await;
+        None
+    }
+
+    /// Here and not in the hub, since signatures take time and streams run side by side.
+    fn check(&self, channel: &call_protocol::ChannelId, token: &str) -> Result<Grant, JoinRefusal> {
+        self.door.apps.check_channel(self.app, channel, token).map_err(|error| {
+            info!(stream = self.stream.0, %error, "channel token refused");
+            match error {
+                TokenError::Expired => JoinRefusal::TokenExpired,
+                _ => JoinRefusal::TokenInvalid,
+            }
+        })
+    }
+
+    async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<Body>) {
+        self.acknowledged = self.acknowledged.max(ack);
+        self.tell(Input::Frame { stream: self.stream, seq, ack, body }).await;
+    }
+
+    /// What the client sent cannot be understood: the hub refuses it and ends the stream, after what is still to be read.
+    async fn unsound(&mut self, detail: String) {
+        self.is_deaf = true;
+        self.tell(Input::Unsound { stream: self.stream, detail }).await;
+    }
+
+    async fn tell(&mut self, input: Input) {
+        // Only a server that stops has no hub; its last frame is in the queue already.
+        self.door.hub.inputs.send(input).await.ok();
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.door.hub.ended.send(self.stream).ok();
+    }
+}
+
+/// Whether the client sent bytes that are no frame or too many, rather than that the connection broke.
+fn is_unsound(status: &Status) -> bool {
+    matches!(status.code(), Code::OutOfRange | Code::InvalidArgument)
+}
+
+/// What is wrong, without what the client sent.
+fn why(status: &Status) -> String {
+    match status.code() {
+        Code::OutOfRange => format!("a frame is over {} bytes", call_protocol::limits::FRAME_BYTES),
+        Code::InvalidArgument => "a frame is not protobuf of this schema".into(),
+        code => format!("the stream failed: {code:?}"),
+    }
+}

@@ -1,0 +1,236 @@
+//! Access and channel tokens: signed by an app's backend, checked here. JWT (RFC 7519), HS256 only.
+
+use call_protocol::token::{AccessClaims, ChannelClaims};
+use call_protocol::{AppId, ChannelId, Uid, UserId};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::unix_s;
+use crate::config::AppConfig;
+
+impl AppConfig {
+    /// A token with which `user` signs in, good for `ttl_s` seconds.
+    pub fn access_token(&self, user: &UserId, ttl_s: u64) -> String {
+        let now = unix_s();
+        self.sign(&AccessClaims {
+            sub: self.app_id.to_string(),
+            uid: user.to_string(),
+            iss: self.api_key.clone(),
+            iat: now,
+            exp: now + ttl_s,
+        })
+    }
+
+    /// A token with which `uid` joins `channel`, good for `ttl_s` seconds.
+    pub fn channel_token(&self, channel: &ChannelId, uid: Uid, ttl_s: u64) -> String {
+        let now = unix_s();
+        self.sign(&ChannelClaims {
+            sub: self.app_id.to_string(),
+            channel: channel.to_string(),
+            rtc_uid: uid.get(),
+            iss: self.api_key.clone(),
+            iat: now,
+            exp: now + ttl_s,
+        })
+    }
+
+    /// Any claims, signed with the app's secret.
+    pub fn sign(&self, claims: &impl Serialize) -> String {
+        let key = EncodingKey::from_secret(self.secret.as_bytes());
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)
+            .expect("plain claims are JSON, and an HMAC takes a secret of any length")
+    }
+}
+
+/// Why a token is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenError {
+    #[error("the token is not a JWT with the claims that are needed")]
+    Shape,
+    #[error("the token is not signed with HS256 by the app's secret")]
+    Signature,
+    #[error("the token's time is over")]
+    Expired,
+    #[error("the token's sub is another app")]
+    OtherApp,
+    #[error("the token's iss is not the app's api_key")]
+    OtherKey,
+    #[error("the token's uid is not a user id")]
+    User,
+    #[error("the token is for another channel")]
+    OtherChannel,
+    #[error("the token's rtc_uid is not a uid")]
+    Uid,
+}
+
+/// Which app of the configuration, in the order in which the apps are first named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct AppNo(pub(crate) u16);
+
+/// The apps and what is needed to check their tokens.
+pub(crate) struct Apps {
+    names: Vec<AppId>,
+    keys: Vec<(AppNo, AppConfig, DecodingKey)>,
+    validation: Validation,
+}
+
+/// What a channel token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) uid: Uid,
+    pub(crate) until_unix_ms: u64,
+}
+
+impl Apps {
+    pub(crate) fn new(apps: &[AppConfig], leeway_s: u32) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = leeway_s.into();
+        validation.validate_aud = false;
+        let mut names: Vec<AppId> = Vec::new();
+        let mut keys = Vec::new();
+        for app in apps {
+            let at = names.iter().position(|name| *name == app.app_id).unwrap_or_else(|| {
+                names.push(app.app_id.clone());
+                names.len() - 1
+            });
+            let no = AppNo(u16::try_from(at).unwrap_or(u16::MAX));
+            keys.push((no, app.clone(), DecodingKey::from_secret(app.secret.as_bytes())));
+        }
+        Self { names, keys, validation }
+    }
+
+    pub(crate) fn find(&self, app_id: &str) -> Option<AppNo> {
+        let at = self.names.iter().position(|name| name.as_str() == app_id)?;
+        u16::try_from(at).ok().map(AppNo)
+    }
+
+    pub(crate) fn name(&self, app: AppNo) -> &AppId {
+        &self.names[usize::from(app.0)]
+    }
+
+    /// The first key of the app, with which tokens are signed for it.
+    pub(crate) fn signer(&self, app: AppNo) -> Option<&AppConfig> {
+        self.keys.iter().find(|(no, ..)| *no == app).map(|(_, config, _)| config)
+    }
+
+    /// The user an access token speaks of.
+    pub(crate) fn check_access(&self, app: AppNo, token: &str) -> Result<UserId, TokenError> {
+        let claims: AccessClaims = self.verified(app, token, |claims: &AccessClaims| (&claims.sub, &claims.iss))?;
+        UserId::new(&claims.uid).map_err(|_| TokenError::User)
+    }
+
+    /// What a channel token allows in `channel`.
+    pub(crate) fn check_channel(&self, app: AppNo, channel: &ChannelId, token: &str) -> Result<Grant, TokenError> {
+        let claims: ChannelClaims = self.verified(app, token, |claims: &ChannelClaims| (&claims.sub, &claims.iss))?;
+        if claims.channel != channel.as_str() {
+            return Err(TokenError::OtherChannel);
+        }
+        let uid = Uid::new(claims.rtc_uid).map_err(|_| TokenError::Uid)?;
+        Ok(Grant { uid, until_unix_ms: claims.exp.saturating_mul(1_000) })
+    }
+
+    /// The claims of a token that one of the app's secrets signed, for this app and in the name of that secret.
+    fn verified<C: DeserializeOwned>(
+        &self,
+        app: AppNo,
+        token: &str,
+        sub_and_iss: impl Fn(&C) -> (&String, &String),
+    ) -> Result<C, TokenError> {
+        let mut error = TokenError::Signature;
+        for (_, config, key) in self.keys.iter().filter(|(no, ..)| *no == app) {
+            match jsonwebtoken::decode::<C>(token, key, &self.validation) {
+                Ok(data) => {
+                    let (sub, iss) = sub_and_iss(&data.claims);
+                    if sub != config.app_id.as_str() {
+                        return Err(TokenError::OtherApp);
+                    }
+                    if *iss != config.api_key {
+                        return Err(TokenError::OtherKey);
+                    }
+                    return Ok(data.claims);
+                }
+                Err(failed) => match failed.kind() {
+                    ErrorKind::ExpiredSignature => return Err(TokenError::Expired),
+                    ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => {}
+                    _ => error = TokenError::Shape,
+                },
+            }
+        }
+        Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(name: &str, api_key: &str) -> AppConfig {
+        let secret = format!("{name}-{api_key}-secret-0123456789");
+        AppConfig { app_id: AppId::new(name).unwrap(), api_key: api_key.into(), secret }
+    }
+
+    fn claims(app: &AppConfig) -> AccessClaims {
+        let now = unix_s();
+        AccessClaims {
+            sub: app.app_id.to_string(),
+            uid: "ann".into(),
+            iss: app.api_key.clone(),
+            iat: now,
+            exp: now + 60,
+        }
+    }
+
+    #[test]
+    fn only_what_the_app_itself_signed_is_taken() {
+        let (shop, bank) = (app("shop", "k1"), app("bank", "k1"));
+        let apps = Apps::new(&[shop.clone(), bank.clone(), app("shop", "k2")], 5);
+        let (shop_no, good) = (apps.find("shop").unwrap(), claims(&shop));
+        let check = |token: String| apps.check_access(shop_no, &token);
+
+        assert_eq!(check(shop.sign(&good)), Ok(UserId::new("ann").unwrap()));
+        assert_eq!(
+            check(app("shop", "k2").sign(&AccessClaims { iss: "k2".into(), ..good.clone() })).unwrap().as_str(),
+            "ann"
+        );
+        assert_eq!(check(bank.sign(&good)), Err(TokenError::Signature));
+        assert_eq!(check(shop.sign(&AccessClaims { sub: "bank".into(), ..good.clone() })), Err(TokenError::OtherApp));
+        assert_eq!(check(shop.sign(&AccessClaims { iss: "k2".into(), ..good.clone() })), Err(TokenError::OtherKey));
+        assert_eq!(check(shop.sign(&AccessClaims { uid: String::new(), ..good.clone() })), Err(TokenError::User));
+        let past = AccessClaims { exp: unix_s() - 6, ..good.clone() };
+        assert_eq!(check(shop.sign(&past)), Err(TokenError::Expired));
+        let just = AccessClaims { exp: unix_s() - 2, ..good.clone() };
+        assert!(check(shop.sign(&just)).is_ok(), "within the leeway");
+        assert_eq!(check(shop.sign(&serde_json::json!({ "sub": "shop", "uid": "ann" }))), Err(TokenError::Shape));
+        assert_eq!(check("no token".into()), Err(TokenError::Shape));
+        assert_eq!(check(String::new()), Err(TokenError::Shape));
+    }
+
+    #[test]
+    fn no_other_algorithm_is_taken() {
+        let shop = app("shop", "k1");
+        let apps = Apps::new(std::slice::from_ref(&shop), 5);
+        let key = EncodingKey::from_secret(shop.secret.as_bytes());
+        let hs512 = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims(&shop), &key).unwrap();
+        assert_eq!(apps.check_access(AppNo(0), &hs512), Err(TokenError::Signature));
+        // {"alg":"none","typ":"JWT"} with good claims and no signature.
+        let good = shop.sign(&claims(&shop));
+        let body = good.split('.').nth(1).unwrap();
+        let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
+        assert_eq!(apps.check_access(AppNo(0), &none), Err(TokenError::Shape));
+    }
+
+    #[test]
+    fn a_channel_token_is_for_one_channel_and_uid() {
+        let shop = app("shop", "k1");
+        let apps = Apps::new(std::slice::from_ref(&shop), 5);
+        let (here, there) = (ChannelId::new("here").unwrap(), ChannelId::new("there").unwrap());
+        let token = shop.channel_token(&here, Uid::new(7).unwrap(), 60);
+        assert_eq!(apps.check_channel(AppNo(0), &here, &token).unwrap().uid.get(), 7);
+        assert_eq!(apps.check_channel(AppNo(0), &there, &token), Err(TokenError::OtherChannel));
+        let access = shop.access_token(&UserId::new("ann").unwrap(), 60);
+        assert_eq!(apps.check_channel(AppNo(0), &here, &access), Err(TokenError::Shape));
+        assert_eq!(apps.check_access(AppNo(0), &token), Err(TokenError::Shape));
+    }
+}
