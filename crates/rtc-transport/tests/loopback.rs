@@ -1,70 +1,153 @@
-//! Paths over the machine's real loopback sockets.
+//! Paths over the machine's real sockets.
 
+mod world;
+
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use bytes::Bytes;
-use rtc_transport::{Interfaces, MediaPath, OutgoingVoice, PathConfig, PathEvent, PathEvents, PathState};
+use rtc::stun::message::{BINDING_SUCCESS, Message};
+use rtc::stun::xoraddr::XorMappedAddress;
+use rtc_transport::{
+    Candidate, CandidateKind, Interfaces, MediaPath, OpenError, PathConfig, PathEvent, PathState,
+};
+use world::{End, number, packet};
+
+/// Far beyond what anything here takes; only a failure waits for it.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn config() -> PathConfig {
     PathConfig { interfaces: Interfaces::Loopback, ..PathConfig::default() }
 }
 
-/// Carries candidates from one end to the other until it is connected.
-async fn until_connected(events: &mut PathEvents, other: &MediaPath) {
-    while let Some(event) = events.recv().await {
-        match event {
-            PathEvent::LocalCandidate(candidate) => other.add_candidate(candidate).await.unwrap(),
+/// Connects two ends, passing on the candidates that `wanted` lets through.
+async fn connect(caller: &mut End, callee: &mut End, wanted: fn(&Candidate) -> bool) {
+    let offer = caller.path.create_offer().await.unwrap();
+    let answer = callee.path.accept_offer(&offer).await.unwrap();
+    caller.path.accept_answer(&answer).await.unwrap();
+    let (to_callee, to_caller) = (callee.path.clone(), caller.path.clone());
+    let both = async { tokio::join!(until_connected(caller, &to_callee, wanted), until_connected(callee, &to_caller, wanted)) };
+    tokio::time::timeout(LIMIT, both).await.expect("they connect");
+}
+
+async fn until_connected(end: &mut End, other: &MediaPath, wanted: fn(&Candidate) -> bool) {
+    loop {
+        match end.events.recv().await.expect("the path is open") {
+            PathEvent::LocalCandidate(candidate) if wanted(&candidate) => other.add_candidate(candidate).await.unwrap(),
             PathEvent::StateChanged(PathState::Connected) => return,
+            PathEvent::StateChanged(PathState::Failed | PathState::Closed) => panic!("not connected"),
             _ => {}
         }
     }
-    panic!("closed before it was connected");
+}
+
+async fn voice_flows(caller: &mut End, callee: &mut End) {
+    let (callers, callees) = (caller.path.clone(), callee.path.clone());
+    for (from, to) in [(callers, callee), (callees, caller)] {
+        for n in 0..5 {
+            from.send_voice(packet(n)).unwrap();
+        }
+        for n in 0..5 {
+            assert_eq!(number(&to.voice().await), n);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_paths_connect_speak_and_close() {
+    let (mut caller, mut callee) = (End::open(config()).await, End::open(config()).await);
+    connect(&mut caller, &mut callee, |_| true).await;
+    voice_flows(&mut caller, &mut callee).await;
+    let stats = caller.path.stats();
+    assert!(stats.rtt_ms.is_some_and(|rtt| rtt < 1_000.0), "{stats:?}");
+    assert_eq!((stats.outgoing.packets, stats.incoming.packets), (5, 5));
+    caller.path.close().await;
+    let other = caller.path.clone();
+    let told = callee.until(PathState::Closed, &other, Duration::ZERO);
+    assert!(tokio::time::timeout(LIMIT, told).await.expect("it is told"));
 }
 
 #[tokio::test]
-async fn two_paths_connect_and_voice_flows_both_ways() {
-    let (caller, mut caller_events) = MediaPath::open(config()).await.unwrap();
-    let (callee, mut callee_events) = MediaPath::open(config()).await.unwrap();
-    let started = std::time::Instant::now();
-    let offer = caller.create_offer().await.unwrap();
-    println!("{offer}");
-    let answer = callee.accept_offer(&offer).await.unwrap();
-    println!("{answer}");
-    caller.accept_answer(&answer).await.unwrap();
-    tokio::join!(until_connected(&mut caller_events, &callee), until_connected(&mut callee_events, &caller));
-    println!("connected after {:?}", started.elapsed());
-    for (from, to) in [(&caller, &mut callee_events), (&callee, &mut caller_events)] {
-        for n in 0..3u32 {
-            let payload = Bytes::from(vec![n as u8; 60]);
-            from.send_voice(OutgoingVoice {
-                payload,
-                timestamp: 960 * n,
-                marker: n == 0,
-                level: 40 + n as u8,
-                voice_activity: n != 1,
-            })
-            .unwrap();
-        }
-        let mut sequence = None;
-        for n in 0..3u32 {
-            let voice = loop {
-                if let PathEvent::Voice(voice) = to.recv().await.unwrap() {
-                    break voice;
-                }
-            };
-            assert_eq!(voice.payload, vec![n as u8; 60]);
-            assert_eq!((voice.timestamp, voice.marker), (960 * n, n == 0));
-            let level = voice.level.expect("the level travels with the packet");
-            assert_eq!((level.level, level.voice_activity), (40 + n as u8, n != 1));
-            assert_eq!(voice.sequence, *sequence.get_or_insert(voice.sequence.wrapping_sub(n as u16)) + n as u16);
-        }
+async fn the_addresses_of_the_machine_work_too() {
+    let all = PathConfig { interfaces: Interfaces::All, ..PathConfig::default() };
+    let (mut caller, mut callee) = (End::open(all.clone()).await, End::open(all).await);
+    connect(&mut caller, &mut callee, |candidate| {
+        assert!(!candidate.candidate.contains(" 0.0.0.0 "), "{}", candidate.candidate);
+        true
+    })
+    .await;
+    voice_flows(&mut caller, &mut callee).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forty_pairs_connect_at_once() {
+    let pairs = (0..40).map(|_| {
+        tokio::spawn(async {
+            let (mut caller, mut callee) = (End::open(config()).await, End::open(config()).await);
+            connect(&mut caller, &mut callee, |_| true).await;
+            voice_flows(&mut caller, &mut callee).await;
+            caller.path.close().await;
+            callee.path.close().await;
+        })
+    });
+    for pair in pairs.collect::<Vec<_>>() {
+        pair.await.unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    println!("{:#?}", caller.stats());
-    caller.close().await;
-    while !matches!(
-        callee_events.recv().await,
-        Some(PathEvent::StateChanged(PathState::Closed | PathState::Disconnected | PathState::Failed)) | None
-    ) {}
-    println!("closed after {:?}", started.elapsed());
+}
+
+/// Answers binding requests with the address they come from (RFC 8489) until the test ends.
+fn stun_server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buf = [0; 1_500];
+        while let Ok((len, from)) = socket.recv_from(&mut buf) {
+            let mut request = Message { raw: buf[..len].to_vec(), ..Message::default() };
+            if request.decode().is_err() {
+                continue;
+            }
+            let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
+            let mut response = Message::new();
+            response
+                .build(&[Box::new(request.transaction_id), Box::new(BINDING_SUCCESS), Box::new(mapped)])
+                .unwrap();
+            let _ = socket.send_to(&response.raw, from);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_address_a_stun_server_tells_is_enough_to_connect() {
+    let stun = format!("stun:localhost:{}", stun_server().port());
+    let with_stun = PathConfig { stun_servers: vec![stun], ..config() };
+    let (mut caller, mut callee) = (End::open(with_stun.clone()).await, End::open(with_stun).await);
+    connect(&mut caller, &mut callee, |candidate| candidate.candidate.contains("typ srflx")).await;
+    voice_flows(&mut caller, &mut callee).await;
+}
+
+#[tokio::test]
+async fn a_dead_or_unknown_stun_server_delays_nothing() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dead = format!("stun:{}", silent.local_addr().unwrap());
+    let stun_servers = vec![dead, "stun:no-such-host.invalid".to_owned()];
+    let with_stun = PathConfig { stun_servers, ..config() };
+    let (mut caller, mut callee) = (End::open(with_stun.clone()).await, End::open(with_stun).await);
+    let started = std::time::Instant::now();
+    connect(&mut caller, &mut callee, |_| true).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "host candidates do not wait for the server");
+    assert!(matches!(caller.path.stats().selected.map(|pair| pair.local), None | Some(CandidateKind::Host)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why() {
+    for bad in ["turn:example.org", "stun:", "example.org:3478", ""] {
+        let config = PathConfig { stun_servers: vec![bad.to_owned()], ..config() };
+        assert!(matches!(MediaPath::open(config).await, Err(OpenError::BadStunServer(server)) if server == bad));
+    }
+    let nowhere = PathConfig { interfaces: Interfaces::Addresses(vec![]), ..PathConfig::default() };
+    assert!(matches!(MediaPath::open(nowhere).await, Err(OpenError::NoAddress)));
+    // An address of a documentation net (RFC 5737), which no machine has.
+    let foreign = Interfaces::Addresses(vec![[192, 0, 2, 1].into()]);
+    let foreign = PathConfig { interfaces: foreign, ..PathConfig::default() };
+    assert!(matches!(MediaPath::open(foreign).await, Err(OpenError::Engine(_))));
 }
