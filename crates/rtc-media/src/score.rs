@@ -32,6 +32,9 @@ const PIECE: usize = RATE as usize * 120 / 1000;
 const STEP: usize = PIECE / 2;
 /// How far the delay may wander from one place to the next before it is followed, and so how far a piece is searched for.
 const SEARCH: isize = RATE as isize * 80 / 1000;
+/// How far a piece is searched for if it is not there (the delay jumped), and how alike it must be to be believed.
+const WIDE_SEARCH: isize = RATE as isize * 350 / 1000;
+const CERTAIN: f64 = 0.85;
 /// A piece belongs to speech if it is at most this much below the loudest pieces, as a ratio of energies (-35 dB).
 const ACTIVE: f64 = 3.2e-4;
 /// Where nothing was said, sound louder than this against the loudest pieces (-25 dB) is wrong.
@@ -59,6 +62,7 @@ pub fn score(spoken: &[f32], heard: &[f32]) -> Score {
         return Score::NOTHING;
     }
     let heard_loudest = loudest_piece(&heard);
+    let heard_energy = running_energy(&heard);
 
     let mut center = delay;
     let mut total = 0.0;
@@ -77,8 +81,18 @@ pub fn score(spoken: &[f32], heard: &[f32]) -> Score {
             continue;
         }
         pieces += 1;
-        let lag = best_lag(piece, &heard, start as isize + center);
-        let alike = likeness_nearby(&fine_spoken, start, &fine_heard, start as isize + center + lag);
+        let look = |reach: isize| {
+            let lag = best_lag(piece, &heard, &heard_energy, start as isize + center, reach);
+            (lag, likeness_nearby(&fine_spoken, start, &fine_heard, start as isize + center + lag))
+        };
+        let mut best = look(SEARCH);
+        if best.1 < FOUND {
+            let farther = look(WIDE_SEARCH);
+            if farther.1 >= CERTAIN {
+                best = farther;
+            }
+        }
+        let (lag, alike) = best;
         total += ((alike - CHANCE) / (1.0 - CHANCE)).clamp(0.0, 1.0);
         if alike >= FOUND {
             found += 1;
@@ -168,11 +182,18 @@ fn window(heard: &[f32], start: isize) -> Option<&[f32]> {
     heard.get(start..start + PIECE)
 }
 
-/// The lag around `expected` at which `piece` is found best.
-fn best_lag(piece: &[f32], heard: &[f32], expected: isize) -> isize {
+/// The lag within `reach` around `expected` at which `piece` is found best.
+fn best_lag(piece: &[f32], heard: &[f32], heard_energy: &[f64], expected: isize, reach: isize) -> isize {
+    let piece_energy = energy(piece);
     let mut best = (0, 0.0);
-    for lag in -SEARCH..=SEARCH {
-        let alike = window(heard, expected + lag).map_or(0.0, |candidate| likeness(piece, candidate));
+    for lag in -reach..=reach {
+        let start = expected + lag;
+        let Some(candidate) = window(heard, start) else {
+            continue;
+        };
+        let start = start as usize;
+        let norm = (piece_energy * (heard_energy[start + PIECE] - heard_energy[start])).sqrt();
+        let alike = if norm > SILENT { f64::from(dot(piece, candidate)) / norm } else { 0.0 };
         if alike > best.1 {
             best = (lag, alike);
         }
@@ -197,11 +218,37 @@ fn likeness_nearby(fine_spoken: &[f32], start: usize, fine_heard: &[f32], expect
 
 /// Normalised correlation; silence is like nothing.
 fn likeness(a: &[f32], b: &[f32]) -> f64 {
-    let product: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
     let norm = (energy(a) * energy(b)).sqrt();
-    if norm > 1e-9 { f64::from(product) / norm } else { 0.0 }
+    if norm > SILENT { f64::from(dot(a, b)) / norm } else { 0.0 }
+}
+
+/// Roots of products of energies below this belong to silence.
+const SILENT: f64 = 1e-5;
+
+/// Energy of everything before each sample.
+fn running_energy(samples: &[f32]) -> Vec<f64> {
+    let mut sum = 0.0;
+    let sums = samples.iter().map(|sample| {
+        sum += f64::from(*sample) * f64::from(*sample);
+        sum
+    });
+    std::iter::once(0.0).chain(sums).collect()
 }
 
 fn energy(samples: &[f32]) -> f64 {
-    f64::from(samples.iter().map(|sample| sample * sample).sum::<f32>())
+    f64::from(dot(samples, samples))
+}
+
+/// Eight sums side by side, which the processor adds at once.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0f32; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
 }

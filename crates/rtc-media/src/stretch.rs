@@ -114,12 +114,11 @@ fn best_fit(onward: &[f32; FADE], fresh: &[f32]) -> usize {
 /// The lag of the highest score, searched coarsely and then refined.
 fn most_similar(lags: std::ops::RangeInclusive<usize>, score: impl Fn(usize, usize) -> f32) -> (usize, f32) {
     let (first, last) = (*lags.start(), *lags.end());
-    let best =
-        |candidates: &mut dyn Iterator<Item = usize>, step: usize| {
-            candidates
-                .map(|lag| (lag, score(lag, step)))
-                .fold((first, f32::MIN), |best, next| if next.1 > best.1 { next } else { best })
-        };
+    let best = |candidates: &mut dyn Iterator<Item = usize>, step: usize| {
+        candidates
+            .map(|lag| (lag, score(lag, step)))
+            .fold((first, f32::MIN), |best, next| if next.1 > best.1 { next } else { best })
+    };
     let (coarse, _) = best(&mut (first..=last).step_by(COARSE), COARSE);
     let fine = coarse.saturating_sub(COARSE).max(first)..=(coarse + COARSE).min(last);
     best(&mut fine.into_iter(), 1)

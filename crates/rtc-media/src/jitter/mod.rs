@@ -39,7 +39,7 @@ pub struct JitterConfig {
     pub max_delay_ms: u32,
     /// The delay of the first packets, until the path is known. Default 25 ms.
     pub start_delay_ms: u32,
-    /// Share of intervals of 100 ms in which every packet is to be in time. Default 0.95.
+    /// Share of intervals of 100 ms in which every packet is to be in time. Default 0.97.
     pub quantile: f32,
     /// What an interval still weighs after the next one. Default 0.99: half is forgotten in 7 s.
     pub forget_factor: f32,
@@ -47,7 +47,7 @@ pub struct JitterConfig {
 
 impl Default for JitterConfig {
     fn default() -> JitterConfig {
-        JitterConfig { min_delay_ms: 10, max_delay_ms: 500, start_delay_ms: 25, quantile: 0.95, forget_factor: 0.99 }
+        JitterConfig { min_delay_ms: 10, max_delay_ms: 500, start_delay_ms: 25, quantile: 0.97, forget_factor: 0.99 }
     }
 }
 

@@ -9,15 +9,16 @@ use rtc_media::{
 use super::{Network, Path, epoch, ms};
 
 #[derive(Clone, Debug)]
-pub struct Plan {
-    pub seed: u64,
-    pub seconds: f64,
-    pub path: Path,
-    pub encoder: VoiceEncoderConfig,
-    pub input: AudioInput,
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) seconds: f64,
+    pub(crate) path: Path,
+    pub(crate) encoder: VoiceEncoderConfig,
+    pub(crate) receiver: VoiceReceiverConfig,
+    pub(crate) input: AudioInput,
     /// How much faster the sender's clock runs.
-    pub drift_ppm: f64,
-    pub first_sequence: u16,
+    pub(crate) drift_ppm: f64,
+    pub(crate) first_sequence: u16,
 }
 
 impl Default for Plan {
@@ -27,6 +28,7 @@ impl Default for Plan {
             seconds: 20.0,
             path: Path::default(),
             encoder: VoiceEncoderConfig::default(),
+            receiver: VoiceReceiverConfig::default(),
             input: AudioInput::Speech { looped: true },
             drift_ppm: 0.0,
             first_sequence: 0,
@@ -34,32 +36,32 @@ impl Default for Plan {
     }
 }
 
-pub struct Outcome {
-    pub spoken: Vec<f32>,
-    pub heard: Vec<f32>,
-    pub stats: ReceiverStats,
-    pub packets: u64,
-    pub network_lost: u64,
+pub(crate) struct Outcome {
+    pub(crate) spoken: Vec<f32>,
+    pub(crate) heard: Vec<f32>,
+    pub(crate) stats: ReceiverStats,
+    pub(crate) packets: u64,
+    pub(crate) network_lost: u64,
     /// Delay of the buffer (ms) at each 10 ms.
-    pub delays: Vec<f32>,
+    pub(crate) delays: Vec<f32>,
 }
 
 impl Outcome {
-    pub fn concealed_share(&self) -> f64 {
+    pub(crate) fn concealed_share(&self) -> f64 {
         self.stats.concealed_samples as f64 / self.stats.total_samples.max(1) as f64
     }
 }
 
 /// What the sender puts on the wire, with arrival times.
-pub struct Traffic {
-    pub spoken: Vec<f32>,
-    pub packets: u64,
-    pub network_lost: u64,
+pub(crate) struct Traffic {
+    pub(crate) spoken: Vec<f32>,
+    pub(crate) packets: u64,
+    pub(crate) network_lost: u64,
     /// Sorted by arrival (ms).
-    pub arrivals: Vec<(f64, VoicePacket)>,
+    pub(crate) arrivals: Vec<(f64, VoicePacket)>,
 }
 
-pub fn send(plan: &Plan) -> Traffic {
+pub(crate) fn send(plan: &Plan) -> Traffic {
     let mut source = plan.input.open().unwrap();
     let mut encoder = VoiceEncoder::new(plan.encoder.clone()).unwrap();
     let mut network = Network::seeded(plan.seed, plan.path.clone());
@@ -90,7 +92,12 @@ pub fn send(plan: &Plan) -> Traffic {
 }
 
 /// Feeds arrivals (ms, sorted) to a receiver that is pulled every 10 ms.
-pub fn receive(epoch: Instant, receiver: &mut VoiceReceiver, arrivals: &[(f64, VoicePacket)], until: f64) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn receive(
+    epoch: Instant,
+    receiver: &mut VoiceReceiver,
+    arrivals: &[(f64, VoicePacket)],
+    until: f64,
+) -> (Vec<f32>, Vec<f32>) {
     let mut heard = Vec::new();
     let mut delays = Vec::new();
     let mut next = 0;
@@ -109,9 +116,9 @@ pub fn receive(epoch: Instant, receiver: &mut VoiceReceiver, arrivals: &[(f64, V
     (heard, delays)
 }
 
-pub fn run(plan: &Plan) -> Outcome {
+pub(crate) fn run(plan: &Plan) -> Outcome {
     let traffic = send(plan);
-    let mut receiver = VoiceReceiver::new(VoiceReceiverConfig::default()).unwrap();
+    let mut receiver = VoiceReceiver::new(plan.receiver.clone()).unwrap();
     let (heard, delays) = receive(epoch(), &mut receiver, &traffic.arrivals, plan.seconds * 1000.0);
     Outcome {
         spoken: traffic.spoken,

@@ -1,7 +1,7 @@
 //! A network in virtual time: packets go in with the time they were sent, come out with the time they arrive, all from a seed.
 #![allow(dead_code, reason = "each test and benchmark uses its own part")]
 
-pub mod call;
+pub(crate) mod call;
 
 use std::time::{Duration, Instant};
 
@@ -10,31 +10,31 @@ use rand_chacha::ChaCha8Rng;
 
 /// An arbitrary origin of virtual time: only differences count.
 #[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
-pub fn epoch() -> Instant {
+pub(crate) fn epoch() -> Instant {
     Instant::now()
 }
 
-pub fn ms(milliseconds: f64) -> Duration {
+pub(crate) fn ms(milliseconds: f64) -> Duration {
     Duration::from_nanos((milliseconds * 1e6) as u64)
 }
 
 /// What a path does to packets. Times in ms.
 #[derive(Clone, Debug)]
-pub struct Path {
-    pub delay: f64,
+pub(crate) struct Path {
+    pub(crate) delay: f64,
     /// Mean of the exponential part of the delay.
-    pub jitter: f64,
+    pub(crate) jitter: f64,
     /// Share of packets lost on their own.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Bursts: the chance that a packet begins one, and the mean number of packets it takes.
-    pub burst: (f64, f64),
+    pub(crate) burst: (f64, f64),
     /// Spikes, during which the path stands still and then delivers all at once: chance a packet, length.
-    pub spike: (f64, f64),
-    pub duplicates: f64,
+    pub(crate) spike: (f64, f64),
+    pub(crate) duplicates: f64,
     /// Whether jitter may put packets out of order; otherwise they queue.
-    pub reorders: bool,
+    pub(crate) reorders: bool,
     /// A step of the delay: from this time on, by this much.
-    pub step: (f64, f64),
+    pub(crate) step: (f64, f64),
 }
 
 impl Default for Path {
@@ -52,17 +52,17 @@ impl Default for Path {
     }
 }
 
-pub struct Network {
+pub(crate) struct Network {
     path: Path,
     random: ChaCha8Rng,
     burst_left: u32,
     blocked_until: f64,
     last_arrival: f64,
-    pub lost: u64,
+    pub(crate) lost: u64,
 }
 
 impl Network {
-    pub fn seeded(seed: u64, path: Path) -> Network {
+    pub(crate) fn seeded(seed: u64, path: Path) -> Network {
         Network {
             path,
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -74,7 +74,7 @@ impl Network {
     }
 
     /// Arrival times (ms) of a packet sent at `sent` (ms): none, one or two.
-    pub fn send(&mut self, sent: f64) -> Vec<f64> {
+    pub(crate) fn send(&mut self, sent: f64) -> Vec<f64> {
         if self.burst_left > 0 {
             self.burst_left -= 1;
             self.lost += 1;
