@@ -24,6 +24,8 @@ pub struct Hello {
     pub app_id: String,
     /// JWT HS256 by the app's backend ([`crate::token::AccessClaims`]).
     pub access_token: String,
+    /// The user who is meant to sign in. The token decides who it is; a token of somebody else is refused.
+    pub user: String,
     /// The device that signs in.
     pub device: String,
     /// The session to go on with.

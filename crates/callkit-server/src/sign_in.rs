@@ -32,5 +32,8 @@ pub(crate) fn check(apps: &Apps, hello: &Hello) -> Result<Identity, Denied> {
         },
         detail: error.to_string(),
     })?;
+    if hello.user != user.as_str() {
+        return Err(denied(RefuseReason::TokenInvalid, "the access token is for another user"));
+    }
     Ok(Identity { app, party: Party { user, device } })
 }

@@ -176,6 +176,7 @@ impl Core {
         // Ends by itself within its own time limits.
         let _ = link_task.await;
         self.wait_for_devices().await;
+        self.teller.close();
         if let Some(done) = signed_out {
             let _ = done.send(());
         }
@@ -265,6 +266,8 @@ impl Core {
     }
 
     fn on_time(&mut self) {
+        let now = self.now().mono;
+        self.wake = self.wake.filter(|time| *time > now);
         self.input(Input::Wake);
         self.on_time_media();
     }
@@ -285,9 +288,6 @@ impl Core {
                 Output::Tell(event) => self.on_event(event),
                 Output::WakeAt(time, _timer) => self.wake = Some(time),
             }
-        }
-        if false {
-            self.wake = None;
         }
         result.map_err(CallError::from)
     }

@@ -212,35 +212,36 @@ impl CallKitEvent {
     }
 }
 
-/// The listeners of a kit. The lock is held only to look them up, never while one runs.
+/// Events kept for a kit that has no listener yet: a call may ring before the app has had the time to add one.
+const EARLY_EVENTS: usize = 64;
+
+/// The listeners of a kit. The locks are held only to look them up, never while one runs.
 #[derive(Default)]
 pub(crate) struct Listeners {
     keyed: Mutex<BTreeMap<String, Arc<dyn CallKitEventHandler>>>,
-    streams: Mutex<Vec<mpsc::UnboundedSender<CallKitEvent>>>,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    senders: Vec<mpsc::UnboundedSender<CallKitEvent>>,
+    /// What happened before anybody listened; `None` once somebody has.
+    early: Option<Vec<CallKitEvent>>,
+    closed: bool,
 }
 
 impl Listeners {
-    pub(crate) fn add(&self, key: String, handler: Arc<dyn CallKitEventHandler>) {
-        lock(&self.keyed).insert(key, handler);
-    }
-
-    pub(crate) fn remove(&self, key: &str) {
-        lock(&self.keyed).remove(key);
-    }
-
-    pub(crate) fn clear(&self) {
-        lock(&self.keyed).clear();
-    }
-
-    pub(crate) fn stream(&self) -> mpsc::UnboundedReceiver<CallKitEvent> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        lock(&self.streams).push(sender);
-        receiver
-    }
-
-    fn tell(&self, event: &CallKitEvent) {
-        lock(&self.streams).retain(|stream| stream.send(event.clone()).is_ok());
+    fn tell(&self, event: CallKitEvent) {
+        let mut streams = lock(&self.streams);
         let handlers: Vec<_> = lock(&self.keyed).values().cloned().collect();
+        if let Some(early) = &mut streams.early {
+            if early.len() < EARLY_EVENTS {
+                early.push(event);
+            }
+            return;
+        }
+        streams.senders.retain(|stream| stream.send(event.clone()).is_ok());
+        drop(streams);
         for handler in handlers {
             // A listener that panics must not silence the others, nor end the call.
             if catch_unwind(AssertUnwindSafe(|| event.deliver(&*handler))).is_err() {
@@ -249,8 +250,18 @@ impl Listeners {
         }
     }
 
+    /// Somebody listens: what happened before is told now.
+    fn tell_early(&self) {
+        let early = lock(&self.streams).early.take();
+        for event in early.into_iter().flatten() {
+            self.tell(event);
+        }
+    }
+
     fn close(&self) {
-        lock(&self.streams).clear();
+        let mut streams = lock(&self.streams);
+        streams.senders.clear();
+        streams.closed = true;
     }
 }
 
@@ -259,28 +270,80 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the owner loop puts its events.
+enum Task {
+    Tell(CallKitEvent),
+    /// A listener was added.
+    Listened,
+    Close,
+}
+
+/// The thread on which listeners run, and who they are.
 #[derive(Clone)]
-pub(crate) struct Teller(std_mpsc::Sender<CallKitEvent>);
+pub(crate) struct Teller {
+    tasks: std_mpsc::Sender<Task>,
+    listeners: Arc<Listeners>,
+}
 
 impl Teller {
-    /// Starts the thread on which listeners run; it ends when the last teller is dropped.
-    pub(crate) fn start(listeners: Arc<Listeners>, runtime: tokio::runtime::Handle) -> std::io::Result<Teller> {
-        let (sender, events) = std_mpsc::channel::<CallKitEvent>();
+    /// Starts the thread; it ends with [`Teller::close`].
+    pub(crate) fn start(runtime: tokio::runtime::Handle) -> std::io::Result<Teller> {
+        let (tasks, todo) = std_mpsc::channel();
+        let listeners = Arc::new(Listeners::default());
+        lock(&listeners.streams).early = Some(Vec::new());
+        let told = listeners.clone();
         std::thread::Builder::new().name("callkit-events".into()).spawn(move || {
             let _entered = runtime.enter();
-            for event in events {
-                tracing::debug!(event = event.name(), "told");
-                listeners.tell(&event);
+            for task in todo {
+                match task {
+                    Task::Tell(event) => {
+                        tracing::debug!(event = event.name(), "told");
+                        told.tell(event);
+                    }
+                    Task::Listened => told.tell_early(),
+                    Task::Close => break,
+                }
             }
-            listeners.close();
+            told.close();
         })?;
-        Ok(Teller(sender))
+        Ok(Teller { tasks, listeners })
     }
 
     pub(crate) fn tell(&self, event: CallKitEvent) {
-        // The thread outlives every teller.
-        let _ = self.0.send(event);
+        self.put(Task::Tell(event));
+    }
+
+    /// Everything told so far is delivered, then every stream ends.
+    pub(crate) fn close(&self) {
+        self.put(Task::Close);
+    }
+
+    pub(crate) fn add(&self, key: String, handler: Arc<dyn CallKitEventHandler>) {
+        lock(&self.listeners.keyed).insert(key, handler);
+        self.put(Task::Listened);
+    }
+
+    pub(crate) fn remove(&self, key: &str) {
+        lock(&self.listeners.keyed).remove(key);
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.listeners.keyed).clear();
+    }
+
+    pub(crate) fn stream(&self) -> mpsc::UnboundedReceiver<CallKitEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut streams = lock(&self.listeners.streams);
+        if !streams.closed {
+            streams.senders.push(sender);
+        }
+        drop(streams);
+        self.put(Task::Listened);
+        receiver
+    }
+
+    fn put(&self, task: Task) {
+        // After the close nobody listens any more.
+        let _ = self.tasks.send(task);
     }
 }
 

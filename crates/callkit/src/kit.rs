@@ -15,7 +15,7 @@ use tonic::transport::Endpoint;
 
 use crate::core::{Command, Core, Reply, Settings, Supplied};
 use crate::error::{CallError, SignInError};
-use crate::events::{CallKitEvent, CallKitEventHandler, Listeners, Teller};
+use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
 use crate::handlers::{RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn};
 use crate::quality::CallQuality;
@@ -34,7 +34,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The server's address, `http://host:port`. Default: `http://127.0.0.1:7800`.
+    /// The server's address, `http://host:port`. Default: `http://127.0.0.1:7450`.
     pub fn server(mut self, url: impl Into<String>) -> Self {
         self.server = url.into();
         self
@@ -112,7 +112,8 @@ impl Builder {
             .map_err(|_| SignInError::InvalidParam("server: not an address like http://host:port".into()))?
             .tcp_nodelay(true);
         let access_token = access_token.into();
-        let to = SignIn { endpoint, app_id: self.app_id, access_token, device: device.to_string() };
+        let to =
+            SignIn { endpoint, app_id: self.app_id, access_token, user: user.to_string(), device: device.to_string() };
 
         let session = Session::default();
         let stream = link::sign_in(&to, &session).await?;
@@ -121,17 +122,16 @@ impl Builder {
         let (link_sender, link_receiver) = mpsc::unbounded_channel();
         let (event_sender, event_receiver) = mpsc::unbounded_channel();
         let (report_sender, report_receiver) = mpsc::unbounded_channel();
-        let listeners = Arc::new(Listeners::default());
         let supplied = Arc::new(Supplied::default());
-        let teller = Teller::start(listeners.clone(), tokio::runtime::Handle::current())
+        let teller = Teller::start(tokio::runtime::Handle::current())
             .map_err(|error| SignInError::Unreachable(format!("no thread for events: {error}")))?;
         let line = Line::new(Party { user: user.clone(), device }, LineConfig::default());
         let settings =
             Settings { app_id, call_timeout: self.call_timeout, voice: self.voice, interfaces: self.interfaces };
-        let core = Core::new(settings, supplied.clone(), teller, line, link_sender, report_sender);
+        let core = Core::new(settings, supplied.clone(), teller.clone(), line, link_sender, report_sender);
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
-        Ok(CallKit { user, commands, listeners, supplied })
+        Ok(CallKit { user, commands, teller, supplied })
     }
 }
 
@@ -142,7 +142,7 @@ impl Builder {
 pub struct CallKit {
     user: UserId,
     commands: mpsc::UnboundedSender<Command>,
-    listeners: Arc<Listeners>,
+    teller: Teller,
     supplied: Arc<Supplied>,
 }
 
@@ -151,7 +151,7 @@ impl CallKit {
     pub fn builder(app_id: impl Into<String>) -> Builder {
         Builder {
             app_id: app_id.into(),
-            server: "http://127.0.0.1:7800".into(),
+            server: "http://127.0.0.1:7450".into(),
             device: None,
             call_timeout: Duration::from_secs(30),
             voice: VoiceConfig {
@@ -182,24 +182,25 @@ impl CallKit {
         self.supplied.set_mapper_handler(Arc::new(handler));
     }
 
-    /// Adds a listener under a key; one that was there under this key is replaced.
+    /// Adds a listener under a key; one that was there under this key is replaced. The first listener also gets what happened since
+    /// the sign-in.
     pub fn add_event_listener(&self, key: impl Into<String>, handler: impl CallKitEventHandler + 'static) {
-        self.listeners.add(key.into(), Arc::new(handler));
+        self.teller.add(key.into(), Arc::new(handler));
     }
 
     /// Removes the listener under a key, if there is one.
     pub fn remove_event_listener(&self, key: &str) {
-        self.listeners.remove(key);
+        self.teller.remove(key);
     }
 
     /// Removes every listener. Streams of [`CallKit::events`] go on.
     pub fn clear_event_listeners(&self) {
-        self.listeners.clear();
+        self.teller.clear();
     }
 
     /// The events from now on, as a stream; it ends when the kit is signed out or dropped. What is not read waits in memory.
     pub fn events(&self) -> impl Stream<Item = CallKitEvent> + Send + Unpin + use<> {
-        UnboundedReceiverStream::new(self.listeners.stream())
+        UnboundedReceiverStream::new(self.teller.stream())
     }
 
     /// Readies the media engine; must come before a call is made or answered. Calling it again changes nothing. Devices are opened

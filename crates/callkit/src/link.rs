@@ -19,6 +19,7 @@ pub(crate) struct SignIn {
     pub(crate) endpoint: Endpoint,
     pub(crate) app_id: String,
     pub(crate) access_token: String,
+    pub(crate) user: String,
     pub(crate) device: String,
 }
 
@@ -66,6 +67,7 @@ pub(crate) async fn sign_in(to: &SignIn, session: &Session) -> Result<Stream, Si
         protocol_version: PROTOCOL_VERSION,
         app_id: to.app_id.clone(),
         access_token: to.access_token.clone(),
+        user: to.user.clone(),
         device: to.device.clone(),
         resume: session.resume(),
         agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),

@@ -534,6 +534,9 @@ pub struct Hello {
     /// Free text for the server's log, such as "callkit 0.1.0 linux".
     #[prost(string, tag = "7")]
     pub agent: ::prost::alloc::string::String,
+    /// The user who is meant to sign in. The token decides who it is; a token of somebody else is refused.
+    #[prost(string, tag = "8")]
+    pub user: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {

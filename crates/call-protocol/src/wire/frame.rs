@@ -107,6 +107,7 @@ fn hello_to_proto(hello: &Hello) -> proto::Hello {
         resume_session,
         resume_received,
         agent: hello.agent.clone(),
+        user: hello.user.clone(),
     }
 }
 
@@ -120,6 +121,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
         device: bounded("hello.device", hello.device, limits::DEVICE_ID_BYTES)?,
         resume,
         agent: bounded("hello.agent", hello.agent, limits::NOTE_BYTES)?,
+        user: bounded("hello.user", hello.user, limits::USER_ID_BYTES)?,
     })
 }
 
