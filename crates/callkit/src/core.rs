@@ -245,7 +245,7 @@ impl Core {
         }
     }
 
-    fn on_up(&mut self, welcome: Welcome) {
+    pub(crate) fn on_up(&mut self, welcome: Welcome) {
         let elapsed = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.epoch_unix_ms = welcome.server_unix_ms.saturating_sub(elapsed);
         self.stun_servers = welcome.stun_servers;

@@ -128,7 +128,8 @@ impl Builder {
         let line = Line::new(Party { user: user.clone(), device }, LineConfig::default());
         let settings =
             Settings { app_id, call_timeout: self.call_timeout, voice: self.voice, interfaces: self.interfaces };
-        let core = Core::new(settings, supplied.clone(), teller.clone(), line, link_sender, report_sender);
+        let mut core = Core::new(settings, supplied.clone(), teller.clone(), line, link_sender, report_sender);
+        core.on_up(stream.welcome.clone());
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
         Ok(CallKit { user, commands, teller, supplied })

@@ -119,9 +119,14 @@ pub(crate) async fn run(
 ) {
     let mut stream = Some(first);
     let mut attempt = 0;
+    // The owner loop got the first welcome when it was made.
+    let mut known = true;
     loop {
         if let Some(stream) = stream.take() {
             attempt = 0;
+            if !std::mem::take(&mut known) && events.send(LinkEvent::Up { welcome: stream.welcome.clone() }).is_err() {
+                return;
+            }
             match pump(&mut to, stream, &mut session, &mut commands, &events).await {
                 Ended::Closed => return,
                 Ended::Refused(reason) if !reason.is_passing() => {
@@ -199,9 +204,6 @@ async fn pump(
     let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
     let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
     let again = session.on_welcome(&welcome);
-    if events.send(LinkEvent::Up { welcome }).is_err() {
-        return Ended::Closed;
-    }
     if !again.into_iter().all(send) {
         return Ended::Broken;
     }

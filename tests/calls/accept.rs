@@ -1,0 +1,41 @@
+//! Rows about answering.
+
+use callkit::{CallError, CallId, CallKitEvent};
+
+use crate::house::House;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a8_answer_takes_the_call_that_rings_and_no_other() {
+    let house = House::open().await;
+    let (mut alice, mut bob) = (house.phone("alice").await, house.phone("bob").await);
+    assert_eq!(bob.kit.answer(CallId::from_bits(1)).await, Err(CallError::NoSuchCall));
+    let call_id = alice.calls(&mut bob).await;
+    assert_eq!(bob.kit.answer(CallId::from_bits(1)).await, Err(CallError::NoSuchCall));
+    assert_eq!(alice.kit.answer(call_id).await, Err(CallError::NotRinging));
+    bob.kit.answer(call_id).await.unwrap();
+    assert_eq!(bob.kit.answer(call_id).await, Err(CallError::NotRinging));
+    alice.until("first_audio").await;
+    bob.until("first_audio").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_on_answer_comes_to_both_sides_on_accept_and_never_on_refusal() {
+    let house = House::open().await;
+    let (mut alice, mut bob, call_id) = house.two_in_a_call().await;
+    for phone in [&alice, &bob] {
+        let answers = phone.seen.iter().filter(|event| **event == CallKitEvent::Answer { call_id }).count();
+        assert_eq!(answers, 1, "{:?}", phone.names());
+    }
+    alice.kit.hangup(call_id).await.unwrap();
+    bob.until_end(call_id).await;
+    alice.until_end(call_id).await;
+
+    let refused = alice.calls(&mut bob).await;
+    bob.kit.hangup(refused).await.unwrap();
+    alice.until_end(refused).await;
+    bob.until_end(refused).await;
+    for phone in [alice, bob] {
+        let seen = phone.sign_out_and_drain().await;
+        assert!(!seen.contains(&CallKitEvent::Answer { call_id: refused }));
+    }
+}

@@ -1,0 +1,14 @@
+//! The documented API, row by row, against the real server over loopback with real codecs and transport.
+//!
+//! The name of a test begins with its row (`a6_…`, `e1_…`); it fails when the row is broken. The files follow the five words.
+
+mod house;
+
+mod invite;
+mod ring;
+mod accept;
+mod media;
+mod end;
+
+mod bad_input;
+mod outage;

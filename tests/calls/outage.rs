@@ -1,0 +1,66 @@
+//! The server goes away in mid-call and comes back.
+
+use callkit::{CallKitEvent, ConnectionState, EndReason};
+use callkit_server::{Server, ServerConfig};
+
+use crate::house::{House, Phone, loudness};
+
+async fn until_state(phone: &mut Phone, wanted: &ConnectionState) {
+    loop {
+        if let CallKitEvent::ConnectionChanged { state } = phone.until("connection_changed").await
+            && state == *wanted
+        {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_voice_goes_on_without_the_server_and_the_call_ends_properly_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..ServerConfig::dev_on_loopback() };
+    let house = House::with(config.clone()).await;
+    let (mut alice, mut bob, call_id) = house.two_in_a_call().await;
+    let House { server, .. } = house;
+    // The same server again: same port, same app, same store.
+    config.listen = server.local_addr();
+    config.apps = server.apps().to_vec();
+    server.stop().await;
+    for phone in [&mut alice, &mut bob] {
+        until_state(phone, &ConnectionState::Reconnecting).await;
+    }
+    for phone in [&alice, &bob] {
+        assert!(loudness(&phone.hears_for(2.0, phone.heard.len()).await) > 0.01, "the voice goes on");
+    }
+
+    let server = Server::start(config).await.unwrap();
+    for phone in [&mut alice, &mut bob] {
+        until_state(phone, &ConnectionState::Connected).await;
+    }
+    for phone in [&alice, &bob] {
+        assert!(loudness(&phone.hears_for(2.0, phone.heard.len()).await) > 0.01, "and on");
+        assert!(!phone.names().contains(&"call_end"));
+    }
+    alice.kit.hangup(call_id).await.unwrap();
+    assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
+    assert_eq!(alice.until_end(call_id).await, EndReason::Hangup);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hang_up_while_the_server_is_away_reaches_the_other_side_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..ServerConfig::dev_on_loopback() };
+    let house = House::with(config.clone()).await;
+    let (mut alice, mut bob, call_id) = house.two_in_a_call().await;
+    let House { server, .. } = house;
+    config.listen = server.local_addr();
+    config.apps = server.apps().to_vec();
+    server.stop().await;
+    until_state(&mut alice, &ConnectionState::Reconnecting).await;
+    alice.kit.hangup(call_id).await.unwrap();
+    assert_eq!(alice.until_end(call_id).await, EndReason::Hangup);
+    let server = Server::start(config).await.unwrap();
+    assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
+    server.stop().await;
+}
