@@ -224,6 +224,7 @@ impl MediaPath {
     }
 
     async fn add_now(&self, candidate: Candidate) -> Result<(), NegotiationError> {
+        let line = candidate.candidate.clone();
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate,
             sdp_mid: candidate.sdp_mid,
@@ -231,7 +232,9 @@ impl MediaPath {
             username_fragment: candidate.username_fragment,
             url: None,
         };
-        self.inner.connection.add_ice_candidate(init).await.map_err(rejected)
+        self.inner.connection.add_ice_candidate(init).await.map_err(rejected)?;
+        self.inner.seam.on_remote_candidate(&line);
+        Ok(())
     }
 }
 

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use rtc::stun::message::{BINDING_SUCCESS, Message};
 use rtc::stun::xoraddr::XorMappedAddress;
-use rtc_transport::{
-    Candidate, CandidateKind, Interfaces, MediaPath, OpenError, PathConfig, PathEvent, PathState,
-};
+use rtc_transport::{Candidate, CandidateKind, Interfaces, MediaPath, OpenError, PathConfig, PathEvent, PathState};
 use world::{End, number, packet};
 
 /// Far beyond what anything here takes; only a failure waits for it.
@@ -25,7 +23,9 @@ async fn connect(caller: &mut End, callee: &mut End, wanted: fn(&Candidate) -> b
     let answer = callee.path.accept_offer(&offer).await.unwrap();
     caller.path.accept_answer(&answer).await.unwrap();
     let (to_callee, to_caller) = (callee.path.clone(), caller.path.clone());
-    let both = async { tokio::join!(until_connected(caller, &to_callee, wanted), until_connected(callee, &to_caller, wanted)) };
+    let both = async {
+        tokio::join!(until_connected(caller, &to_callee, wanted), until_connected(callee, &to_caller, wanted))
+    };
     tokio::time::timeout(LIMIT, both).await.expect("they connect");
 }
 
@@ -107,9 +107,7 @@ fn stun_server() -> SocketAddr {
             }
             let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
             let mut response = Message::new();
-            response
-                .build(&[Box::new(request.transaction_id), Box::new(BINDING_SUCCESS), Box::new(mapped)])
-                .unwrap();
+            response.build(&[Box::new(request.transaction_id), Box::new(BINDING_SUCCESS), Box::new(mapped)]).unwrap();
             let _ = socket.send_to(&response.raw, from);
         }
     });

@@ -90,6 +90,11 @@ impl Flights {
         self.next = None;
     }
 
+    /// Nothing has been sent yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.last_sent.is_none()
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.complete
     }

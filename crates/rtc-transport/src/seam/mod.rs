@@ -6,8 +6,8 @@
 //! - an unanswered DTLS flight is repeated after about a round trip ([`flights`]);
 //! - ICE checks are paced and nominate from the start ([`checks`]);
 //! - the offer announces the DTLS cookie that the answerer would otherwise fetch by a round trip of its own;
-//! - what comes a moment too early — checks before the answer is known, a handshake before a pair is selected — waits
-//!   here instead of being dropped by the engine.
+//! - what comes a moment too early — checks before the answer or their candidate is known, a handshake before a pair is
+//!   selected, media before the handshake is complete — waits here instead of being dropped or misread by the engine.
 
 mod checks;
 mod cookie;
@@ -16,8 +16,9 @@ mod record;
 mod runtime;
 mod socket;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,11 @@ use socket::Inbox;
 
 /// Datagrams that may wait for the engine to be ready for them.
 const HELD_LIMIT: usize = 32;
+/// Remote addresses remembered.
+const KNOWN_LIMIT: usize = 256;
+/// How long a check from an address nobody has told of waits for its candidate, which is on its way beside it. Without
+/// it the agent takes the address for a peer-reflexive one, and the real candidate for another way.
+const CANDIDATE_WAIT: Duration = Duration::from_millis(15);
 
 /// The seam of one path, shared by its sockets.
 pub(crate) struct Seam {
@@ -46,6 +52,8 @@ pub(crate) struct Seam {
     changed: Arc<Notify>,
     crypto: Option<Arc<dyn RTCCryptoProvider>>,
     cookie: [u8; COOKIE_LENGTH],
+    /// The engine can decrypt: media needs no look at it any more.
+    media_open: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -56,12 +64,17 @@ struct State {
     /// The cookie the other end's DTLS server will ask for.
     remote_cookie: Option<[u8; COOKIE_LENGTH]>,
     remote_fragment: Option<String>,
+    dtls_client: bool,
     hello_passed: bool,
     described: bool,
     closed: bool,
     inboxes: HashMap<SocketAddr, Weak<Inbox>>,
+    /// Remote addresses known from candidates, and since when others have been heard of.
+    known: HashSet<SocketAddr>,
+    strangers: HashMap<SocketAddr, Instant>,
     early_checks: VecDeque<Held>,
     early_handshake: VecDeque<Held>,
+    early_media: VecDeque<Held>,
 }
 
 struct Held {
@@ -98,7 +111,16 @@ impl Seam {
             true => Arc::new(CookieProvider::new(provider, cookie)) as Arc<dyn RTCCryptoProvider>,
             false => provider,
         });
-        Self { swiftness, runtime, shared, changed, crypto, cookie, state: Mutex::default() }
+        Self {
+            swiftness,
+            runtime,
+            shared,
+            changed,
+            crypto,
+            cookie,
+            media_open: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     /// The provider the engine is to use; none if the build has none, which the engine then reports.
@@ -142,6 +164,10 @@ impl Seam {
             state.described = false;
         }
         state.remote_fragment = fragment;
+        // The answerer is the client unless the offer claims that part (RFC 8842 section 5.3).
+        let setup = attribute("setup");
+        state.dtls_client =
+            if is_offer { setup.as_deref() != Some("active") } else { setup.as_deref() == Some("passive") };
         state.checks.set_remote_password(attribute("ice-pwd"));
         if is_offer && self.swiftness.announce_cookie {
             state.remote_cookie = attribute(COOKIE_ATTRIBUTE).and_then(|hex| cookie::parse(&hex));
@@ -152,13 +178,34 @@ impl Seam {
     pub(crate) fn on_described(&self) {
         let mut state = lock(&self.state);
         state.described = true;
-        let early = std::mem::take(&mut state.early_checks);
-        state.release(early);
+        let now = self.now();
+        state.strangers.values_mut().for_each(|since| *since = now);
+        state.release_checks();
+    }
+
+    /// The engine knows a candidate of the other end.
+    pub(crate) fn on_remote_candidate(&self, candidate: &str) {
+        // foundation, component, transport, priority, address, port (RFC 8839 section 5.1)
+        let mut words = candidate.split_ascii_whitespace().skip(4);
+        let address =
+            words.next().and_then(|word| word.parse().ok()).zip(words.next().and_then(|word| word.parse().ok()));
+        let Some((ip, port)) = address else { return };
+        let mut state = lock(&self.state);
+        if state.known.len() < KNOWN_LIMIT {
+            state.known.insert(SocketAddr::new(ip, port));
+        }
+        if state.described {
+            state.release_checks();
+        }
     }
 
     /// The engine's handshake is complete.
     pub(crate) fn on_connected(&self) {
-        lock(&self.state).flights.on_complete();
+        let mut state = lock(&self.state);
+        state.flights.on_complete();
+        self.media_open.store(true, Ordering::Release);
+        let early = std::mem::take(&mut state.early_media);
+        state.release(early);
     }
 
     pub(crate) fn close(&self) {
@@ -206,11 +253,9 @@ impl Seam {
         {
             state.release([Held { local, remote, bytes: record::hello_verify_request(&cookie) }]);
         }
-        if self.swiftness.repeat_flights {
-            let rtt = state.checks.rtt;
-            state.flights.on_sent(now, Sent { local, remote, bytes: bytes.to_vec() }, rtt);
-            state.wake(local);
-        }
+        let rtt = state.checks.rtt;
+        state.flights.on_sent(now, Sent { local, remote, bytes: bytes.to_vec() }, rtt);
+        state.wake(local);
         Way::Out
     }
 
@@ -221,7 +266,8 @@ impl Seam {
         let Some(crypto) = &self.crypto else { return (true, vec![]) };
         let held = || Held { local, remote, bytes: bytes.to_vec() };
         if is_stun(bytes) {
-            if is_check(bytes) && !state.described {
+            if is_check(bytes) && !state.may_check(now, remote) {
+                state.checks.on_received(now, (local, remote), bytes, crypto);
                 hold(&mut state.early_checks, held());
                 return (false, vec![]);
             }
@@ -266,11 +312,34 @@ impl Seam {
         (true, again)
     }
 
+    fn is_media_open(&self) -> bool {
+        self.media_open.load(Ordering::Acquire)
+    }
+
+    /// Whether the engine is to have a media datagram now; one that overtakes the end of the handshake waits for it.
+    fn on_media(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> bool {
+        let mut state = lock(&self.state);
+        // Asked under the lock, which is held while what waited is released: the order stays.
+        if self.is_media_open() {
+            return true;
+        }
+        if state.early_media.len() < HELD_LIMIT {
+            state.early_media.push_back(Held { local, remote, bytes: bytes.to_vec() });
+        }
+        false
+    }
+
     /// When the socket at `local` has to repeat a flight.
     fn next_repeat(&self, local: SocketAddr) -> Option<Instant> {
         let state = lock(&self.state);
         let (of, at) = state.flights.next_repeat()?;
-        (of == local && !state.closed).then_some(at)
+        (of == local && !state.closed && self.swiftness.repeat_flights).then_some(at)
+    }
+
+    /// The engine has selected a pair and is to speak first, but has not.
+    fn owes_hello(&self) -> bool {
+        let state = lock(&self.state);
+        state.dtls_client && state.checks.is_selected() && state.flights.is_untouched()
     }
 
     fn repeat(&self) -> Vec<Sent> {
@@ -290,12 +359,32 @@ impl State {
         }
     }
 
-    fn release(&self, held: impl IntoIterator<Item = Held>) {
+    fn release<I: IntoIterator<Item = Held>>(&self, held: I) {
         for Held { local, remote, bytes } in held {
             if let Some(inbox) = self.inbox(local) {
                 inbox.put(remote, bytes);
             }
         }
+    }
+
+    /// Whether the engine can make the right thing of a check from `remote`.
+    fn may_check(&mut self, now: Instant, remote: SocketAddr) -> bool {
+        if self.known.contains(&remote) {
+            return self.described;
+        }
+        if self.strangers.len() == KNOWN_LIMIT && !self.strangers.contains_key(&remote) {
+            return self.described;
+        }
+        let since = *self.strangers.entry(remote).or_insert(now);
+        self.described && now.saturating_duration_since(since) >= CANDIDATE_WAIT
+    }
+
+    /// Lets in the checks whose candidates are known by now; a stranger's next check finds its time is up.
+    fn release_checks(&mut self) {
+        let early = std::mem::take(&mut self.early_checks);
+        let (ready, waiting) = early.into_iter().partition(|held| self.known.contains(&held.remote));
+        self.early_checks = waiting;
+        self.release::<VecDeque<Held>>(ready);
     }
 
     /// Lets in what came before a pair was selected, the plain hello first whatever the order on the way was.

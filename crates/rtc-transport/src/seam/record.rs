@@ -15,6 +15,11 @@ const VERSION: [u8; 2] = [0xFE, 0xFD];
 /// Length of the cookie the engine makes.
 pub(super) const COOKIE_LENGTH: usize = 20;
 
+/// A record of an epoch that never comes, with one byte of content, which is discarded silently (RFC 6347 section
+/// 4.1.2.7).
+pub(super) const NUDGE: [u8; RECORD_HEADER + 1] =
+    [HANDSHAKE, VERSION[0], VERSION[1], 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
 /// What the first record of a datagram carries, where it matters here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Handshake {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use super::flights::Sent;
+use super::record::NUDGE;
 use super::{Seam, Way};
 use crate::event::lock;
 use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
@@ -42,7 +43,7 @@ impl Inbox {
     fn take(&self, cx: &Context<'_>) -> Option<(SocketAddr, Vec<u8>)> {
         let mut waiting = lock(&self.waiting);
         let first = waiting.datagrams.pop_front();
-        if first.is_none() && !cx.waker().will_wake(Waker::noop()) {
+        if first.is_none() {
             waiting.reader = Some(cx.waker().clone());
         }
         first
@@ -55,6 +56,8 @@ pub(super) struct SeamSocket {
     seam: Arc<Seam>,
     inbox: Arc<Inbox>,
     timer: Mutex<Timer>,
+    /// Whom the engine heard last, while it may need a nudge, and how often it has found nothing since.
+    nudge: Mutex<Option<(SocketAddr, u8)>>,
 }
 
 #[derive(Default)]
@@ -73,7 +76,7 @@ impl SeamSocket {
     pub(super) fn new(local: SocketAddr, inner: Arc<dyn AsyncUdpSocket>, seam: Arc<Seam>) -> Self {
         let inbox = Arc::new(Inbox::default());
         seam.add_socket(local, &inbox);
-        Self { local, inner, seam, inbox, timer: Mutex::default() }
+        Self { local, inner, seam, inbox, timer: Mutex::default(), nudge: Mutex::default() }
     }
 
     /// Repeats the last flight when it is time, and has `cx` woken at the next.
@@ -101,6 +104,20 @@ impl SeamSocket {
         }
     }
 
+    /// When a pair is selected the engine makes its hello but sends it only with the next DTLS read or tick of a timer.
+    /// A record it throws away unread makes it send at once. It must come after the engine has looked at its events:
+    /// the first time it finds nothing more to read belongs to the burst of the datagram before, the second does not.
+    fn due_nudge(&self) -> Option<SocketAddr> {
+        let mut nudge = lock(&self.nudge);
+        match nudge.as_mut()? {
+            (_, empty @ 0) => {
+                *empty = 1;
+                None
+            }
+            _ => nudge.take().map(|(from, _)| from).filter(|_| self.seam.owes_hello()),
+        }
+    }
+
     fn send_all(&self, cx: &mut Context<'_>, datagrams: Vec<Sent>) {
         for Sent { remote, bytes, .. } in datagrams {
             // A full send buffer loses a repetition, and the next one makes up for it.
@@ -115,7 +132,7 @@ impl SeamSocket {
         for (buf, meta) in bufs.iter().zip(meta) {
             for datagram in buf[..meta.len].chunks(meta.stride.max(1)) {
                 let (deliver, again) = match is_media(datagram) {
-                    true => (true, vec![]),
+                    true => (self.seam.on_media(self.local, meta.addr, datagram), vec![]),
                     false => self.seam.on_received(self.local, meta.addr, datagram),
                 };
                 self.send_all(cx, again);
@@ -163,10 +180,16 @@ impl AsyncUdpSocket for SeamSocket {
             {
                 let len = bytes.len().min(buf.len());
                 buf[..len].copy_from_slice(&bytes[..len]);
-                *meta = RecvMeta::default();
-                meta.addr = from;
-                meta.len = len;
-                meta.stride = len.max(1);
+                describe(meta, from, len);
+                *lock(&self.nudge) = (!self.seam.is_media_open()).then_some((from, 0));
+                return Poll::Ready(Ok(1));
+            }
+            if let Some(from) = self.due_nudge()
+                && let (Some(buf), Some(meta)) = (bufs.first_mut(), meta.first_mut())
+                && let Some(buf) = buf.get_mut(..NUDGE.len())
+            {
+                buf.copy_from_slice(&NUDGE);
+                describe(meta, from, NUDGE.len());
                 return Poll::Ready(Ok(1));
             }
             self.poll_repeats(cx);
@@ -179,7 +202,7 @@ impl AsyncUdpSocket for SeamSocket {
                 .zip(meta.iter())
                 .take(count)
                 .all(|(buf, meta)| meta.len > 0 && buf[..meta.len].chunks(meta.stride.max(1)).all(is_media));
-            if media_only {
+            if media_only && self.seam.is_media_open() {
                 return Poll::Ready(Ok(count));
             }
             self.sort(cx, &bufs[..count], &meta[..count]);
@@ -193,6 +216,13 @@ impl AsyncUdpSocket for SeamSocket {
     fn max_gro_segments(&self) -> usize {
         self.inner.max_gro_segments()
     }
+}
+
+fn describe(meta: &mut RecvMeta, from: SocketAddr, len: usize) {
+    *meta = RecvMeta::default();
+    meta.addr = from;
+    meta.len = len;
+    meta.stride = len.max(1);
 }
 
 /// Neither STUN (0 to 3) nor DTLS (20 to 63): RFC 7983.
