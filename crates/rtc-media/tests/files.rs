@@ -1,4 +1,5 @@
 //! WAV files as microphone and loudspeaker.
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! The jitter buffer alone: what it decides, packet by packet, in virtual time.
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 
 mod network;
 

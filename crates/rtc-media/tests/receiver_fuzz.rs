@@ -1,4 +1,5 @@
 //! Whatever comes in whatever order, sound goes on.
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 
 mod network;
 

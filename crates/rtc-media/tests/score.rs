@@ -1,4 +1,5 @@
 //! The measuring tool tells right from wrong.
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 
 use rtc_media::{AudioInput, Frame, SAMPLE_RATE, score::score};
 

@@ -1,7 +1,13 @@
 //! The system's real devices, as far as this machine has any.
 #![cfg(feature = "cpal")]
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 
-use rtc_media::{AudioInput, AudioOutput, DeviceError, Direction, input_devices, output_devices};
+use std::time::{Duration, Instant};
+
+use rtc_media::{
+    AudioInput, AudioOutput, AudioSink, AudioSource, DeviceError, Direction, FRAME_SAMPLES, Frame, input_devices,
+    output_devices, score::score,
+};
 
 #[test]
 fn a_name_that_does_not_exist_is_told() {
@@ -23,4 +29,44 @@ fn the_default_devices_open_or_say_why_not() {
     // Listing never fails: no device is an empty list.
     input_devices();
     output_devices();
+}
+
+/// A null sink and its monitor are a loudspeaker and a microphone in front of it, paced by the sound server:
+/// `pactl load-module module-null-sink sink_name=rtc_media_null sink_properties=device.description=rtc-media-null`
+#[test]
+fn what_a_loudspeaker_plays_a_microphone_hears() {
+    const LOUDSPEAKER: &str = "rtc-media-null";
+    let microphone = input_devices().into_iter().find(|name| name.contains(LOUDSPEAKER));
+    let loudspeaker = output_devices().into_iter().find(|name| name == LOUDSPEAKER);
+    let (Some(microphone), Some(loudspeaker)) = (microphone, loudspeaker) else {
+        println!("skipped: no sound server with a null sink called {LOUDSPEAKER} (or built without `pulseaudio`)");
+        return;
+    };
+    let source = AudioInput::Device(microphone).open().unwrap();
+    let sink = AudioOutput::Device(loudspeaker).open().unwrap();
+    let (said, heard) = talk(source, sink);
+    let found = score(&said, &heard);
+    println!("{found:?}");
+    // Real time on a busy machine has gaps; another sound would not reach half of this.
+    assert!(found.similarity > 0.5, "{found:?}");
+    assert!((0.0..400.0).contains(&found.delay_ms), "{found:?}");
+}
+
+/// Runs a media clock in real time, the only time a sound server knows: plays the speech and records what is heard meanwhile.
+#[expect(clippy::disallowed_methods, reason = "a real device runs in real time")]
+fn talk(mut source: Box<dyn AudioSource>, mut sink: Box<dyn AudioSink>) -> (Vec<f32>, Vec<f32>) {
+    let mut speech = AudioInput::Speech { looped: true }.open().unwrap();
+    let (mut said, mut heard, mut frame) = (Vec::new(), Vec::new(), Frame::default());
+    let start = Instant::now();
+    for tick in 1..=1000 {
+        speech.read(&mut frame).unwrap();
+        said.extend_from_slice(&frame.0);
+        sink.write(&frame).unwrap();
+        source.read(&mut frame).unwrap();
+        heard.extend_from_slice(&frame.0);
+        let due = start + Duration::from_millis(tick * 10);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    assert_eq!(said.len(), 1000 * FRAME_SAMPLES);
+    (said, heard)
 }

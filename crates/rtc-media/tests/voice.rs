@@ -1,4 +1,5 @@
 //! Real speech through real Opus, a simulated network and the real receiver, measured by ear (the score).
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 
 mod network;
 

@@ -1,4 +1,5 @@
 //! A network in virtual time: packets go in with the time they were sent, come out with the time they arrive, all from a seed.
+#![allow(clippy::unwrap_used, reason = "what a test unwraps is what it tests")]
 #![allow(dead_code, reason = "each test and benchmark uses its own part")]
 
 pub(crate) mod call;

@@ -14,7 +14,7 @@ use cpal::{
 };
 
 use super::{SoundCardSink, SoundCardSource};
-use crate::{AudioSink, AudioSource, DeviceError, Frame, ReadOutcome, SAMPLE_RATE};
+use crate::{AudioSink, AudioSource, DeviceError, Frame, ReadOutcome, SAMPLE_RATE, allocations};
 
 type OnInput = Box<dyn FnMut(&Data, &InputCallbackInfo) + Send>;
 type OnOutput = Box<dyn FnMut(&mut Data, &OutputCallbackInfo) + Send>;
@@ -446,4 +446,34 @@ fn buffers_of_five_milliseconds_are_asked_for() {
     let _source = SoundCardSource::open(&card).unwrap();
     let asked = card.callbacks.lock().unwrap().config.unwrap();
     assert_eq!(asked.buffer_size, cpal::BufferSize::Fixed(240));
+}
+
+#[test]
+fn neither_callbacks_nor_the_media_clock_allocate() {
+    for (rate, channels) in [(48_000, 2), (44_100, 1)] {
+        let card = Card::new(rate, channels, SampleFormat::F32);
+        let mut source = SoundCardSource::open(&card).unwrap();
+        let mut callbacks = std::mem::take(&mut *card.callbacks.lock().unwrap());
+        let mut sink = SoundCardSink::open(&card).unwrap();
+        let mut playback = card.callbacks.lock().unwrap().output.take().unwrap();
+        let capture = callbacks.input.as_mut().unwrap();
+
+        let mut samples = vec![0.1f32; (rate / 100) as usize * usize::from(channels)];
+        let at = StreamInstant::new(0, 0);
+        let mut frame = Frame::default();
+        let allocated = allocations::during(|| {
+            for n in 0..500 {
+                // SAFETY: the pointer is to that many f32 samples, which outlive the call.
+                let mut data =
+                    unsafe { Data::from_parts(samples.as_mut_ptr().cast(), samples.len(), SampleFormat::F32) };
+                // Now and then a callback is missing and another comes twice.
+                for _ in 0..[1, 1, 1, 0, 2][n % 5] {
+                    capture(&data, &InputCallbackInfo::new(InputStreamTimestamp { callback: at, capture: at }));
+                    playback(&mut data, &OutputCallbackInfo::new(OutputStreamTimestamp { callback: at, playback: at }));
+                }
+                assert!(source.read(&mut frame).is_ok() && sink.write(&frame).is_ok());
+            }
+        });
+        assert_eq!(allocated, 0, "{rate} Hz");
+    }
 }
