@@ -129,7 +129,7 @@ impl Language {
         let extension = match self {
             Self::Python => {
                 return process::capture(
-                    Command::new("python3").current_dir(folder).args(["-c", "import callkit_ffi"]),
+                    Command::new("python3").current_dir(folder).args(["-c", "import callkit"]),
                 )
                 .map(drop);
             }

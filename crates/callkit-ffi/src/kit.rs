@@ -1,0 +1,235 @@
+//! The handle an app holds, and how it is built.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callkit::{Builder, CallId, CallQuality, CallType, UserId};
+
+use crate::device::{AudioInput, AudioOutput};
+use crate::error::{CallError, SignInError};
+use crate::events::{CallKitEventHandler, EventStream, Listener};
+use crate::handlers::{RtcTokenHandler, UserMapperHandler};
+
+/// What kind of call it is. The numbers are those on the wire.
+#[uniffi::remote(Enum)]
+pub enum CallType {
+    /// One-to-one, voice.
+    Audio1v1 = 0,
+    /// One-to-one, voice and picture.
+    Video1v1 = 1,
+    /// Group.
+    Multi = 2,
+}
+
+/// Which local addresses media may use.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+pub enum Interfaces {
+    /// Every address of every interface that is not loopback; loopback where there is nothing else.
+    All,
+    /// 127.0.0.1 only.
+    Loopback,
+    /// Exactly these.
+    Addresses {
+        /// IPv4 and IPv6 addresses of this machine.
+        addresses: Vec<IpAddr>,
+    },
+}
+
+impl From<Interfaces> for callkit::Interfaces {
+    fn from(interfaces: Interfaces) -> callkit::Interfaces {
+        match interfaces {
+            Interfaces::All => callkit::Interfaces::All,
+            Interfaces::Loopback => callkit::Interfaces::Loopback,
+            Interfaces::Addresses { addresses } => callkit::Interfaces::Addresses(addresses),
+        }
+    }
+}
+
+/// Everything that is set before signing in. Only the app must be named.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct CallKitConfig {
+    /// The app, as the server's configuration names it.
+    pub app_id: String,
+    /// The server's address, `http://host:port`. Default: `http://127.0.0.1:7450`.
+    #[uniffi(default = None)]
+    pub server: Option<String>,
+    /// The name of this device among the devices of the user: stable over restarts, at most 64 bytes. Default: a random one.
+    #[uniffi(default = None)]
+    pub device: Option<String>,
+    /// How long a call rings in ms, 1,000 to 600,000. Default: 30,000.
+    #[uniffi(default = None)]
+    pub call_timeout_ms: Option<u64>,
+    /// Where the voice comes from. Default: the system's microphone.
+    #[uniffi(default = None)]
+    pub audio_input: Option<AudioInput>,
+    /// Where the voice goes to. Default: the system's speaker.
+    #[uniffi(default = None)]
+    pub audio_output: Option<AudioOutput>,
+    /// Bits a second of the coded voice, 6,000 to 128,000. Default: 32,000. More sounds better until about 48,000.
+    #[uniffi(default = None)]
+    pub voice_bitrate: Option<u32>,
+    /// Discontinuous transmission: hardly anything is sent in pauses. Default: off; saves data, costs a little comfort.
+    #[uniffi(default = None)]
+    pub voice_dtx: Option<bool>,
+    /// Which local addresses media may use. Default: every one that is not loopback.
+    #[uniffi(default = None)]
+    pub interfaces: Option<Interfaces>,
+    /// How often levels are measured, in ms. Default: 500.
+    #[uniffi(default = None)]
+    pub level_interval_ms: Option<u64>,
+}
+
+impl From<CallKitConfig> for Builder {
+    fn from(config: CallKitConfig) -> Builder {
+        let builder = callkit::CallKit::builder(config.app_id);
+        let builder = set(builder, config.server, Builder::server);
+        let builder = set(builder, config.device, Builder::device);
+        let builder = set(builder, config.call_timeout_ms.map(Duration::from_millis), Builder::call_timeout);
+        let builder = set(builder, config.audio_input.map(Into::into), Builder::audio_input);
+        let builder = set(builder, config.audio_output.map(Into::into), Builder::audio_output);
+        let builder = set(builder, config.voice_bitrate, Builder::voice_bitrate);
+        let builder = set(builder, config.voice_dtx, Builder::voice_dtx);
+        let builder = set(builder, config.interfaces.map(Into::into), Builder::interfaces);
+        set(builder, config.level_interval_ms.map(Duration::from_millis), Builder::level_interval)
+    }
+}
+
+/// What is not given keeps the builder's default.
+fn set<T>(builder: Builder, given: Option<T>, setter: impl FnOnce(Builder, T) -> Builder) -> Builder {
+    match given {
+        Some(value) => setter(builder, value),
+        None => builder,
+    }
+}
+
+/// One signed-in user on one device: makes, takes and ends calls.
+///
+/// When the last reference is gone, a running call is ended and the device signs out.
+#[derive(uniffi::Object)]
+pub struct CallKit(pub(crate) callkit::CallKit);
+
+#[uniffi::export(async_runtime = "tokio")]
+impl CallKit {
+    /// Signs a user in and gives the kit. `access_token` is a JWT of the app's own backend.
+    ///
+    /// Fails with the parameter that makes no sense, why the server cannot be reached, or why it refused. Cancelled, it signs nobody in.
+    #[uniffi::constructor]
+    pub async fn sign_in(config: CallKitConfig, user: String, access_token: String) -> Result<CallKit, SignInError> {
+        Ok(CallKit(Builder::from(config).sign_in(user, access_token).await?))
+    }
+
+    /// The signed-in user.
+    pub fn user(&self) -> UserId {
+        self.0.user().clone()
+    }
+
+    /// Sets who supplies channel tokens. Needed before a call is made or answered; without it, or when it fails, the join ends
+    /// with the error fetch_token_failed.
+    pub fn set_rtc_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
+        self.0.set_rtc_token_handler(move |request| {
+            let handler = handler.clone();
+            async move { Ok(handler.rtc_token(request).await?) }
+        });
+    }
+
+    /// Sets who tells which user is behind a uid. Asked once for each unknown uid; without it events carry no user.
+    pub fn set_user_mapper_handler(&self, handler: Arc<dyn UserMapperHandler>) {
+        self.0.set_user_mapper_handler(move |channel, uid| {
+            let handler = handler.clone();
+            async move { Ok(handler.map_user(channel, uid).await?.into()) }
+        });
+    }
+
+    /// Adds a listener under a key; one that was there under this key is replaced.
+    pub fn add_event_listener(&self, key: String, handler: Arc<dyn CallKitEventHandler>) {
+        self.0.add_event_listener(key, Listener(handler));
+    }
+
+    /// Removes the listener under a key, if there is one.
+    pub fn remove_event_listener(&self, key: String) {
+        self.0.remove_event_listener(&key);
+    }
+
+    /// Removes every listener. Streams of events go on.
+    pub fn clear_event_listeners(&self) {
+        self.0.clear_event_listeners();
+    }
+
+    /// The events from now on; they end when the kit is signed out or gone. What is not read waits in memory.
+    pub fn events(&self) -> EventStream {
+        EventStream::new(self.0.events())
+    }
+
+    /// Readies the media engine; must come before a call is made or answered. Calling it again changes nothing. Devices are opened
+    /// only when a call is accepted.
+    pub async fn init_rtc(&self) -> Result<(), CallError> {
+        Ok(self.0.init_rtc().await?)
+    }
+
+    /// Ends whatever call there is, as hanging up would, and frees the media engine. Returns when the audio devices are released
+    /// and recordings are complete.
+    pub async fn release_rtc(&self) -> Result<(), CallError> {
+        Ok(self.0.release_rtc().await?)
+    }
+
+    /// Calls a user. `ext` is the app's own data, at most 32 entries and 2 KiB; the callee gets it with the call.
+    ///
+    /// Fails with invalid_param for an empty or unfit user, oneself or a group type, and with busy in a call. Once begun, the call
+    /// is made even when the awaiting task is cancelled.
+    #[uniffi::method(default(ext))]
+    pub async fn start_single_call(
+        &self,
+        user: String,
+        call_type: CallType,
+        ext: HashMap<String, String>,
+    ) -> Result<CallId, CallError> {
+        Ok(self.0.start_single_call(user, call_type, ext.into_iter().collect()).await?)
+    }
+
+    /// Takes the call that rings. The other side's devices fall silent, both sides get `on_answer`, and voice begins.
+    pub async fn answer(&self, call_id: CallId) -> Result<(), CallError> {
+        Ok(self.0.answer(call_id).await?)
+    }
+
+    /// Cancels the call that is being made, declines the one that rings, or ends the one that runs.
+    pub async fn hangup(&self, call_id: CallId) -> Result<(), CallError> {
+        Ok(self.0.hangup(call_id).await?)
+    }
+
+    /// Plays the other side's voice again.
+    pub async fn speaker_on(&self) -> Result<(), CallError> {
+        Ok(self.0.speaker_on().await?)
+    }
+
+    /// Stops playing the other side's voice.
+    pub async fn speaker_off(&self) -> Result<(), CallError> {
+        Ok(self.0.speaker_off().await?)
+    }
+
+    /// Mutes the microphone, for this call and those to come; the others get `on_user_mute_audio`.
+    pub async fn mute(&self) -> Result<(), CallError> {
+        Ok(self.0.mute().await?)
+    }
+
+    /// Unmutes the microphone.
+    pub async fn unmute(&self) -> Result<(), CallError> {
+        Ok(self.0.unmute().await?)
+    }
+
+    /// The figures of the present call; none before its media is set up.
+    pub async fn call_quality(&self) -> Option<CallQuality> {
+        self.0.call_quality().await
+    }
+
+    /// The access token to use when the connection has to be made anew.
+    pub fn renew_access_token(&self, access_token: String) {
+        self.0.renew_access_token(access_token);
+    }
+
+    /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.
+    pub async fn sign_out(&self) {
+        self.0.sign_out().await;
+    }
+}

@@ -1,0 +1,40 @@
+//! How a call sounds, in figures.
+
+use callkit::CallQuality;
+
+/// The figures of the present call.
+#[uniffi::remote(Record)]
+pub struct CallQuality {
+    /// Round trip time of the media path in ms.
+    pub rtt_ms: Option<f32>,
+    /// Incoming packets lost over the last seconds, 0 to 1.
+    pub loss: f32,
+    /// Incoming packets lost since the start.
+    pub lost_packets: u64,
+    /// Incoming packets since the start.
+    pub received_packets: u64,
+    /// Outgoing packets since the start.
+    pub sent_packets: u64,
+    /// Outgoing packets lost, as the other end sees it, 0 to 1.
+    pub remote_loss: Option<f32>,
+    /// Interarrival jitter of what comes in, in ms.
+    pub jitter_ms: f32,
+    /// What the jitter buffer holds at present, in ms.
+    pub jitter_buffer_ms: f32,
+    /// What the jitter buffer aims at, in ms.
+    pub jitter_buffer_target_ms: f32,
+    /// The part of what was played that had to be guessed, 0 to 1.
+    pub concealed: f32,
+    /// Packets that arrived too late to be played.
+    pub late_packets: u64,
+    /// Lost packets that the redundancy in the next one replaced.
+    pub recovered_packets: u64,
+    /// Payload bits a second in.
+    pub bitrate_in: u32,
+    /// Payload bits a second out.
+    pub bitrate_out: u32,
+    /// Loudness of the microphone, 0 to 100.
+    pub input_level: u8,
+    /// Loudness of what is played, 0 to 100.
+    pub output_level: u8,
+}
