@@ -48,11 +48,7 @@ fn opus() -> RTCRtpCodec {
 
 fn media_engine() -> Result<MediaEngine, OpenError> {
     let mut media = MediaEngine::default();
-    let parameters = RTCRtpCodecParameters {
-        rtp_codec: opus(),
-        payload_type: OPUS_PAYLOAD_TYPE,
-        ..RTCRtpCodecParameters::default()
-    };
+    let parameters = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS_PAYLOAD_TYPE };
     media.register_codec(parameters, RtpCodecKind::Audio).map_err(failed)?;
     let level = RTCRtpHeaderExtensionCapability { uri: AUDIO_LEVEL_URI.to_owned() };
     media.register_header_extension(level, RtpCodecKind::Audio, None).map_err(failed)?;

@@ -108,7 +108,7 @@ impl Reception {
         self.received_at_report = self.received;
         let lost_now = expected_now.saturating_sub(received_now);
         ReportBlock {
-            fraction_lost: if expected_now == 0 { 0 } else { ((lost_now << 8) / expected_now).min(255) as u8 },
+            fraction_lost: (lost_now << 8).checked_div(expected_now).map_or(0, |part| part.min(255) as u8),
             total_lost: self.lost().min(0x7F_FFFF) as u32,
             highest: self.highest as u32,
             jitter: self.jitter_units as u32,
@@ -163,16 +163,10 @@ impl Reception {
 }
 
 /// Which of the last 1,024 extended sequence numbers have been seen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct SeenWindow {
     highest: u64,
     bits: [u64; 16],
-}
-
-impl Default for SeenWindow {
-    fn default() -> Self {
-        Self { highest: 0, bits: [0; 16] }
-    }
 }
 
 impl SeenWindow {

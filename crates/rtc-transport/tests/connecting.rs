@@ -1,4 +1,5 @@
 //! How fast and how surely two paths connect, over the simulated network in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! Paths over the machine's real sockets.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 

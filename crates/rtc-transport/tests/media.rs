@@ -1,4 +1,5 @@
 //! Voice, statistics, ICE restart, silence and closing, over the simulated network in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 
@@ -32,6 +33,22 @@ fn voice_arrives_as_it_was_sent_both_ways() {
                 assert_eq!(pair[1].ssrc, pair[0].ssrc);
             }
         }
+    });
+}
+
+#[test]
+fn the_very_first_packet_is_heard_though_it_comes_with_the_end_of_the_handshake() {
+    call(13, Link::delayed(ms(50)), async |mut call| {
+        let offer = call.caller.path.create_offer().await.unwrap();
+        let answer = call.callee.path.accept_offer(&offer).await.unwrap();
+        call.caller.path.accept_answer(&answer).await.unwrap();
+        let (caller, callee) = (call.caller.path.clone(), call.callee.path.clone());
+        let speaking = async {
+            assert!(call.caller.until(PathState::Connected, &callee, ms(0)).await);
+            speak(&caller, 0, 3).await;
+        };
+        tokio::join!(speaking, call.callee.until(PathState::Connected, &caller, ms(0)));
+        assert_eq!(number(&call.callee.voice().await), 0);
     });
 }
 

@@ -247,3 +247,109 @@ fn decode(bytes: &[u8]) -> Option<Message> {
     message.decode().ok()?;
     Some(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use rtc::crypto::default_provider;
+    use rtc::stun::attributes::AttrType;
+    use rtc::stun::textattrs::Username;
+
+    use super::*;
+
+    const REMOTE: &str = "the other end's password";
+    const START: Duration = Duration::from_secs(0);
+
+    struct Agent {
+        checks: Checks,
+        crypto: Arc<dyn RTCCryptoProvider>,
+        start: Instant,
+        pair: Pair,
+    }
+
+    impl Agent {
+        fn new() -> Self {
+            let mut checks = Checks::default();
+            checks.start(true);
+            checks.set_remote_password(Some(REMOTE.to_owned()));
+            let pair = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+            Self { checks, crypto: default_provider().unwrap(), start: Instant::now(), pair }
+        }
+
+        fn check(&self, attributes: &[AttrType]) -> Message {
+            let mut setters: Vec<Box<dyn Setter + '_>> = vec![
+                Box::new(BINDING_REQUEST),
+                Box::new(TransactionId::new()),
+                Box::new(Username::new(ATTR_USERNAME, "them:us".to_owned())),
+            ];
+            for attribute in attributes {
+                setters.push(Box::new(rtc::stun::attributes::RawAttribute {
+                    typ: *attribute,
+                    length: 8,
+                    value: vec![0; if *attribute == ATTR_USE_CANDIDATE { 0 } else { 8 }],
+                }));
+            }
+            let mut message = Message::new();
+            message.build(&setters).unwrap();
+            message
+        }
+
+        fn send(&mut self, after: Duration, message: &Message) -> Outgoing {
+            self.checks.on_sent(self.start + after, self.pair, &message.raw, &self.crypto)
+        }
+
+        fn answer(&mut self, after: Duration, to: &Message, password: &str) {
+            let mut answer = Message::new();
+            let integrity =
+                MessageIntegrity::new_short_term_integrity_with_provider(password.to_owned(), self.crypto.crypto());
+            answer.build(&[Box::new(BINDING_SUCCESS), Box::new(to.transaction_id), Box::new(integrity)]).unwrap();
+            let raw = answer.raw.clone();
+            self.checks.on_received(self.start + after, self.pair, &raw, &self.crypto);
+        }
+    }
+
+    #[test]
+    fn the_controlling_end_nominates_at_once_under_the_other_ends_password() {
+        let mut agent = Agent::new();
+        let check = agent.check(&[ATTR_ICE_CONTROLLING]);
+        let Outgoing::Replace(sent) = agent.send(START, &check) else { panic!("it is replaced") };
+        let mut sent = decode(&sent).unwrap();
+        assert_eq!(sent.transaction_id, check.transaction_id);
+        assert!(sent.contains(ATTR_USE_CANDIDATE) && sent.contains(ATTR_FINGERPRINT) && sent.contains(ATTR_USERNAME));
+        MessageIntegrity::check(&mut sent, REMOTE.as_bytes(), agent.crypto.crypto()).unwrap();
+        let mut controlled = Agent::new();
+        let check = controlled.check(&[]);
+        assert_eq!(controlled.send(START, &check), Outgoing::Pass);
+    }
+
+    #[test]
+    fn only_a_genuine_answer_confirms_a_nomination() {
+        let nominate = [ATTR_ICE_CONTROLLING, ATTR_USE_CANDIDATE];
+        for (password, confirmed) in [("someone else's", false), (REMOTE, true)] {
+            let mut agent = Agent::new();
+            let check = agent.check(&[ATTR_ICE_CONTROLLING]);
+            agent.send(START, &check);
+            agent.answer(Duration::from_millis(80), &check, password);
+            let own = agent.check(&nominate);
+            let sent = agent.send(Duration::from_millis(81), &own);
+            assert_eq!(matches!(sent, Outgoing::Answer(_)), confirmed, "{sent:?}");
+            assert_eq!(agent.checks.is_selected(), confirmed);
+            assert_eq!(agent.checks.rtt, confirmed.then_some(Duration::from_millis(80)));
+        }
+    }
+
+    #[test]
+    fn checks_are_paced_and_requests_to_a_stun_server_are_not() {
+        let mut agent = Agent::new();
+        let passed = (0..2_000u64)
+            .filter(|n| {
+                let check = agent.check(&[]);
+                agent.send(Duration::from_millis(n * 5), &check) == Outgoing::Pass
+            })
+            .count();
+        assert!((70..90).contains(&passed), "10 each 20 ms, 20 each 50 ms, then 5 a second for 9 s: {passed}");
+        let mut request = Message::new();
+        request.build(&[Box::new(BINDING_REQUEST), Box::new(TransactionId::new())]).unwrap();
+        assert_eq!(agent.send(Duration::from_secs(10), &request), Outgoing::Pass);
+        assert_eq!(agent.send(Duration::from_secs(10), &request), Outgoing::Pass);
+    }
+}

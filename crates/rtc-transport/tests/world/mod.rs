@@ -130,7 +130,7 @@ pub(crate) fn packet(n: u32) -> OutgoingVoice {
         timestamp: n.wrapping_mul(960),
         marker: n.is_multiple_of(50),
         level: (n % 128) as u8,
-        voice_activity: n % 3 == 0,
+        voice_activity: n.is_multiple_of(3),
     }
 }
 
