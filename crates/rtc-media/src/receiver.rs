@@ -95,6 +95,9 @@ pub struct VoiceReceiver {
     stats: ReceiverStats,
 }
 
+/// Speech overshoots full scale a little, which the mixer bends back; what a forged packet decodes to can be thousands of times louder.
+const LOUDEST: f32 = 2.0;
+
 impl VoiceReceiver {
     /// A receiver that has heard nothing yet.
     pub fn new(config: VoiceReceiverConfig) -> Result<VoiceReceiver, CodecError> {
@@ -133,7 +136,7 @@ impl VoiceReceiver {
         }
     }
 
-    /// Hands out the next 10 ms; silence before the first packet.
+    /// Hands out the next 10 ms, finite and within ±2.0; silence before the first packet.
     pub fn pull(&mut self, now: Instant) -> &Frame {
         let mut to_shorten = None;
         while self.unplayed.len() < FRAME_SAMPLES
@@ -258,9 +261,7 @@ impl VoiceReceiver {
             Err(_) => self.decoded.fill(0.0),
         }
         for sample in &mut self.decoded {
-            if !sample.is_finite() {
-                *sample = 0.0;
-            }
+            *sample = if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
         }
     }
 

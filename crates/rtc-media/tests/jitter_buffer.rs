@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use network::{Network, Path, epoch, ms};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rtc_media::jitter::{Arrival, Decision, Inserted, JitterBuffer, JitterConfig, Stretch};
 
 /// A buffer, a clock in ms, and a stand-in for the decoder that only counts samples.
@@ -414,4 +416,57 @@ fn jitter_is_that_of_rfc_3550() {
     }
     let jitter = world.buffer.arrivals().jitter_ms;
     assert!((jitter - 10.0).abs() < 0.1, "{jitter} ms");
+}
+
+/// A path drawn from a seed: any mixture of what networks do.
+fn random_path(random: &mut ChaCha8Rng) -> Path {
+    let mut sometimes =
+        |chance: f64, most: f64| if random.random_bool(chance) { random.random::<f64>() * most } else { 0.0 };
+    Path {
+        delay: 5.0 + sometimes(0.8, 200.0),
+        jitter: sometimes(0.7, 40.0),
+        loss: sometimes(0.5, 0.3),
+        burst: (sometimes(0.4, 0.05), 1.0 + sometimes(1.0, 6.0)),
+        spike: (sometimes(0.4, 0.01), sometimes(1.0, 800.0)),
+        duplicates: sometimes(0.3, 0.1),
+        reorders: sometimes(0.5, 1.0) > 0.5,
+        step: (10_000.0, sometimes(0.3, 150.0)),
+    }
+}
+
+#[test]
+fn on_any_network_packets_are_played_at_most_once_in_order_and_the_delay_follows() {
+    for seed in 0..300 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let path = random_path(&mut random);
+        let drift = 1.0 + random.random_range(-200.0..200.0) * 1e-6;
+        let first: u16 = random.random();
+        let mut network = Network::seeded(seed, path.clone());
+        let mut arrivals: Vec<(f64, u16)> = (0..1500u16)
+            .flat_map(|n| network.send(f64::from(n) * 20.0 * drift).into_iter().map(move |at| (at, n)))
+            .collect();
+        arrivals.sort_by(|a, b| a.0.total_cmp(&b.0));
+
+        let mut world = World::new();
+        let mut coming = arrivals.iter().peekable();
+        while world.now < 30_000.0 {
+            while let Some(&(at, n)) = coming.next_if(|(at, _)| *at <= world.now) {
+                let arrival = Arrival { has_fec: n % 3 != 0, sequence: first.wrapping_add(n), ..packet(n) };
+                world.buffer.insert(world.epoch + ms(at), arrival);
+            }
+            world.pull();
+        }
+        let played: Vec<u16> = world.log.iter().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+        assert!(played.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {path:?}");
+        let arrivals = world.buffer.arrivals();
+        let not_played = arrivals.received - played.len() as u64;
+        assert!(not_played <= arrivals.late + 60, "seed {seed}: {not_played} not played, {arrivals:?}");
+        assert_eq!(arrivals.restarts, 0, "seed {seed}: {path:?}");
+        let (delay, target) = (world.buffer.delay_ms(), world.buffer.target_ms());
+        assert!(target <= 500.0 && delay < target + 900.0, "seed {seed}: {delay} ms, aimed at {target}: {path:?}");
+        let calm = path.spike.0 == 0.0 && path.burst.0 == 0.0 && path.loss == 0.0;
+        let guessed = world.log.iter().filter(|line| line.starts_with("conceal")).count();
+        assert!(!calm || guessed < 150, "seed {seed}: guessed {guessed} times: {path:?}");
+        assert!(!calm || (delay - target).abs() < 120.0, "seed {seed}: {delay} ms, aimed at {target}: {path:?}");
+    }
 }
