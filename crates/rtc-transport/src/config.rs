@@ -72,6 +72,9 @@ pub struct Swiftness {
     pub announce_cookie: bool,
     /// Nominate with the first check instead of after it (RFC 5245 section 8.1.1.2), one round trip less.
     pub nominate_at_once: bool,
+    /// Keep what comes a moment too early for the engine (checks, handshake, media) until it can use it, and have it
+    /// act when it can instead of at its next tick.
+    pub keep_early: bool,
 }
 
 impl Default for Swiftness {
@@ -81,6 +84,7 @@ impl Default for Swiftness {
             repeat_flights: true,
             announce_cookie: true,
             nominate_at_once: true,
+            keep_early: true,
         }
     }
 }
@@ -93,6 +97,7 @@ impl Swiftness {
             repeat_flights: false,
             announce_cookie: false,
             nominate_at_once: false,
+            keep_early: false,
         }
     }
 }

@@ -118,7 +118,7 @@ impl Seam {
             changed,
             crypto,
             cookie,
-            media_open: AtomicBool::new(false),
+            media_open: AtomicBool::new(!swiftness.keep_early),
             state: Mutex::default(),
         }
     }
@@ -264,9 +264,10 @@ impl Seam {
         let now = self.now();
         let mut state = lock(&self.state);
         let Some(crypto) = &self.crypto else { return (true, vec![]) };
+        let keep = self.swiftness.keep_early;
         let held = || Held { local, remote, bytes: bytes.to_vec() };
         if is_stun(bytes) {
-            if is_check(bytes) && !state.may_check(now, remote) {
+            if keep && is_check(bytes) && !state.may_check(now, remote) {
                 state.checks.on_received(now, (local, remote), bytes, crypto);
                 hold(&mut state.early_checks, held());
                 return (false, vec![]);
@@ -282,7 +283,7 @@ impl Seam {
                 state.release_handshake();
                 return (false, vec![]);
             }
-            if let Some(check) = again {
+            if let Some(check) = again.filter(|_| keep) {
                 state.release([held(), Held { local, remote, bytes: check }]);
                 return (false, vec![]);
             }
@@ -294,7 +295,7 @@ impl Seam {
             }
             return (true, vec![]);
         }
-        if !state.checks.is_selected() && !state.flights.is_complete() {
+        if keep && !state.checks.is_selected() && !state.flights.is_complete() {
             hold(&mut state.early_handshake, held());
             return (false, vec![]);
         }
@@ -339,7 +340,7 @@ impl Seam {
     /// The engine has selected a pair and is to speak first, but has not.
     fn owes_hello(&self) -> bool {
         let state = lock(&self.state);
-        state.dtls_client && state.checks.is_selected() && state.flights.is_untouched()
+        self.swiftness.keep_early && state.dtls_client && state.checks.is_selected() && state.flights.is_untouched()
     }
 
     fn repeat(&self) -> Vec<Sent> {
