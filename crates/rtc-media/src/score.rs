@@ -35,6 +35,8 @@ const SEARCH: isize = RATE as isize * 80 / 1000;
 /// How far a piece is searched for if it is not there (the delay jumped), and how alike it must be to be believed.
 const WIDE_SEARCH: isize = RATE as isize * 350 / 1000;
 const CERTAIN: f64 = 0.85;
+/// After so many pieces not found, only every so many are searched for widely: the sound is gone, or another.
+const PATIENCE: usize = 6;
 /// A piece belongs to speech if it is at most this much below the loudest pieces, as a ratio of energies (-35 dB).
 const ACTIVE: f64 = 3.2e-4;
 /// Where nothing was said, sound louder than this against the loudest pieces (-25 dB) is wrong.
@@ -67,6 +69,7 @@ pub fn score(spoken: &[f32], heard: &[f32]) -> Score {
     let mut center = delay;
     let mut total = 0.0;
     let mut found = 0;
+    let mut misses = 0;
     let mut pieces = 0;
     let mut delays = Vec::new();
     for start in (0..spoken.len().saturating_sub(PIECE)).step_by(STEP) {
@@ -85,19 +88,15 @@ pub fn score(spoken: &[f32], heard: &[f32]) -> Score {
             let lag = best_lag(piece, &heard, &heard_energy, start as isize + center, reach);
             (lag, likeness_nearby(&fine_spoken, start, &fine_heard, start as isize + center + lag))
         };
-        let mut best = look(SEARCH);
-        if best.1 < FOUND {
-            let farther = look(WIDE_SEARCH);
-            if farther.1 >= CERTAIN {
-                best = farther;
-            }
-        }
-        let (lag, alike) = best;
+        let (lag, alike) = look_farther_if_needed(look, misses);
         total += ((alike - CHANCE) / (1.0 - CHANCE)).clamp(0.0, 1.0);
         if alike >= FOUND {
+            misses = 0;
             found += 1;
             center += lag;
             delays.push(center);
+        } else {
+            misses += 1;
         }
     }
     if pieces == 0 {
@@ -111,6 +110,16 @@ pub fn score(spoken: &[f32], heard: &[f32]) -> Score {
         found: found as f32 / pieces as f32,
         pieces,
     }
+}
+
+/// The lag of a piece and how alike it is there: near where the last one was, or wherever it certainly is.
+fn look_farther_if_needed(look: impl Fn(isize) -> (isize, f64), misses: usize) -> (isize, f64) {
+    let near = look(SEARCH);
+    if near.1 >= FOUND || (misses >= PATIENCE && misses % PATIENCE != 0) {
+        return near;
+    }
+    let far = look(WIDE_SEARCH);
+    if far.1 >= CERTAIN { far } else { near }
 }
 
 /// The band from 300 Hz to 4 kHz, sampled at 8 kHz and finer.
