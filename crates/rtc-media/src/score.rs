@@ -115,7 +115,7 @@ pub fn score(spoken: &[f32], heard: &[f32]) -> Score {
 /// The lag of a piece and how alike it is there: near where the last one was, or wherever it certainly is.
 fn look_farther_if_needed(look: impl Fn(isize) -> (isize, f64), misses: usize) -> (isize, f64) {
     let near = look(SEARCH);
-    if near.1 >= FOUND || (misses >= PATIENCE && misses % PATIENCE != 0) {
+    if near.1 >= FOUND || (misses >= PATIENCE && !misses.is_multiple_of(PATIENCE)) {
         return near;
     }
     let far = look(WIDE_SEARCH);
