@@ -1,0 +1,9 @@
+//! A server and phones as processes of their own, for the demo and the benchmarks.
+//!
+//! The program that uses this module starts itself again as a phone: see [`phone::run_if_asked`]. A phone obeys lines on its standard
+//! input and prints what happens as lines of JSON with the wall time in µs.
+
+pub mod host;
+pub mod netlab;
+pub mod phone;
+pub mod sound;

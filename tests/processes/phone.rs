@@ -1,0 +1,256 @@
+//! The phone process: a real kit, driven by lines on standard input.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use callkit::{
+    AudioInput, AudioOutput, AudioSink, AudioSource, CallId, CallKit, CallKitEvent, CallKitEventHandler, CallQuality,
+    CallType, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome,
+};
+use serde_json::{Value, json};
+use tokio::io::AsyncBufReadExt;
+
+use super::sound;
+
+/// The first argument that makes a program a phone.
+pub const AS_PHONE: &str = "--as-phone";
+
+/// How a phone process is to be.
+#[derive(Debug, Clone)]
+pub struct PhoneOptions {
+    /// The user who signs in.
+    pub user: String,
+    /// The server, `http://host:port`.
+    pub server: String,
+    /// What it says: `speech`, `reply`, `voice`, `mic`, or a WAV file.
+    pub speak: String,
+    /// Where what it hears goes: `nowhere`, `speaker`, or a WAV file to write.
+    pub hear: String,
+    /// Only loopback, or every interface.
+    pub loopback: bool,
+}
+
+impl PhoneOptions {
+    pub(crate) fn to_arguments(&self) -> Vec<String> {
+        let interfaces = if self.loopback { "loopback" } else { "all" };
+        [AS_PHONE, &self.user, &self.server, &self.speak, &self.hear, interfaces].map(str::to_owned).to_vec()
+    }
+
+    fn from_arguments(arguments: &[String]) -> Option<PhoneOptions> {
+        match arguments {
+            [first, user, server, speak, hear, interfaces] if first == AS_PHONE => Some(PhoneOptions {
+                user: user.clone(),
+                server: server.clone(),
+                speak: speak.clone(),
+                hear: hear.clone(),
+                loopback: interfaces == "loopback",
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Runs a phone and ends the process, if the arguments of this process ask for it.
+pub fn run_if_asked() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(options) = PhoneOptions::from_arguments(&arguments) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ran = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run(options)));
+    match ran {
+        Ok(()) => std::process::exit(0),
+        Err(error) => {
+            say(json!({ "event": "failed", "error": error }));
+            std::process::exit(1);
+        }
+    }
+}
+
+async fn run(options: PhoneOptions) -> Result<(), String> {
+    let backend =
+        DevBackend::sign_in(&options.server, &options.user, "demo").await.map_err(|error| error.to_string())?;
+    let kit = CallKit::builder("demo")
+        .server(&options.server)
+        .interfaces(if options.loopback { Interfaces::Loopback } else { Interfaces::All })
+        .audio_input(stamped_input(input(&options.speak)?))
+        .audio_output(stamped_output(output(&options.hear)))
+        .sign_in(&options.user, backend.access_token())
+        .await
+        .map_err(|error| error.to_string())?;
+    backend.supply(&kit);
+    let current = Arc::new(Mutex::new(None));
+    kit.add_event_listener("lines", Lines { current: current.clone() });
+    kit.init_rtc().await.map_err(|error| error.to_string())?;
+    say(json!({ "event": "ready" }));
+    let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line == "quit" {
+            break;
+        }
+        if let Err(error) = obey(&kit, &line, &current).await {
+            say(json!({ "event": "refused", "line": line, "error": error }));
+        }
+    }
+    kit.sign_out().await;
+    say(json!({ "event": "signed_out" }));
+    Ok(())
+}
+
+async fn obey(kit: &CallKit, line: &str, current: &Mutex<Option<CallId>>) -> Result<(), String> {
+    let call_id = || current.lock().unwrap_or_else(PoisonError::into_inner).ok_or("no call".to_owned());
+    let done = match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["call", user] => {
+            say(json!({ "event": "calling" }));
+            let called = kit.start_single_call(user, CallType::Audio1v1, Ext::new()).await;
+            called.map(|id| *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(id))
+        }
+        ["answer"] => {
+            let call_id = call_id()?;
+            say(json!({ "event": "answering" }));
+            kit.answer(call_id).await
+        }
+        ["hangup"] => kit.hangup(call_id()?).await,
+        ["mute"] => kit.mute().await,
+        ["unmute"] => kit.unmute().await,
+        ["release"] => {
+            let released = kit.release_rtc().await;
+            say(json!({ "event": "released" }));
+            released
+        }
+        ["init"] => {
+            let ready = kit.init_rtc().await;
+            say(json!({ "event": "initialized" }));
+            ready
+        }
+        ["quality"] => {
+            say(quality(kit.call_quality().await));
+            Ok(())
+        }
+        _ => return Err("not understood".into()),
+    };
+    done.map_err(|error| error.to_string())
+}
+
+fn quality(quality: Option<CallQuality>) -> Value {
+    let Some(q) = quality else { return json!({ "event": "quality" }) };
+    json!({
+        "event": "quality", "rtt_ms": q.rtt_ms, "loss": q.loss, "lost": q.lost_packets, "received": q.received_packets,
+        "sent": q.sent_packets, "jitter_ms": q.jitter_ms, "buffer_ms": q.jitter_buffer_ms,
+        "target_ms": q.jitter_buffer_target_ms, "concealed": q.concealed, "late": q.late_packets,
+        "recovered": q.recovered_packets, "bitrate_in": q.bitrate_in, "bitrate_out": q.bitrate_out,
+        "input_level": q.input_level, "output_level": q.output_level,
+    })
+}
+
+/// Prints one line with the present time.
+fn say(mut what: Value) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    what["at_us"] = json!(u64::try_from(now.as_micros()).unwrap_or_default());
+    // Whoever started this process and no longer reads has ended it.
+    let _ = writeln!(std::io::stdout().lock(), "{what}");
+}
+
+struct Lines {
+    current: Arc<Mutex<Option<CallId>>>,
+}
+
+impl Lines {
+    fn event(&self, event: &CallKitEvent) {
+        let detail = match event {
+            CallKitEvent::ReceiveCall { call_id, user, .. } => {
+                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(*call_id);
+                user.to_string()
+            }
+            CallKitEvent::UserJoined { uid, user } => match user {
+                Some(user) => format!("{user} as {uid}"),
+                None => uid.to_string(),
+            },
+            CallKitEvent::UserMuteAudio { muted, .. } => muted.to_string(),
+            CallKitEvent::CallEnd { reason, .. } => reason.to_string(),
+            CallKitEvent::Error { error } => error.to_string(),
+            _ => String::new(),
+        };
+        say(json!({ "event": event.name(), "detail": detail }));
+    }
+}
+
+macro_rules! forward {
+    ($($method:ident($($name:ident: $type:ty),*) => $event:expr;)*) => {
+        impl CallKitEventHandler for Lines {
+            $(fn $method(&self, $($name: $type),*) { self.event(&$event) })*
+        }
+    };
+}
+
+forward! {
+    on_receive_call(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
+        CallKitEvent::ReceiveCall { user: user.clone(), call_id, call_type, ext: ext.clone() };
+    on_ringing(call_id: CallId, user: &callkit::UserId) => CallKitEvent::Ringing { call_id, user: user.clone() };
+    on_answer(call_id: CallId) => CallKitEvent::Answer { call_id };
+    on_joined_channel(channel: &callkit::ChannelId) => CallKitEvent::JoinedChannel { channel: channel.clone() };
+    on_user_joined(uid: callkit::Uid, user: Option<&callkit::UserId>) => CallKitEvent::UserJoined { uid, user: user.cloned() };
+    on_user_mute_audio(uid: callkit::Uid, muted: bool) => CallKitEvent::UserMuteAudio { uid, muted };
+    on_first_audio(uid: callkit::Uid) => CallKitEvent::FirstAudio { uid };
+    on_call_end(call_id: CallId, reason: callkit::EndReason) => CallKitEvent::CallEnd { call_id, reason };
+    on_error(error: &callkit::CallError) => CallKitEvent::Error { error: error.clone() };
+}
+
+fn input(what: &str) -> Result<AudioInput, String> {
+    Ok(match what {
+        "speech" => sound::speech(),
+        "reply" => sound::reply()?,
+        "voice" => AudioInput::Voice { seed: 1 },
+        "mic" => AudioInput::Default,
+        file => AudioInput::Wav { path: PathBuf::from(file), looped: true },
+    })
+}
+
+fn output(what: &str) -> AudioOutput {
+    match what {
+        "nowhere" => AudioOutput::Null,
+        "speaker" => AudioOutput::Default,
+        file => AudioOutput::Wav(PathBuf::from(file)),
+    }
+}
+
+/// The same input; tells when its first frame was taken.
+fn stamped_input(input: AudioInput) -> AudioInput {
+    AudioInput::custom(move || Ok(Box::new(Stamped { inner: input.open()?, event: Some("first_spoken") })))
+}
+
+/// The same output; tells when its first frame was given.
+fn stamped_output(output: AudioOutput) -> AudioOutput {
+    AudioOutput::custom(move || Ok(Box::new(Stamped { inner: output.open()?, event: Some("first_played") })))
+}
+
+struct Stamped<T> {
+    inner: T,
+    event: Option<&'static str>,
+}
+
+impl<T> Stamped<T> {
+    fn stamp(&mut self) {
+        if let Some(event) = self.event.take() {
+            say(json!({ "event": event }));
+        }
+    }
+}
+
+impl AudioSource for Stamped<Box<dyn AudioSource>> {
+    fn read(&mut self, frame: &mut Frame) -> Result<ReadOutcome, DeviceError> {
+        self.stamp();
+        self.inner.read(frame)
+    }
+}
+
+impl AudioSink for Stamped<Box<dyn AudioSink>> {
+    fn write(&mut self, frame: &Frame) -> Result<(), DeviceError> {
+        self.stamp();
+        self.inner.write(frame)
+    }
+
+    fn finish(&mut self) -> Result<(), DeviceError> {
+        self.inner.finish()
+    }
+}
