@@ -1,0 +1,94 @@
+//! What the user can say to the phone.
+
+use std::str::FromStr;
+
+/// One command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    Call(String),
+    Answer,
+    /// Cancels, declines or ends, by state.
+    Hangup,
+    Mute,
+    Unmute,
+    Speaker(bool),
+    Quality,
+    Help,
+    Quit,
+    /// The input is over: quit when no call is left.
+    QuitWhenIdle,
+    Nothing,
+}
+
+/// What comes to the phone from whoever commands it.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Do(Command),
+    /// A step of a script; the reply says whether it went well.
+    Step(Command, tokio::sync::oneshot::Sender<bool>),
+    NotUnderstood(NotUnderstood),
+    /// The script cannot go on, and why.
+    Stuck(String),
+}
+
+/// A line that is no command.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no command `{0}`; `help` lists them")]
+pub(crate) struct NotUnderstood(pub(crate) String);
+
+pub(crate) const HELP: &[(&str, &str)] = &[
+    ("call USER", "call somebody"),
+    ("answer", "take the call that rings"),
+    ("decline", "refuse the call that rings"),
+    ("hangup", "cancel, refuse or end the call"),
+    ("mute, unmute", "the microphone"),
+    ("speaker on, speaker off", "what is heard"),
+    ("quality", "the figures of the call"),
+    ("quit", "end the call, sign out, leave"),
+];
+
+impl FromStr for Command {
+    type Err = NotUnderstood;
+
+    fn from_str(text: &str) -> Result<Command, NotUnderstood> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        Ok(match words.as_slice() {
+            [] => Command::Nothing,
+            ["call" | "c", user] => Command::Call((*user).to_owned()),
+            ["answer" | "a"] => Command::Answer,
+            ["decline" | "hangup" | "h"] => Command::Hangup,
+            ["mute" | "m"] => Command::Mute,
+            ["unmute" | "u"] => Command::Unmute,
+            ["speaker", "on"] => Command::Speaker(true),
+            ["speaker", "off"] => Command::Speaker(false),
+            ["quality" | "q"] => Command::Quality,
+            ["help" | "?"] => Command::Help,
+            ["quit" | "exit"] => Command::Quit,
+            _ => return Err(NotUnderstood(text.trim().to_owned())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_that_help_names_is_one() {
+        for (names, _) in HELP {
+            for name in names.split(", ") {
+                let line = name.replace("USER", "bob");
+                assert!(line.parse::<Command>().is_ok(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_named() {
+        assert_eq!(" call  bob ".parse(), Ok(Command::Call("bob".into())));
+        assert_eq!("".parse(), Ok(Command::Nothing));
+        for nonsense in ["call", "call bob carol", "speaker", "dance"] {
+            assert_eq!(nonsense.parse::<Command>(), Err(NotUnderstood(nonsense.into())));
+        }
+    }
+}
