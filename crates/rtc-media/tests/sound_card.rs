@@ -65,6 +65,7 @@ fn talk(mut source: Box<dyn AudioSource>, mut sink: Box<dyn AudioSink>) -> (Vec<
         source.read(&mut frame).unwrap();
         heard.extend_from_slice(&frame.0);
         let due = start + Duration::from_millis(tick * 10);
+        // sleeps: a sound server runs in real time, and this is the media clock.
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     assert_eq!(said.len(), 1000 * FRAME_SAMPLES);

@@ -1,4 +1,4 @@
-//! `cargo bench -p rtc-media`: what one side of a voice call costs, and how the jitter buffer fares on bad networks.
+//! `cargo xtask bench jitter`: what one side of a voice call costs, and how the jitter buffer fares on bad networks.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 #[path = "../tests/network/mod.rs"]
