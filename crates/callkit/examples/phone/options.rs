@@ -48,7 +48,7 @@ pub(crate) struct Options {
     loopback: bool,
 
     /// How long a call made here rings, in s (1 to 600)
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
     ring: u64,
 
     /// Speak through the microphone, or through the one of this name [default, and silence where there is none]
