@@ -73,7 +73,8 @@ async fn serve(accepting: Arc<Accepting>, builder: Builder<Tasks>, socket: TcpSt
     let connection = Arc::new(Connection::new(socket.local_addr().ok().map(|address| address.ip())));
     let served = {
         let (site, connection) = (Arc::clone(&accepting.site), Arc::clone(&connection));
-        service_fn(move |request| Arc::clone(&site).serve(request, Arc::clone(&connection)))
+        // Boxed: it is gone once a stream has begun, and its size would stay with every stream.
+        service_fn(move |request| Box::pin(Arc::clone(&site).serve(request, Arc::clone(&connection))))
     };
     let mut http = pin!(builder.serve_connection(TokioIo::new(socket), served));
     let mut is_stopping = false;

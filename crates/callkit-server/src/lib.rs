@@ -1,21 +1,104 @@
-//! placeholder
+//! The server of the call kit: sign-in, ringing, routing, channels, STUN.
+//!
+//! One TCP port speaks gRPC to apps (`proto/callkit/v1/signal.proto`) and HTTP to operators; one UDP port tells whoever asks by which
+//! address it is seen (STUN). Voice and pictures do not pass through: two members of a channel talk to each other.
+//!
+//! As a program it needs no set-up: `callkitd --dev` serves this machine, with an app `demo` and a backend for it. `callkitd --help`
+//! lists every knob; each is also a key of a TOML file and an environment variable ([`ServerConfig`]). As a library:
+//!
+//! ```
+//! use callkit_server::{Server, ServerConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::start(ServerConfig::dev_on_loopback()).await?;
+//! println!("sign in at http://{}", server.local_addr());
+//!
+//! // What an app's own backend does for its users.
+//! let app = &server.apps()[0];
+//! let access_token = app.access_token(&"ann".parse()?, 3_600);
+//! let channel_token = app.channel_token(&"room".parse()?, 7.try_into()?, 3_600);
+//! # drop((access_token, channel_token));
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a client finds
+//!
+//! - **Sign-in**: the first frame is a hello with an access token, HS256 by the app's secret; it is answered by a welcome or by a
+//!   refusal with its reason. The same user on the same device again replaces the first one. A user of one app is nobody in another.
+//! - **A session that outlives its stream**: frames are numbered, kept until acknowledged, and sent again after a resume within
+//!   [`resume_window_ms`](ServerConfig::resume_window_ms): nothing is lost or doubled. Acknowledgements ride on other frames, or come
+//!   alone after [`ack_delay_ms`](ServerConfig::ack_delay_ms) or 16 frames.
+//! - **Calls**: each has one `signaling::Arbiter` here. The server writes the true sender into what it carries. With
+//!   [`data_dir`](ServerConfig::data_dir) calls outlive a restart; without it, a server that has just started says nothing about
+//!   running calls it does not know, so that the voice goes on.
+//! - **Channels of two**: a join needs a channel token for that channel and uid, and is told who is there and what they send.
+//!   Descriptions, candidates and mute states go from member to member. A token that ends is announced 30 s before (at half its life
+//!   if that is shorter) and can be renewed. A member whose session was replaced keeps its place for the resume window: a
+//!   join of the same device takes it over, and the others hear `MemberJoined` without a leave before it.
+//! - **Misbehaviour is its own affair**: garbage, silence, frames too large, out of order or unread end that one stream.
+//!
+//! # What an operator finds
+//!
+//! | path | |
+//! | --- | --- |
+//! | `GET /healthz` | 200 while the process lives |
+//! | `GET /readyz` | 200 while it takes sign-ins, 503 while it stops |
+//! | `GET /metrics` | for Prometheus |
+//! | `POST /dev/register` | with `dev`: `{"user","password"}`; 201, or 409 if taken |
+//! | `POST /dev/access-token` | with `dev`: `{"user","password"}` to `{"token","app_id","expires_in_s"}` |
+//! | `POST /dev/rtc-token` | with `dev` and a bearer access token: `{"channel","uid"?}` to `{"token","uid","expires_in_s"}` |
+//! | `POST /dev/user-map` | with `dev` and a bearer access token: `{"channel","uid"}` to `{"user"}`, or 404 |
+//!
+//! The two token requests take `ttl_s`. Errors are `{"error":"…"}` with a fitting status. Put TLS in front: the server itself
+//! speaks plain text.
+//!
+//! | metric | |
+//! | --- | --- |
+//! | `callkit_connections` | open TCP connections |
+//! | `callkit_sessions` | signed-in devices, those in their resume window included |
+//! | `callkit_sign_ins_total`, `callkit_resumes_total` | sessions begun, and taken up again |
+//! | `callkit_refusals_total{reason}` | streams ended by the server, sign-ins refused among them |
+//! | `callkit_frames_total{direction}` | numbered and bare frames of signed-in devices |
+//! | `callkit_calls`, `callkit_calls_opened_total`, `callkit_calls_answered_total` | calls |
+//! | `callkit_ring_seconds` | histogram, from invite to accept |
+//! | `callkit_calls_ended_total{reason}` | by the caller's end reason |
+//! | `callkit_invites_refused_total{reason}` | invites not taken up |
+//! | `callkit_channels`, `callkit_channel_members` | channels |
+//! | `callkit_stun_total{result}` | datagrams answered and ignored |
+//! | `callkit_store_writes_total{result}` | calls written to the store |
+//!
+//! Logs go through `tracing`: sessions by number, one span `call` for each call. Tokens, users, devices, channels, addresses and
+//! whatever clients send stay out of them at every level.
+//!
+//! # Inside
+//!
+//! One task, the hub, owns sessions, calls and channels, without locks. Each connection has a task that pulls its streams'
+//! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store.
+//!
+//! What it does not do: carry media, group calls, push, history, TLS, several servers as one.
 
 mod config;
 mod server;
 
 mod accept;
-mod clock;
 mod connection;
-mod dev;
 mod http;
-mod hub;
-mod metering;
+
 mod sign_in;
-mod store;
 mod stream;
-mod stun;
 mod token;
 mod wire;
+
+mod hub;
+mod store;
+
+mod clock;
+mod dev;
+mod metering;
+mod stun;
 
 pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, ServerConfig};
 pub use server::{Server, StartError};

@@ -151,12 +151,13 @@ impl Open {
                 message = self.inbound.message(), if !self.is_deaf => match message {
                     Ok(Some(frame)) => {
                         self.pulse.hear(self.door.clock.mono());
-                        if let Some(reply) = self.on_frame(frame).await {
+                        // Boxed: between frames, which is nearly always, it takes no room.
+                        if let Some(reply) = Box::pin(self.on_frame(frame)).await {
                             return Some(reply);
                         }
                     }
                     Ok(None) => return None,
-                    Err(status) if is_unsound(&status) => self.unsound(why(&status)).await,
+                    Err(status) if is_unsound(&status) => Box::pin(self.unsound(why(&status))).await,
                     Err(status) => {
                         debug!(stream = self.stream.0, code = ?status.code(), "stream broke");
                         return None;

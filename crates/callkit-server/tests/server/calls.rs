@@ -2,29 +2,13 @@
 
 use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::end::{Cancel, End, EndReason};
-use call_protocol::invite::{CallType, Invite};
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
-use call_protocol::{CallId, DeviceId, Party, UserId, Word};
+use call_protocol::session::{ClientBody, ServerBody};
+use call_protocol::{CallId, Word};
 use callkit_server::{Server, ServerConfig};
 
 use crate::client::{Client, app, config, hello, http, metric, start};
-
-pub fn party(user: &str) -> Party {
-    Party { user: UserId::new(user).unwrap(), device: DeviceId::new("phone").unwrap() }
-}
-
-pub fn invite(call_id: CallId, caller: &str, callee: &str) -> Word {
-    Word::Invite(Box::new(Invite {
-        call_id,
-        caller: party(caller),
-        callees: vec![UserId::new(callee).unwrap()],
-        call_type: CallType::Audio1v1,
-        channel: call_id.channel(),
-        ext: [("note".to_owned(), "hi".to_owned())].into(),
-        ring_timeout_ms: 30_000,
-        ring_deadline_unix_ms: 0,
-    }))
-}
+use crate::words::{invite, party};
 
 fn accept(callee: &str) -> Word {
     Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept })
@@ -116,7 +100,11 @@ async fn invites_that_cannot_be_are_refused() {
     let demo = server.apps().iter().find(|app| app.app_id.as_str() == "demo").unwrap().clone();
     let mut dan = Client::try_sign_in(address, hello(&demo, "dan", "phone")).await.unwrap();
     assert_eq!(refusal(&mut dan, ids[3], invite(ids[3], "dan", "nobody")).await, InviteRefusal::UnknownUser);
-    let (status, _) = http(address, "POST /dev/register\ncontent-type: application/json\n\n{\"user\":\"somebody\",\"password\":\"x\"}").await;
+    let (status, _) = http(
+        address,
+        "POST /dev/register\ncontent-type: application/json\n\n{\"user\":\"somebody\",\"password\":\"x\"}",
+    )
+    .await;
     assert_eq!(status, 201);
     dan.say(ids[3], invite(ids[3], "dan", "somebody")).await;
     assert!(matches!(dan.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
@@ -154,7 +142,7 @@ async fn a_device_that_signs_out_hangs_up() {
 impl Client {
     /// Signs out; what was still on the way is read and dropped.
     async fn goodbye_with_words(mut self) {
-        self.frame(0, Some(call_protocol::session::ClientBody::Goodbye)).await;
+        self.frame(0, Some(ClientBody::Goodbye)).await;
         self.end().await;
     }
 }
@@ -172,12 +160,9 @@ async fn a_party_that_vanishes_is_noticed() {
     let mut told = Vec::new();
     while !matches!(told.last(), Some(Word::End(_))) {
         ann.say(call_id, Word::KeepAlive { in_call: true }).await;
-        ann.frame(0, Some(call_protocol::session::ClientBody::Ping { nonce: 1 })).await;
-        loop {
-            match ann.body().await {
-                call_protocol::session::ServerBody::Call(message) => told.push(message.word),
-                _ => break,
-            }
+        ann.frame(0, Some(ClientBody::Ping { nonce: 1 })).await;
+        while let ServerBody::Call(message) = ann.body().await {
+            told.push(message.word);
         }
     }
     assert!(matches!(told[0], Word::Reachability { reachable: false, .. }), "{told:?}");

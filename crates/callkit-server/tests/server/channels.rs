@@ -118,7 +118,9 @@ async fn a_third_finds_it_full_and_a_uid_is_held_by_one() {
     // The same name in another app is another room.
     let mut stranger = Client::try_sign_in(address, hello(&app("bank"), "ann", "phone")).await.unwrap();
     let bank = token(&app("bank"), "room", 1, 600);
-    assert!(matches!(join_with(&mut stranger, "room", bank).await, Event::Joined { members, .. } if members.is_empty()));
+    assert!(
+        matches!(join_with(&mut stranger, "room", bank).await, Event::Joined { members, .. } if members.is_empty())
+    );
     server.stop().await;
 }
 

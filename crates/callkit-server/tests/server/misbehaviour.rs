@@ -26,8 +26,15 @@ async fn garbage_on_the_port_disturbs_nobody() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let frames_of_nonsense = [&preface[..], &[0xff; 3_000]].concat();
     let oversized_frame = [&preface[..], &[0x7f, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &[0; 40_000]].concat();
-    let garbage: [&[u8]; 7] =
-        [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", &[0; 64], b"GET", &long, b"PRI * HTTP/2.0\r\n", &frames_of_nonsense, &oversized_frame];
+    let garbage: [&[u8]; 7] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        &[0; 64],
+        b"GET",
+        &long,
+        b"PRI * HTTP/2.0\r\n",
+        &frames_of_nonsense,
+        &oversized_frame,
+    ];
     for bytes in garbage {
         let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
         // The server may close while this is still being written.
@@ -43,7 +50,11 @@ async fn garbage_on_the_port_disturbs_nobody() {
 #[tokio::test]
 async fn connections_that_never_speak_are_closed() {
     let server = Server::start(ServerConfig { hello_timeout_ms: 50, ..config() }).await.unwrap();
-    for first in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"GET /healthz HTTP/1.1\r\n"] {
+    for first in [
+        &b""[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+        b"GET /healthz HTTP/1.1\r\n",
+    ] {
         let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
         socket.write_all(first).await.unwrap();
         let mut answer = Vec::new();
@@ -78,7 +89,10 @@ async fn frames_too_large_or_unsound_end_that_session_only() {
     assert_eq!(twice.end().await, Some(RefuseReason::BadFrame), "a second hello");
 
     let mut unnumbered = Client::sign_in(address, "dan").await;
-    let message = call_protocol::CallMessage { call_id: CallId::from_bits(1), word: call_protocol::Word::KeepAlive { in_call: false } };
+    let message = call_protocol::CallMessage {
+        call_id: CallId::from_bits(1),
+        word: call_protocol::Word::KeepAlive { in_call: false },
+    };
     unnumbered.frame(0, Some(ClientBody::Call(message))).await;
     assert_eq!(unnumbered.end().await, Some(RefuseReason::BadFrame), "a word without a number");
 

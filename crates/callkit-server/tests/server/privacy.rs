@@ -9,8 +9,8 @@ use call_protocol::{CallId, Uid};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::calls::invite;
 use crate::client::{Client, app, hello, start};
+use crate::words::invite;
 
 /// Everything that all tests of this program log.
 #[derive(Clone, Default)]
@@ -51,7 +51,8 @@ async fn no_token_user_address_or_text_of_a_client_is_logged() {
     let server = start().await;
     let address = server.local_addr();
     let (caller, callee) = ("private-caller@example.org", "private-callee@example.org");
-    let hello = |user: &str| Hello { agent: "agent\nforged line".into(), ..hello(&app("shop"), user, "private-device") };
+    let hello =
+        |user: &str| Hello { agent: "agent\nforged line".into(), ..hello(&app("shop"), user, "private-device") };
     let access_token = hello(caller).access_token;
     let mut ann = Client::try_sign_in(address, hello(caller)).await.unwrap();
     let mut bob = Client::try_sign_in(address, hello(callee)).await.unwrap();

@@ -2,9 +2,9 @@
 
 use call_protocol::Uid;
 use call_protocol::media::{Candidate, ChannelEventBody, ChannelRequestBody};
+use call_protocol::session::Hello;
 use call_protocol::session::{ClientBody, ClientFrame, RefuseReason, Resume};
 use callkit_server::{Server, ServerConfig};
-use call_protocol::session::Hello;
 
 use crate::client::{Client, app, config, hello, metric, metric_becomes, start};
 
@@ -54,11 +54,13 @@ async fn broken_streams_lose_and_double_nothing_in_either_direction() {
     for _ in 0..20 {
         for _ in 0..=draw(5) {
             to_bob.push(ann.sent + 1);
-            ann.ask("room", ChannelRequestBody::Candidate { to: uid(2), candidate: candidate(to_bob.len() as u64) }).await;
+            ann.ask("room", ChannelRequestBody::Candidate { to: uid(2), candidate: candidate(to_bob.len() as u64) })
+                .await;
         }
         for _ in 0..=draw(5) {
             to_ann.push(bob.sent + 1);
-            bob.ask("room", ChannelRequestBody::Candidate { to: uid(1), candidate: candidate(to_ann.len() as u64) }).await;
+            bob.ask("room", ChannelRequestBody::Candidate { to: uid(1), candidate: candidate(to_ann.len() as u64) })
+                .await;
         }
         if draw(2) == 0 {
             bob.is_acknowledged_or_event(&mut bob_expects).await;
@@ -151,7 +153,9 @@ async fn only_the_same_device_with_the_right_name_resumes() {
     assert!(!bob.welcome.unwrap().resumed, "another user");
     let never_sent = Some(Resume { received: 9, ..resume.clone().unwrap() });
     drop(ann);
-    let ann = Client::try_sign_in(address, Hello { resume: never_sent, ..hello(&app("shop"), "ann", "phone") }).await.unwrap();
+    let ann = Client::try_sign_in(address, Hello { resume: never_sent, ..hello(&app("shop"), "ann", "phone") })
+        .await
+        .unwrap();
     assert!(!ann.welcome.unwrap().resumed, "more than was ever sent");
     let ann = Client::try_sign_in(address, Hello { resume, ..hello(&app("shop"), "ann", "phone") }).await.unwrap();
     assert!(!ann.welcome.unwrap().resumed, "the session was replaced");

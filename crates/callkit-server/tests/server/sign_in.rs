@@ -44,12 +44,20 @@ async fn each_wrong_token_is_refused_for_its_reason() {
         (with_token(shop.sign(&AccessClaims { sub: "bank".into(), ..claims() })), RefuseReason::TokenInvalid, "sub"),
         (with_token(shop.sign(&AccessClaims { iss: "other".into(), ..claims() })), RefuseReason::TokenInvalid, "iss"),
         (with_token(shop.sign(&AccessClaims { uid: "".into(), ..claims() })), RefuseReason::TokenInvalid, "uid"),
-        (with_token(shop.sign(&AccessClaims { exp: claims().iat - 60, ..claims() })), RefuseReason::TokenExpired, "over"),
+        (
+            with_token(shop.sign(&AccessClaims { exp: claims().iat - 60, ..claims() })),
+            RefuseReason::TokenExpired,
+            "over",
+        ),
         (Hello { user: "bob".into(), ..hello(&shop, "ann", "phone") }, RefuseReason::TokenInvalid, "another user"),
         (hello(&app("nowhere"), "ann", "phone"), RefuseReason::AppUnknown, "app_id"),
         (Hello { protocol_version: 99, ..hello(&shop, "ann", "phone") }, RefuseReason::VersionUnsupported, "99"),
         (Hello { device: String::new(), ..hello(&shop, "ann", "phone") }, RefuseReason::BadHello, "device"),
-        (Hello { access_token: "x".repeat(5_000), ..hello(&shop, "ann", "phone") }, RefuseReason::BadHello, "access_token"),
+        (
+            Hello { access_token: "x".repeat(5_000), ..hello(&shop, "ann", "phone") },
+            RefuseReason::BadHello,
+            "access_token",
+        ),
     ];
     for (hello, reason, says) in cases {
         let (told, detail) = refusal(&server, hello).await;
