@@ -5,7 +5,7 @@ use call_protocol::end::EndReason;
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
-use crate::line::{CommandError, Event, Line, Role, State};
+use crate::line::{Address, CommandError, Event, Line, Role, State};
 use crate::time::{Now, Repeat};
 
 impl Line {
@@ -18,7 +18,7 @@ impl Line {
         Ok(())
     }
 
-    fn send_answer(&mut self, to: &crate::Address, call_id: CallId, result: AnswerResult) {
+    fn send_answer(&mut self, to: &Address, call_id: CallId, result: AnswerResult) {
         let answer = Answer { callee: self.me.clone(), result };
         self.send(to.clone(), call_id, Word::Answer(answer));
     }
@@ -41,11 +41,18 @@ impl Line {
     }
 
     /// At the callee: what counts.
-    pub(crate) fn on_answer_confirm(&mut self, now: Now, call_id: CallId, confirm: AnswerConfirm) {
+    pub(crate) fn on_answer_confirm(&mut self, now: Now, from: Address, call_id: CallId, confirm: AnswerConfirm) {
         let mine = confirm.winner == self.me;
         self.on_receipt_of_answer(call_id);
-        if self.alerting.contains_key(&call_id) && !mine {
-            self.alerting.remove(&call_id);
+        if self.call_with(call_id).is_none() && !self.is_over(call_id) {
+            let reason = match confirm.result {
+                AnswerResult::Accept if mine => return self.leave_an_earlier_life(now, from, call_id),
+                AnswerResult::Accept => EndReason::AnsweredElsewhere,
+                AnswerResult::Refuse if mine => EndReason::Refuse,
+                AnswerResult::Refuse => EndReason::RefusedElsewhere,
+                AnswerResult::Busy => EndReason::Busy,
+            };
+            self.will_not_ring(now, from, call_id, reason);
             return;
         }
         match (&self.state, confirm.result) {
@@ -63,12 +70,16 @@ impl Line {
                 };
                 self.end_current(now, reason, None);
             }
-            // The arbiter holds that this device refused: an earlier life of it did, or it gave up answering.
+            (State::Ringing { call, .. }, AnswerResult::Accept) if call.invite.call_id == call_id => {
+                self.leave_an_earlier_life(now, from, call_id);
+            }
+            // The arbiter holds that this device refused or was busy: an earlier life of it did, or it gave up answering.
             (
                 State::Ringing { call, .. } | State::Answering { call, .. },
-                AnswerResult::Refuse | AnswerResult::Busy,
+                result @ (AnswerResult::Refuse | AnswerResult::Busy),
             ) if call.invite.call_id == call_id => {
-                self.end_current(now, EndReason::Refuse, None);
+                let busy = result == AnswerResult::Busy;
+                self.end_current(now, if busy { EndReason::Busy } else { EndReason::Refuse }, None);
             }
             (_, AnswerResult::Accept) if mine && self.call_with(call_id).is_none() => self.remind_of_end(call_id),
             (
@@ -82,6 +93,18 @@ impl Line {
         }
     }
 
+    /// The arbiter holds that this device took a call that it has not answered: an earlier life of it did, and with that the call is
+    /// gone. The other party is not to wait until it is missed.
+    fn leave_an_earlier_life(&mut self, now: Now, arbiter: Address, call_id: CallId) {
+        let farewell = Some(Self::end_word(EndReason::RemoteDrop));
+        self.alerting.remove(&call_id);
+        if self.call_with(call_id).is_some() {
+            self.end_current(now, EndReason::RemoteDrop, farewell);
+        } else {
+            self.leave(now, call_id, arbiter, EndReason::RemoteDrop, farewell);
+        }
+    }
+
     fn begin(&mut self, now: Now, role: Role, peer: Party) {
         let (State::Calling { call, .. } | State::Answering { call, .. }) =
             std::mem::replace(&mut self.state, State::Idle)
@@ -90,7 +113,7 @@ impl Line {
         };
         self.tell(Event::Accepted { invite: Box::new(call.invite.clone()), role, peer });
         self.send(call.arbiter.clone(), call.invite.call_id, Word::KeepAlive { in_call: true });
-        self.state = State::InCall { call, role, next: now.mono + self.config.keep_alive_ms };
+        self.state = State::InCall { call, role, next: now.mono + self.config.keep_alive_ms, peer_away_until: None };
         self.others_are_busy(now);
     }
 
@@ -112,9 +135,11 @@ impl Arbiter {
             return;
         }
         match &mut self.state {
-            ArbiterState::Ringing { alerted, caller_heard, opened, .. } => match result {
+            ArbiterState::Ringing { alerted, caller_heard, deadline, .. } => match result {
                 AnswerResult::Accept => {
-                    let (caller_heard, ring_ms) = (*caller_heard, now.mono - *opened);
+                    let left_ms = *deadline - now.mono;
+                    let ring_ms = u64::from(self.invite.ring_timeout_ms).saturating_sub(left_ms);
+                    let caller_heard = *caller_heard;
                     self.state = ArbiterState::answered(now, caller_heard, from.clone());
                     self.tell_caller_of_answer();
                     self.confirm_answer_to_all(AnswerResult::Accept, from);

@@ -109,9 +109,22 @@ pub enum Fact {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    Ringing { opened: Time, deadline: Time, alerted: BTreeSet<Party>, caller_heard: Time, invite_again: Repeat },
-    Answered { since: Time, callee: Party, caller_link: Link, callee_link: Link },
+    Ringing { deadline: Time, alerted: BTreeSet<Party>, caller_heard: Time, invite_again: Repeat },
+    Answered { talk: Talk, callee: Party, caller_link: Link, callee_link: Link },
     Ended { outcome: Outcome, forget: Time },
+}
+
+/// How long the parties talk. The part before a restart of the server cannot be told by its present clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Talk {
+    since: Time,
+    earlier_ms: u64,
+}
+
+impl Talk {
+    pub(crate) fn ms(self, now: Now) -> u64 {
+        self.earlier_ms + (now.mono - self.since)
+    }
 }
 
 /// When a party was last heard, and whether the other one was told that it is away.
@@ -152,18 +165,12 @@ impl Outcome {
 
 impl State {
     pub(crate) fn ringing(now: Now, deadline: Time) -> State {
-        State::Ringing {
-            opened: now.mono,
-            deadline,
-            alerted: BTreeSet::new(),
-            caller_heard: now.mono,
-            invite_again: Repeat::first(now),
-        }
+        State::Ringing { deadline, alerted: BTreeSet::new(), caller_heard: now.mono, invite_again: Repeat::first(now) }
     }
 
     pub(crate) fn answered(now: Now, caller_heard: Time, callee: Party) -> State {
         State::Answered {
-            since: now.mono,
+            talk: Talk { since: now.mono, earlier_ms: 0 },
             callee,
             caller_link: Link { heard: caller_heard, away: false },
             callee_link: Link { heard: now.mono, away: false },
@@ -220,6 +227,7 @@ impl Arbiter {
 
     /// The door in.
     pub fn handle_input(&mut self, now: Now, input: ArbiterInput) {
+        self.end_what_is_late(now, &input);
         match input {
             ArbiterInput::Message { from, word } => self.on_message(now, from, word),
             ArbiterInput::Online(party) => self.on_online(party),
@@ -243,6 +251,9 @@ impl Arbiter {
     }
 
     fn on_message(&mut self, now: Now, from: Party, word: Word) {
+        if from != self.invite.caller && !self.invite.callees.contains(&from.user) {
+            return;
+        }
         self.note_heard(now, &from);
         match word {
             Word::Invite(_) => self.on_invite(now, &from),
@@ -287,6 +298,17 @@ impl Arbiter {
         }
     }
 
+    /// What comes after the deadline comes too late, also where the wake is late, as after a restart of the server; so does what a
+    /// callee says when the caller is gone.
+    fn end_what_is_late(&mut self, now: Now, input: &ArbiterInput) {
+        let State::Ringing { deadline, caller_heard, .. } = &self.state else { return };
+        let of_caller = matches!(input, ArbiterInput::Message { from, .. } if *from == self.invite.caller);
+        let silent = !of_caller && now.mono - *caller_heard >= self.config.liveness_ms;
+        if now.mono >= *deadline || silent {
+            self.on_time(now);
+        }
+    }
+
     fn next_timer(&self) -> Option<(Time, Timer)> {
         match &self.state {
             State::Ringing { deadline, caller_heard, alerted, invite_again, .. } => {
@@ -328,8 +350,8 @@ impl Arbiter {
     pub fn snapshot(&self, now: Now) -> ArbiterSnapshot {
         let state = match &self.state {
             State::Ringing { alerted, .. } => Kept::Ringing { alerted: alerted.clone() },
-            State::Answered { since, callee, .. } => {
-                Kept::Answered { since_unix_ms: now.unix_ms_at(*since), callee: callee.clone() }
+            State::Answered { talk, callee, .. } => {
+                Kept::Answered { since_unix_ms: now.unix_ms.saturating_sub(talk.ms(now)), callee: callee.clone() }
             }
             State::Ended { outcome, forget } => {
                 Kept::Ended { outcome: outcome.clone(), forget_unix_ms: now.unix_ms_at(*forget) }
@@ -345,14 +367,12 @@ impl Arbiter {
         let state = match state {
             Kept::Ringing { alerted } => {
                 let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
-                let rung_ms = u64::from(invite.ring_timeout_ms).saturating_sub(left_ms);
-                let opened = Time(now.mono.0.saturating_sub(rung_ms));
                 let (deadline, invite_again) = (now.mono + left_ms, Repeat::first(now));
-                State::Ringing { opened, deadline, alerted, caller_heard: now.mono, invite_again }
+                State::Ringing { deadline, alerted, caller_heard: now.mono, invite_again }
             }
             Kept::Answered { since_unix_ms, callee } => {
-                let since = Time(now.mono.0.saturating_sub(now.unix_ms.saturating_sub(since_unix_ms)));
-                State::Answered { since, callee, caller_link: heard, callee_link: heard }
+                let talk = Talk { since: now.mono, earlier_ms: now.unix_ms.saturating_sub(since_unix_ms) };
+                State::Answered { talk, callee, caller_link: heard, callee_link: heard }
             }
             Kept::Ended { outcome, forget_unix_ms } => State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms) },
         };

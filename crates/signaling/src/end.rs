@@ -59,9 +59,9 @@ impl Line {
     }
 
     /// The caller gave up, or the arbiter did. Once the call is answered here, a late cancel changes nothing: End ends it.
-    pub(crate) fn on_cancel(&mut self, now: Now, call_id: CallId, cancel: Cancel) {
+    pub(crate) fn on_cancel(&mut self, now: Now, from: Address, call_id: CallId, cancel: Cancel) {
         self.on_receipt_of_answer(call_id);
-        self.alerting.remove(&call_id);
+        self.will_not_ring(now, from, call_id, cancel.reason);
         match &self.state {
             State::Ringing { call, .. } | State::Answering { call, .. } if call.invite.call_id == call_id => {
                 self.end_current(now, cancel.reason, None);
@@ -74,9 +74,9 @@ impl Line {
         }
     }
 
-    pub(crate) fn on_end(&mut self, now: Now, call_id: CallId, end: End) {
+    pub(crate) fn on_end(&mut self, now: Now, from: Address, call_id: CallId, end: End) {
         self.farewells.remove(&call_id);
-        self.alerting.remove(&call_id);
+        self.will_not_ring(now, from, call_id, end.reason);
         if self.call_with(call_id).is_some() {
             self.end_current(now, end.reason, None);
         }
@@ -181,10 +181,9 @@ impl Arbiter {
             return;
         }
         match &self.state {
-            // A device whose answer was lost on the way and which has given up since.
             ArbiterState::Ringing { alerted, .. } if alerted.contains(&from) => {
-                self.decline(now, from.clone(), AnswerResult::Refuse);
-                self.receipt(from, reason);
+                self.receipt(from.clone(), reason);
+                self.stops_ringing(now, from, reason);
             }
             ArbiterState::Answered { callee, .. } if *callee == from => {
                 let outcome = Outcome::Talked { winner: from, caller_reason: reason.mirrored(), callee_reason: reason };
@@ -198,16 +197,44 @@ impl Arbiter {
         }
     }
 
+    /// A device that rang, or whose answer was lost on the way, no longer does.
+    fn stops_ringing(&mut self, now: Now, device: Party, reason: EndReason) {
+        match reason {
+            EndReason::Hangup | EndReason::Refuse | EndReason::Busy => self.decline(now, device, AnswerResult::Refuse),
+            // Its clock is ahead: the deadline, which is near, ends the call.
+            EndReason::NoResponse => {}
+            EndReason::RemoteHangup
+            | EndReason::Cancel
+            | EndReason::RemoteCancel
+            | EndReason::RemoteRefuse
+            | EndReason::RemoteNoResponse
+            | EndReason::AnsweredElsewhere
+            | EndReason::RefusedElsewhere
+            | EndReason::RemoteDrop
+            | EndReason::Error => {
+                let ArbiterState::Ringing { alerted, .. } = &mut self.state else { return };
+                alerted.remove(&device);
+                if alerted.is_empty() {
+                    self.send_to(self.invite.caller.clone(), Word::End(End { reason: reason.mirrored() }));
+                    self.call_off(now, reason.mirrored(), reason);
+                }
+            }
+        }
+    }
+
     fn caller_leaves(&mut self, now: Now, reason: EndReason) {
         let caller = self.invite.caller.clone();
+        // A caller that gave up on a silent arbiter cancels; the callee's time is not over.
+        let gave_up = reason == EndReason::RemoteNoResponse;
+        let callee_reason = if gave_up { EndReason::RemoteCancel } else { reason.mirrored() };
         match &self.state {
             ArbiterState::Ringing { .. } => {
                 self.receipt(caller, reason);
-                self.call_off(now, reason, reason.mirrored());
+                self.call_off(now, reason, callee_reason);
             }
             ArbiterState::Answered { callee, .. } => {
                 let winner = callee.clone();
-                self.end_talk(now, Outcome::Talked { winner, caller_reason: reason, callee_reason: reason.mirrored() });
+                self.end_talk(now, Outcome::Talked { winner, caller_reason: reason, callee_reason });
             }
             ArbiterState::Ended { .. } => {
                 let reason = self.reason_for(&caller);
@@ -239,7 +266,7 @@ impl Arbiter {
 
     pub(crate) fn finish(&mut self, now: Now, outcome: Outcome) {
         let talk_ms = match &self.state {
-            ArbiterState::Answered { since, .. } => now.mono - *since,
+            ArbiterState::Answered { talk, .. } => talk.ms(now),
             ArbiterState::Ringing { .. } => 0,
             ArbiterState::Ended { .. } => return,
         };
@@ -292,7 +319,10 @@ impl Arbiter {
             Word::Cancel(cancel) => Word::End(End { reason: cancel.reason }),
             Word::End(end) => Word::End(*end),
             Word::KeepAlive { .. } => Word::End(End { reason: EndReason::RemoteDrop }),
-            Word::Invite(_) | Word::RingConfirm(_) | Word::AnswerConfirm(_) | Word::Reachability { .. } => return None,
+            Word::Invite(_)
+            | Word::RingConfirm(_)
+            | Word::AnswerConfirm(_)
+            | Word::Reachability { .. } => return None,
         };
         Some(CallMessage { call_id: message.call_id, word })
     }

@@ -38,16 +38,14 @@ impl Line {
         self.send(arbiter.clone(), call_id, Word::Invite(Box::new(invite.clone())));
         let give_up = now.mono + u64::from(ring_timeout_ms) + self.config.caller_patience_ms;
         let call = Call { invite, arbiter };
-        self.state = State::Calling { call, confirmed: false, next: Repeat::first(now), give_up };
+        self.state = State::Calling { call, confirmed: false, alerted: false, next: Repeat::first(now), give_up };
         Ok(())
     }
 
     /// An invite for a free line is alerted; for a busy one it is answered busy; a repeated one changes nothing.
     pub(crate) fn on_invite(&mut self, now: Now, from: Address, invite: Invite) {
         let call_id = invite.call_id;
-        let known = self.call_with(call_id).is_some()
-            || self.alerting.contains_key(&call_id)
-            || self.over.iter().any(|over| over.call_id == call_id);
+        let known = self.call_with(call_id).is_some() || self.alerting.contains_key(&call_id) || self.is_over(call_id);
         if known || invite.check().is_err() || !invite.callees.contains(&self.me.user) {
             return;
         }
@@ -64,7 +62,7 @@ impl Line {
     }
 
     pub(crate) fn on_time_calling(&mut self, now: Now) {
-        let State::Calling { call, confirmed, next, give_up } = &mut self.state else { return };
+        let State::Calling { call, confirmed, next, give_up, .. } = &mut self.state else { return };
         if now.mono >= *give_up {
             self.end_current(now, EndReason::RemoteNoResponse, Some(Self::cancel_word()));
         } else if now.mono >= next.at {

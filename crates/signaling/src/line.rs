@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use call_protocol::invite::{CallType, Ext, Invite, InviteError};
-use call_protocol::ring::InviteRefusal;
+use call_protocol::ring::{InviteRefusal, RingConfirm};
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 
 use crate::end::{Farewell, Over};
@@ -57,6 +57,8 @@ pub enum Input {
         /// What it says.
         message: CallMessage,
     },
+    /// The carrier reaches the arbiter again: what waits for its next repetition is said now.
+    Connected,
     /// The local user wants something.
     Command(Command),
     /// It is later now.
@@ -206,10 +208,10 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     Idle,
-    Calling { call: Call, confirmed: bool, next: Repeat, give_up: Time },
+    Calling { call: Call, confirmed: bool, alerted: bool, next: Repeat, give_up: Time },
     Ringing { call: Call, next: Time, deadline: Time },
     Answering { call: Call, next: Repeat, give_up: Time },
-    InCall { call: Call, role: Role, next: Time },
+    InCall { call: Call, role: Role, next: Time, peer_away_until: Option<Time> },
 }
 
 /// The call a state is about, and who decides about it.
@@ -293,6 +295,7 @@ impl Line {
         match input {
             Input::Message { from, message } => self.on_message(now, from, message),
             Input::Command(command) => self.on_command(now, command)?,
+            Input::Connected => self.on_connected(now),
             Input::Wake => {}
         }
         self.on_time(now);
@@ -331,13 +334,13 @@ impl Line {
         match word {
             Word::Invite(invite) => self.on_invite(now, from, *invite),
             Word::Alert(alert) => self.on_alert(call_id, alert),
-            Word::RingConfirm(confirm) => self.on_ring_confirm(now, call_id, confirm),
+            Word::RingConfirm(confirm) => self.on_ring_confirm(now, from, call_id, confirm),
             Word::Answer(answer) => self.on_answer(now, call_id, answer),
-            Word::AnswerConfirm(confirm) => self.on_answer_confirm(now, call_id, confirm),
-            Word::Cancel(cancel) => self.on_cancel(now, call_id, cancel),
-            Word::End(end) => self.on_end(now, call_id, end),
+            Word::AnswerConfirm(confirm) => self.on_answer_confirm(now, from, call_id, confirm),
+            Word::Cancel(cancel) => self.on_cancel(now, from, call_id, cancel),
+            Word::End(end) => self.on_end(now, from, call_id, end),
             Word::KeepAlive { .. } => {}
-            Word::Reachability { reachable, ends_in_ms } => self.on_reachability(call_id, reachable, ends_in_ms),
+            Word::Reachability { reachable, ends_in_ms } => self.on_reachability(now, call_id, reachable, ends_in_ms),
         }
     }
 
@@ -356,9 +359,27 @@ impl Line {
             return over.arbiter == *from;
         }
         match (word, from) {
-            (Word::Invite(_), Address::Server) => true,
+            // The end of a call may come before its invite: it is remembered, so that nothing older makes it ring.
+            (
+                Word::Invite(_)
+                | Word::AnswerConfirm(_)
+                | Word::Cancel(_)
+                | Word::End(_)
+                | Word::RingConfirm(RingConfirm::Over { .. }),
+                Address::Server,
+            ) => true,
             (Word::Invite(invite), Address::Device(party)) => invite.caller == *party,
-            _ => false,
+            (
+                Word::RingConfirm(_)
+                | Word::Alert(_)
+                | Word::Answer(_)
+                | Word::AnswerConfirm(_)
+                | Word::Cancel(_)
+                | Word::End(_)
+                | Word::KeepAlive { .. }
+                | Word::Reachability { .. },
+                Address::Server | Address::Device(_),
+            ) => false,
         }
     }
 
@@ -371,6 +392,10 @@ impl Line {
             | State::Answering { call, .. }
             | State::InCall { call, .. } => (call.invite.call_id == call_id).then_some(call),
         }
+    }
+
+    pub(crate) fn is_over(&self, call_id: CallId) -> bool {
+        self.over.iter().any(|over| over.call_id == call_id)
     }
 
     pub(crate) fn send(&mut self, to: Address, call_id: CallId, word: Word) {
@@ -394,11 +419,26 @@ impl Line {
             State::Answering { next, give_up, .. } => {
                 Some((next.at, Timer::Repeat).min((*give_up, Timer::AnswerConfirm)))
             }
-            State::InCall { next, .. } => Some((*next, Timer::KeepAlive)),
+            State::InCall { next, peer_away_until, .. } => {
+                let back = peer_away_until.map(|at| (at, Timer::PeerBack));
+                back.into_iter().chain([(*next, Timer::KeepAlive)]).min()
+            }
         };
         let alerts = self.alerting.values().map(|a| (a.next.at, Timer::Repeat).min((a.give_up, Timer::Alert)));
         let farewells = self.farewells.values().map(|farewell| (farewell.next.at, Timer::Farewell));
         state.into_iter().chain(alerts).chain(farewells).min()
+    }
+
+    /// A device that was out of reach is heard at once, not only with its next sign of life.
+    fn on_connected(&mut self, now: Now) {
+        match &mut self.state {
+            State::Idle => {}
+            State::Calling { next, .. } | State::Answering { next, .. } => next.at = now.mono,
+            State::Ringing { next, .. } | State::InCall { next, .. } => *next = now.mono,
+        }
+        let alerts = self.alerting.values_mut().map(|alerting| &mut alerting.next);
+        let farewells = self.farewells.values_mut().map(|farewell| &mut farewell.next);
+        alerts.chain(farewells).for_each(|next| next.at = now.mono);
     }
 
     fn on_time(&mut self, now: Now) {

@@ -8,11 +8,18 @@ use crate::arbiter::{Arbiter, Outcome, State as ArbiterState};
 use crate::line::{Event, Line, State};
 use crate::time::Now;
 
+/// How long after the announced end a party that is not back would have been told of.
+const PEER_BACK_MS: u64 = 5_000;
+
 impl Line {
-    pub(crate) fn on_reachability(&mut self, call_id: CallId, reachable: bool, ends_in_ms: u32) {
-        match &self.state {
-            State::InCall { call, .. } if call.invite.call_id == call_id => {
-                self.tell(Event::Reachability { call_id, reachable, ends_in_ms });
+    /// Told to the app only where it changes something: it may come twice, and the good news before the bad.
+    pub(crate) fn on_reachability(&mut self, now: Now, call_id: CallId, reachable: bool, ends_in_ms: u32) {
+        match &mut self.state {
+            State::InCall { call, peer_away_until, .. } if call.invite.call_id == call_id => {
+                let until = (!reachable).then(|| now.mono + u64::from(ends_in_ms) + PEER_BACK_MS);
+                if std::mem::replace(peer_away_until, until).is_some() == reachable {
+                    self.tell(Event::Reachability { call_id, reachable, ends_in_ms });
+                }
             }
             State::Idle
             | State::Calling { .. }
@@ -27,11 +34,15 @@ impl Line {
     }
 
     pub(crate) fn on_time_in_call(&mut self, now: Now) {
-        let State::InCall { call, next, .. } = &mut self.state else { return };
+        let State::InCall { call, next, peer_away_until, .. } = &mut self.state else { return };
+        let (to, call_id) = (call.arbiter.clone(), call.invite.call_id);
+        let is_back = peer_away_until.take_if(|until| now.mono >= *until).is_some();
         if now.mono >= *next {
             *next = now.mono + self.config.keep_alive_ms;
-            let (to, call_id) = (call.arbiter.clone(), call.invite.call_id);
             self.send(to, call_id, Word::KeepAlive { in_call: true });
+        }
+        if is_back {
+            self.tell(Event::Reachability { call_id, reachable: true, ends_in_ms: 0 });
         }
     }
 }

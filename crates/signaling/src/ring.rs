@@ -6,7 +6,7 @@ use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, State as ArbiterState};
-use crate::line::{Call, Event, Line, State};
+use crate::line::{Address, Call, Event, Line, State};
 use crate::time::{Now, Repeat, Time};
 
 /// An invite that asked whether it may ring.
@@ -31,17 +31,18 @@ impl Line {
 
     /// At the caller: the callee's phone is about to ring.
     pub(crate) fn on_alert(&mut self, call_id: CallId, alert: Alert) {
-        let State::Calling { call, .. } = &self.state else { return };
-        if call.invite.call_id == call_id && call.invite.callees.contains(&alert.callee.user) {
+        let State::Calling { call, alerted, .. } = &mut self.state else { return };
+        if call.invite.call_id == call_id && call.invite.callees.contains(&alert.callee.user) && !*alerted {
+            *alerted = true;
             self.tell(Event::Alerted { call_id, callee: alert.callee.user });
         }
     }
 
-    pub(crate) fn on_ring_confirm(&mut self, now: Now, call_id: CallId, confirm: RingConfirm) {
+    pub(crate) fn on_ring_confirm(&mut self, now: Now, from: Address, call_id: CallId, confirm: RingConfirm) {
         match confirm {
             RingConfirm::Ring { deadline_unix_ms } => self.on_may_ring(now, call_id, deadline_unix_ms),
             RingConfirm::Over { reason } => {
-                self.alerting.remove(&call_id);
+                self.will_not_ring(now, from, call_id, reason);
                 self.on_over(now, call_id, reason);
             }
             RingConfirm::Refused { refusal } => {
@@ -55,7 +56,7 @@ impl Line {
     }
 
     fn on_may_ring(&mut self, now: Now, call_id: CallId, deadline_unix_ms: u64) {
-        if let State::Calling { call, confirmed, next, give_up } = &mut self.state
+        if let State::Calling { call, confirmed, next, give_up, .. } = &mut self.state
             && call.invite.call_id == call_id
         {
             if !*confirmed {
@@ -91,6 +92,14 @@ impl Line {
     pub(crate) fn others_are_busy(&mut self, now: Now) {
         for (call_id, alerting) in std::mem::take(&mut self.alerting) {
             self.answer_busy(now, call_id, alerting.call.arbiter);
+        }
+    }
+
+    /// The call is over before it rang here: a late invite or confirmation must not make it ring.
+    pub(crate) fn will_not_ring(&mut self, now: Now, arbiter: Address, call_id: CallId, reason: EndReason) {
+        self.alerting.remove(&call_id);
+        if self.call_with(call_id).is_none() && !self.is_over(call_id) {
+            self.leave(now, call_id, arbiter, reason, None);
         }
     }
 

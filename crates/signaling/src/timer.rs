@@ -15,6 +15,8 @@ pub enum Timer {
     CallerPatience,
     /// Line, callee: an answer without confirmation ends the call after 10 s: remote_drop.
     AnswerConfirm,
+    /// Line: a party that was said to be out of reach is taken to be back when the call goes on 5 s after it should have ended.
+    PeerBack,
     /// Line: the last statement about a call that is over is said again up to 5 times until the arbiter has acknowledged it.
     Farewell,
     /// Arbiter: an invite that no device has taken up is sent again after 1 s, 2 s, 4 s and then every 4 s.
