@@ -1,0 +1,29 @@
+//! Stories of calls between a few phones and a server, in virtual time, by the five words of a call.
+//!
+//! A transcript has the second, who did or was told what, and, indented, what was said and heard.
+
+mod accept;
+mod end;
+mod invite;
+mod media;
+mod ring;
+
+use call_protocol::CallId;
+use tests::{ALICE, BOB, Story};
+
+/// Alice calls Bob; his phone rings.
+fn ringing() -> (Story, CallId) {
+    let mut story = Story::new();
+    let call_id = story.calls(ALICE, BOB).unwrap();
+    story.passes(1_000);
+    (story, call_id)
+}
+
+/// Alice calls Bob; he answered.
+fn talking() -> (Story, CallId) {
+    let (mut story, call_id) = ringing();
+    story.answers(BOB).unwrap();
+    story.passes(1_000);
+    story.so_far();
+    (story, call_id)
+}

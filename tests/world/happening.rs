@@ -1,0 +1,90 @@
+//! What is going to happen, in order of time.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use call_protocol::{CallId, CallMessage};
+
+/// One thing that happens.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A message arrives at the server.
+    AtServer { from: usize, message: CallMessage, said_at: u64 },
+    /// A message arrives at a phone.
+    AtDevice { to: usize, message: CallMessage, said_at: u64 },
+    /// A line wants to be woken.
+    DeviceWake { device: usize, life: u32 },
+    /// An arbiter wants to be woken.
+    ArbiterWake { call_id: CallId, era: u32 },
+    /// A user does something.
+    Act { device: usize },
+    /// Something breaks.
+    Trouble,
+    /// A phone reaches the server again.
+    LinkUp { device: usize },
+    /// An app is started.
+    DeviceStarts { device: usize, life: u32 },
+    /// The server is started.
+    ServerStarts { era: u32 },
+    /// All is mended; nobody begins anything new.
+    Mend,
+    /// The dust has settled: who still talks knows whether the other one can be heard.
+    Settle,
+    /// Some of those who still talk hang up, or all of them.
+    Part { all: bool },
+}
+
+/// What is going to happen; at the same moment in the order in which it was written down.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    entries: BinaryHeap<Reverse<Entry>>,
+    written: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: u64,
+    number: u64,
+    happening: Happening,
+}
+
+impl Agenda {
+    pub(crate) fn add(&mut self, at: u64, happening: Happening) {
+        self.written += 1;
+        self.entries.push(Reverse(Entry { at, number: self.written, happening }));
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(u64, Happening)> {
+        self.entries.pop().map(|Reverse(entry)| (entry.at, entry.happening))
+    }
+
+    pub(crate) fn next_at(&self) -> Option<u64> {
+        self.entries.peek().map(|Reverse(entry)| entry.at)
+    }
+}
+
+impl Entry {
+    fn key(&self) -> (u64, u64) {
+        (self.at, self.number)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
