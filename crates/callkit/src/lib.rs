@@ -1,4 +1,93 @@
-//! Voice and video calls for any app, on the developer's own server.
+//! Voice calls for any app, on the developer's own server.
+//!
+//! A [`CallKit`] is one user, signed in on one device. It makes, takes and ends one-to-one voice calls, and tells the app what
+//! happens. Ringing and answering go through the app's own `callkitd`; the voice goes from device to device, encrypted (ICE,
+//! DTLS, SRTP), as Opus.
+//!
+//! ```no_run
+//! use callkit::{CallId, CallKit, CallKitEventHandler, CallType, DevBackend, EndReason, Ext, UserId};
+//!
+//! /// Answers everybody.
+//! struct Secretary(CallKit);
+//!
+//! impl CallKitEventHandler for Secretary {
+//!     fn on_receive_call(&self, user: &UserId, call_id: CallId, _call_type: CallType, _ext: &Ext) {
+//!         println!("{user} calls");
+//!         // Listeners run on a thread of their own, in the kit's runtime.
+//!         let kit = self.0.clone();
+//!         tokio::spawn(async move { kit.answer(call_id).await });
+//!     }
+//!
+//!     fn on_call_end(&self, _call_id: CallId, reason: EndReason) {
+//!         println!("over: {reason}");
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The reference backend of `callkitd --dev`; a real app asks its own backend for the tokens.
+//! let backend = DevBackend::sign_in("http://127.0.0.1:7450", "alice", "a password").await?;
+//! let kit = CallKit::builder("demo").device("desk").sign_in("alice", backend.access_token()).await?;
+//! backend.supply(&kit);
+//! kit.init_rtc().await?;
+//! kit.add_event_listener("secretary", Secretary(kit.clone()));
+//! tokio::signal::ctrl_c().await?;
+//! kit.sign_out().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One call
+//!
+//! | | the caller | the callee |
+//! | --- | --- | --- |
+//! | invite | [`start_single_call`](CallKit::start_single_call) gives the call's id | |
+//! | ring | [`on_ringing`](CallKitEventHandler::on_ringing) | [`on_receive_call`](CallKitEventHandler::on_receive_call) |
+//! | accept | [`on_answer`](CallKitEventHandler::on_answer) | [`answer`](CallKit::answer), then `on_answer` |
+//! | media | `on_joined_channel`, `on_user_joined`, `on_first_audio`; [`mute`](CallKit::mute), [`call_quality`](CallKit::call_quality) | the same |
+//! | end | [`hangup`](CallKit::hangup) at any time, at either side | [`on_call_end`](CallKitEventHandler::on_call_end), exactly once at each side |
+//!
+//! [`EndReason`] says how it ended, from the side of whoever is told. `hangup` cancels, declines or ends, by state.
+//!
+//! # What the app supplies
+//!
+//! - An access token to sign in with, and a handler for channel tokens ([`RtcTokenHandler`]); both are signed by the app's
+//!   backend with the app's secret. The handler is asked when a call begins or rings, so that the answer need not wait for it.
+//! - If it wants to be told users and not only uids: a [`UserMapperHandler`].
+//! - A tokio runtime: the kit lives on the one in which it was signed in.
+//! - Where not the system's: [`AudioInput`] and [`AudioOutput`], real devices, WAV files, memory, or the app's own. Devices
+//!   are opened when a call is accepted and released when it ends.
+//!
+//! # What happens when something breaks
+//!
+//! - The server is out of reach: [`ConnectionState::Reconnecting`]; the voice goes on, and what the app wants meanwhile is said when
+//!   the server is back. A new call is refused with [`CallError::Disconnected`].
+//! - The media path breaks: the caller's side looks for a new one; after 15 s the call ends with `remote_drop`.
+//! - The other end is gone: [`on_peer_reachable`](CallKitEventHandler::on_peer_reachable) after 10 s of silence towards the server,
+//!   the end with `remote_drop` after 15 s.
+//! - A device fails: [`CallError::Device`]; the call goes on without it.
+//! - The token handler fails: [`CallError::FetchTokenFailed`] and the end of the call, but only where a token is needed to join; a
+//!   failed renewal is told and tried again when the server asks again.
+//! - The last handle is dropped: a running call is ended and the device signs out.
+//!
+//! # Inside
+//!
+//! One task, the owner loop, holds everything a kit knows; handles send it commands. The link to the server, the media path and the
+//! app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, another one calls
+//! the listeners, so that a listener that blocks stops neither the call nor the kit. The rules of a call are not here but in the
+//! `signaling` crate.
+//!
+//! # Features
+//!
+//! - `devices` (default): real microphones and loudspeakers. Without it the defaults are silence and nowhere.
+//! - `dev-backend` (default): [`DevBackend`], a client of the reference backend of `callkitd --dev`.
+//!
+//! # What it does not do
+//!
+//! Video (a video call rings as one and carries voice), group calls, several calls at a time (a second one is answered busy), push,
+//! relays for networks that keep two ends apart, echo cancellation.
+//!
+//! The terminal phone, `cargo run -p callkit --example phone -- --help`, is a whole app on top of it.
 
 pub mod events;
 mod kit;
@@ -36,3 +125,7 @@ pub use call_protocol::session::RefuseReason;
 pub use call_protocol::{AppId, CallId, ChannelId, DeviceId, IdError, Uid, UserId};
 pub use rtc_media::{AudioInput, AudioOutput, AudioSink, AudioSource, DeviceError, Frame, ReadOutcome, Recording};
 pub use rtc_transport::Interfaces;
+
+#[cfg(all(doctest, feature = "dev-backend"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
