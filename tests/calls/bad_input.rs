@@ -123,7 +123,11 @@ async fn a_channel_token_for_another_channel_or_uid_is_refused_at_the_join() {
 async fn garbage_on_the_port_disturbs_nobody() {
     let house = House::open().await;
     let (alice, bob, _) = house.two_in_a_call().await;
-    for garbage in [&b"\x00\x01\x02\xff\xfe\xfd"[..], b"GET / HTTP/9.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff"] {
+    for garbage in [
+        &b"\x00\x01\x02\xff\xfe\xfd"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff",
+    ] {
         let mut stream = TcpStream::connect(house.address()).unwrap();
         stream.write_all(garbage).unwrap();
     }

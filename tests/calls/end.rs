@@ -44,7 +44,10 @@ async fn a9_release_rtc_ends_whatever_call_there_is() {
     assert_eq!(alice.until_end(call_id).await, EndReason::Hangup);
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
     let heard = alice.heard.len();
-    assert_eq!(alice.kit.start_single_call("bob", CallType::Audio1v1, Ext::new()).await, Err(CallError::NotInitialized));
+    assert_eq!(
+        alice.kit.start_single_call("bob", CallType::Audio1v1, Ext::new()).await,
+        Err(CallError::NotInitialized)
+    );
     assert_eq!(alice.heard.len(), heard, "the devices are released");
     alice.kit.init_rtc().await.unwrap();
     let again = alice.calls(&mut bob).await;
@@ -88,7 +91,11 @@ async fn e8_a_busy_callee_ends_the_call_with_busy_and_goes_on_with_its_own() {
     bob.kit.hangup(call_id).await.unwrap();
     assert_eq!(alice.until_end(call_id).await, EndReason::RemoteHangup);
     assert_eq!(bob.until_end(call_id).await, EndReason::Hangup);
-    assert!(!bob.seen.iter().any(|event| matches!(event, CallKitEvent::ReceiveCall { user, .. } if user.as_str() == "carol")));
+    assert!(
+        !bob.seen
+            .iter()
+            .any(|event| matches!(event, CallKitEvent::ReceiveCall { user, .. } if user.as_str() == "carol"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

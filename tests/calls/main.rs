@@ -4,11 +4,11 @@
 
 mod house;
 
-mod invite;
-mod ring;
 mod accept;
-mod media;
 mod end;
+mod invite;
+mod media;
+mod ring;
 
 mod bad_input;
 mod outage;

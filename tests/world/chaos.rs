@@ -3,6 +3,7 @@
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::end::{Cancel, End, EndReason};
 use call_protocol::invite::{CallType, Ext};
+use call_protocol::media::{Candidate, Negotiation, NegotiationBody};
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, CallMessage, UserId, Word};
 use rand::RngExt;
@@ -75,6 +76,9 @@ impl World {
                 let reason = if self.rng.random_bool(0.5) { EndReason::Error } else { EndReason::RemoteDrop };
                 Command::Fail { call_id, reason }
             }
+            Phase::Calling(call_id) | Phase::Answering(call_id) | Phase::InCall(call_id) if chance < 7 => {
+                Command::Negotiate { call_id, body: a_candidate() }
+            }
             Phase::Calling(_) | Phase::Ringing(_) | Phase::Answering(_) | Phase::InCall(_) => return,
         };
         self.does(at, command);
@@ -83,7 +87,7 @@ impl World {
     /// Anything at any time: the line has to refuse what makes no sense.
     fn be_silly(&mut self, at: usize) {
         let call_id = self.some_call();
-        let command = match self.rng.random_range(0..9) {
+        let command = match self.rng.random_range(0..10) {
             0 => self.invitation(self.devices[at].party.user.clone()),
             1 => self.invitation(UserId::new("nobody").expect("it is an id")),
             2 => {
@@ -103,6 +107,7 @@ impl World {
             4 | 5 => self.invitation(self.devices[(at + 1) % self.devices.len()].party.user.clone()),
             6 => Command::Answer { call_id },
             7 => Command::Hangup { call_id },
+            8 => Command::Negotiate { call_id, body: a_candidate() },
             _ => Command::Fail { call_id, reason: EndReason::Error },
         };
         self.does(at, command);
@@ -114,6 +119,7 @@ impl World {
             Command::Invite { callees, .. } => format!("{name} calls {callees:?}"),
             Command::Answer { .. } => format!("{name} answers"),
             Command::Hangup { .. } => format!("{name} hangs up"),
+            Command::Negotiate { .. } => format!("{name} negotiates media"),
             Command::Fail { reason, .. } => format!("{name}'s media failed: {reason}"),
         });
         let result = self.command(at, command);
@@ -169,7 +175,7 @@ impl World {
         let party = self.devices[self.rng.random_range(0..self.devices.len())].party.clone();
         let result = [AnswerResult::Accept, AnswerResult::Refuse, AnswerResult::Busy][self.rng.random_range(0..3)];
         let reason = EndReason::ALL[self.rng.random_range(0..EndReason::ALL.len())];
-        match self.rng.random_range(0..9) {
+        match self.rng.random_range(0..10) {
             0 => Word::Alert(Alert { callee: party }),
             1 => Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX / 2 }),
             2 => Word::RingConfirm(RingConfirm::Over { reason }),
@@ -178,6 +184,7 @@ impl World {
             5 => Word::Cancel(Cancel { reason }),
             6 => Word::End(End { reason }),
             7 => Word::KeepAlive { in_call: self.rng.random() },
+            8 => Word::Negotiation(Box::new(Negotiation { from: party, body: a_candidate() })),
             _ => Word::Reachability { reachable: self.rng.random(), ends_in_ms: 1_000 },
         }
     }
@@ -360,4 +367,8 @@ impl World {
             self.rules.expect(!mistaken, Rule::VanishedIsNoticed, what);
         }
     }
+}
+
+fn a_candidate() -> NegotiationBody {
+    NegotiationBody::Candidate(Candidate::default())
 }

@@ -61,7 +61,9 @@ pub(crate) fn word(word: &Word) -> String {
         Word::End(end) => end.reason.to_string(),
         Word::Reachability { reachable: true, .. } => "back".to_owned(),
         Word::Reachability { reachable: false, ends_in_ms } => format!("away, ends in {ends_in_ms} ms"),
-        Word::Invite(_) | Word::Alert(_) | Word::KeepAlive { .. } => return word.name().to_owned(),
+        Word::Invite(_) | Word::Alert(_) | Word::KeepAlive { .. } | Word::Negotiation(_) => {
+            return word.name().to_owned();
+        }
     };
     format!("{} ({detail})", word.name())
 }
@@ -82,6 +84,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Accepted { role: Role::Caller, peer, .. } => format!("{} accepted", peer.user),
         Event::Accepted { role: Role::Callee, peer, .. } => format!("in a call with {}", peer.user),
         Event::Failed { refusal, .. } => format!("failed: {refusal}"),
+        Event::Negotiation { .. } => "a step of setting the media up".to_owned(),
         Event::Reachability { reachable: true, .. } => "the other one is back".to_owned(),
         Event::Reachability { reachable: false, .. } => "the other one cannot be heard".to_owned(),
         Event::Ended { reason, .. } => format!("ended: {reason}"),

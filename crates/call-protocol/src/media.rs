@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChannelId, Uid};
+use crate::ids::{ChannelId, Party, Uid};
 
 /// What one member sends at present.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Member {
 }
 
 /// Which half of the offer/answer exchange a description is (RFC 9429).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DescriptionKind {
     /// The caller's proposal.
     Offer,
@@ -32,7 +32,7 @@ pub enum DescriptionKind {
 }
 
 /// A session description.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Description {
     /// Offer or answer.
     pub kind: DescriptionKind,
@@ -41,7 +41,7 @@ pub struct Description {
 }
 
 /// One trickled ICE candidate (RFC 8838).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Candidate {
     /// The candidate attribute's value.
     pub candidate: String,
@@ -51,6 +51,24 @@ pub struct Candidate {
     pub sdp_mline_index: Option<u16>,
     /// The ICE generation it belongs to.
     pub username_fragment: Option<String>,
+}
+
+/// One step of setting the media up, between the caller and the device that takes the call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Negotiation {
+    /// Who says it; the server fills in the true one.
+    pub from: Party,
+    /// What it says.
+    pub body: NegotiationBody,
+}
+
+/// The kinds of [`Negotiation`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NegotiationBody {
+    /// Offer or answer.
+    Description(Description),
+    /// A way to reach the sender.
+    Candidate(Candidate),
 }
 
 /// What a member asks of its channel.

@@ -6,6 +6,7 @@ use crate::accept::{Answer, AnswerConfirm};
 use crate::end::{Cancel, End};
 use crate::ids::CallId;
 use crate::invite::Invite;
+use crate::media::Negotiation;
 use crate::ring::{Alert, RingConfirm};
 
 /// What device and arbiter say to each other.
@@ -39,6 +40,8 @@ pub enum Word {
         /// The sender holds the call to be answered.
         in_call: bool,
     },
+    /// Party to arbiter to the other party: a step of setting the media up.
+    Negotiation(Box<Negotiation>),
     /// Arbiter to party: the other one cannot be heard at the moment, or is back.
     Reachability {
         /// Whether it can be heard.
@@ -60,6 +63,7 @@ impl Word {
             Word::Cancel(_) => "cancel",
             Word::End(_) => "end",
             Word::KeepAlive { .. } => "keep_alive",
+            Word::Negotiation(_) => "negotiation",
             Word::Reachability { .. } => "reachability",
         }
     }

@@ -79,6 +79,7 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
         Word::Cancel(cancel) => Body::Cancel(proto::Cancel { reason: cancel.reason as i32 }),
         Word::End(end) => Body::End(proto::End { reason: end.reason as i32 }),
         Word::KeepAlive { in_call } => Body::KeepAlive(proto::KeepAlive { in_call: *in_call }),
+        Word::Negotiation(negotiation) => Body::Negotiation(channel::negotiation_to_proto(negotiation)),
         Word::Reachability { reachable, ends_in_ms } => {
             Body::Reachability(proto::Reachability { reachable: *reachable, ends_in_ms: *ends_in_ms })
         }
@@ -108,6 +109,10 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
         Body::Cancel(cancel) => Word::Cancel(Cancel { reason: end_reason(cancel.reason) }),
         Body::End(end) => Word::End(End { reason: end_reason(end.reason) }),
         Body::KeepAlive(keep_alive) => Word::KeepAlive { in_call: keep_alive.in_call },
+        Body::Negotiation(negotiation) => {
+            let Some(negotiation) = channel::negotiation_from_proto(negotiation)? else { return Ok(None) };
+            Word::Negotiation(Box::new(negotiation))
+        }
         Body::Reachability(peer) => Word::Reachability { reachable: peer.reachable, ends_in_ms: peer.ends_in_ms },
     };
     Ok(Some(CallMessage { call_id, word }))

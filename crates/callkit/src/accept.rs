@@ -1,8 +1,8 @@
 //! Accept: the call is taken, and both sides join its channel.
 
+use call_protocol::CallId;
 use call_protocol::invite::Invite;
-use call_protocol::{CallId, Party};
-use signaling::{Command, Input, Role};
+use signaling::{Command, Input};
 
 use crate::core::Core;
 use crate::error::CallError;
@@ -13,12 +13,14 @@ impl Core {
         if !self.initialized {
             return Err(CallError::NotInitialized);
         }
-        self.try_input(Input::Command(Command::Answer { call_id }))
+        self.try_input(Input::Command(Command::Answer { call_id }))?;
+        self.prepare_path();
+        Ok(())
     }
 
-    pub(crate) fn on_accepted(&mut self, invite: Invite, _role: Role, peer: Party) {
+    pub(crate) fn on_accepted(&mut self, invite: Invite) {
         tracing::info!(call = %invite.call_id, "accepted");
         self.teller.tell(CallKitEvent::Answer { call_id: invite.call_id });
-        self.join(peer.user);
+        self.join();
     }
 }

@@ -88,6 +88,7 @@ pub(crate) struct Settings {
     pub(crate) call_timeout: Duration,
     pub(crate) voice: VoiceConfig,
     pub(crate) interfaces: Interfaces,
+    pub(crate) offer_while_ringing: bool,
 }
 
 /// The state of a kit.
@@ -296,8 +297,9 @@ impl Core {
         match event {
             Event::Alerted { call_id, callee } => self.on_alerted(call_id, callee),
             Event::Ringing { invite } => self.on_ringing(*invite),
-            Event::Accepted { invite, role, peer } => self.on_accepted(*invite, role, peer),
+            Event::Accepted { invite, .. } => self.on_accepted(*invite),
             Event::Failed { call_id: _, refusal } => self.on_failed(refusal),
+            Event::Negotiation { call_id, body } => self.on_negotiation(call_id, body),
             Event::Reachability { call_id, reachable, ends_in_ms } => {
                 self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
             }

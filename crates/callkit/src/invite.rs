@@ -23,6 +23,9 @@ impl Core {
         self.try_input(Input::Command(command))?;
         self.media = Some(Media::new(call_id, Role::Caller));
         self.fetch_token();
+        if self.settings.offer_while_ringing {
+            self.prepare_path();
+        }
         Ok(call_id)
     }
 

@@ -31,6 +31,7 @@ pub struct Builder {
     call_timeout: Duration,
     voice: VoiceConfig,
     interfaces: Interfaces,
+    offer_while_ringing: bool,
 }
 
 impl Builder {
@@ -82,6 +83,13 @@ impl Builder {
         self
     }
 
+    /// Whether a callee's phone gets this caller's addresses while it rings, so that voice begins sooner after the answer. Default: yes. With no, they
+    /// are shown to whoever answers only.
+    pub fn offer_while_ringing(mut self, on: bool) -> Self {
+        self.offer_while_ringing = on;
+        self
+    }
+
     /// How often levels are measured. Default: 500 ms.
     pub fn level_interval(mut self, interval: Duration) -> Self {
         self.voice.level_interval = interval;
@@ -126,8 +134,13 @@ impl Builder {
         let teller = Teller::start(tokio::runtime::Handle::current())
             .map_err(|error| SignInError::Unreachable(format!("no thread for events: {error}")))?;
         let line = Line::new(Party { user: user.clone(), device }, LineConfig::default());
-        let settings =
-            Settings { app_id, call_timeout: self.call_timeout, voice: self.voice, interfaces: self.interfaces };
+        let settings = Settings {
+            app_id,
+            call_timeout: self.call_timeout,
+            voice: self.voice,
+            interfaces: self.interfaces,
+            offer_while_ringing: self.offer_while_ringing,
+        };
         let mut core = Core::new(settings, supplied.clone(), teller.clone(), line, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
@@ -163,6 +176,7 @@ impl CallKit {
                 level_interval: LevelMeter::DEFAULT_INTERVAL,
             },
             interfaces: Interfaces::default(),
+            offer_while_ringing: true,
         }
     }
 

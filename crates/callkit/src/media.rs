@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use call_protocol::end::EndReason;
 use call_protocol::media::{
-    ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, Description, JoinRefusal, Member, TrackState,
+    ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, JoinRefusal, Member, NegotiationBody,
+    TrackState,
 };
 use call_protocol::session::ClientBody;
 use call_protocol::{CallId, ChannelId, Uid, UserId};
 use rtc_transport::{MediaPath, PathConfig, PathState};
-use signaling::{Role, Time};
+use signaling::{Command, Input, Role, Time};
 
 use crate::core::{Core, Report};
 use crate::error::CallError;
@@ -26,6 +27,9 @@ const INTERRUPTION_MS: u64 = 15_000;
 /// How often a new way is looked for while media is interrupted, in ms.
 const RESTART_MS: u64 = 2_000;
 
+/// Steps of the caller kept while it rings: an offer and its candidates.
+const OFFERED: usize = 40;
+
 /// The media side of the present call.
 pub(crate) struct Media {
     call_id: CallId,
@@ -35,8 +39,12 @@ pub(crate) struct Media {
     membership: Membership,
     others: BTreeMap<Uid, Other>,
     voice: Option<Voice>,
-    peer: Option<(Uid, Peer)>,
+    peer: Option<Peer>,
     path: Option<MediaPath>,
+    /// What the caller has said about its media while it rings here.
+    offered: Vec<NegotiationBody>,
+    /// Sound came before the channel said whose it is.
+    first_audio_untold: bool,
     link: PathLink,
 }
 
@@ -87,6 +95,8 @@ impl Media {
             voice: None,
             peer: None,
             path: None,
+            offered: Vec::new(),
+            first_audio_untold: false,
             link: PathLink::Idle,
         }
     }
@@ -161,17 +171,23 @@ impl Core {
         }
     }
 
-    pub(crate) fn join(&mut self, other: UserId) {
+    pub(crate) fn join(&mut self) {
         let now = self.now().mono;
         let Some(media) = &mut self.media else { return };
         tracing::debug!(call = %media.call_id, "joining the channel");
-        let _ = other;
         media.membership = Membership::Joining;
-        media.link = PathLink::SettingUp { give_up: now + SETUP_MS };
+        if media.link == PathLink::Idle {
+            media.link = PathLink::SettingUp { give_up: now + SETUP_MS };
+        }
         let (call_id, reports) = (media.call_id, self.reports.clone());
         let tell = move |notice| drop(reports.send(Report::Voice { call_id, notice }));
         match Voice::start(self.settings.voice.clone(), self.muted, self.speaker, tell) {
-            Ok(voice) => media.voice = Some(voice),
+            Ok(voice) => {
+                if let Some(peer) = &media.peer {
+                    peer.send(PeerCommand::Voice(voice.commands()));
+                }
+                media.voice = Some(voice);
+            }
             Err(error) => return self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error),
         }
         match media.token {
@@ -179,6 +195,7 @@ impl Core {
             TokenState::Missing => self.fetch_token(),
             TokenState::Fetching => {}
         }
+        self.prepare_path();
     }
 
     /// After a server has lost the session: the channel does not know this member any more.
@@ -230,14 +247,8 @@ impl Core {
             ChannelEventBody::MemberLeft { uid, .. } => {
                 media.others.remove(&uid);
             }
-            ChannelEventBody::Description { from, description } => self.on_description(from, description),
-            ChannelEventBody::Candidate { from, candidate } => {
-                if let Some((uid, peer)) = &media.peer
-                    && *uid == from
-                {
-                    peer.send(PeerCommand::Candidate(candidate));
-                }
-            }
+            // Between two parties media is negotiated by words of the call, which need no channel.
+            ChannelEventBody::Description { .. } | ChannelEventBody::Candidate { .. } => {}
             ChannelEventBody::Tracks { uid, tracks } => self.on_tracks(uid, tracks),
             ChannelEventBody::TokenExpiring { .. } => self.fetch_token(),
         }
@@ -271,11 +282,10 @@ impl Core {
             return;
         }
         media.others.insert(uid, Other { tracks, ..Other::default() });
-        self.ask_who(uid);
-        let Some(media) = &mut self.media else { return };
-        if media.role == Role::Caller && media.peer.is_none() {
-            self.open_path(uid, PeerCommand::Offer);
+        if std::mem::take(&mut media.first_audio_untold) {
+            self.teller.tell(CallKitEvent::FirstAudio { uid });
         }
+        self.ask_who(uid);
     }
 
     /// Asks the app who is behind a uid; the app is told of the member when it has answered.
@@ -326,49 +336,74 @@ impl Core {
             self.teller.tell(CallKitEvent::UserMuteVideo { uid, muted: tracks.video_muted });
         }
     }
-
-    fn on_description(&mut self, from: Uid, description: Description) {
-        let Some(media) = &self.media else { return };
-        match &media.peer {
-            Some((uid, peer)) if *uid == from => peer.send(PeerCommand::Description(description)),
-            _ => self.open_path(from, PeerCommand::Description(description)),
-        }
-    }
 }
 
 /// Path and voice.
 impl Core {
-    fn open_path(&mut self, uid: Uid, first: PeerCommand) {
+    /// Opens the path as early as this side may: the caller with its call, so that its offer is there when the callee answers; the callee
+    /// with its answer, so that nothing of it is shown before.
+    pub(crate) fn prepare_path(&mut self) {
         let Some(media) = &mut self.media else { return };
-        let Some(voice) = &media.voice else { return };
+        if media.peer.is_some() {
+            return;
+        }
+        let offered = std::mem::take(&mut media.offered);
+        if media.role == Role::Callee && offered.is_empty() {
+            // The offer is still to come.
+            return;
+        }
         let config = PathConfig {
             stun_servers: self.stun_servers.clone(),
             interfaces: self.settings.interfaces.clone(),
             ..PathConfig::default()
         };
         let (call_id, reports) = (media.call_id, self.reports.clone());
-        let tell = move |notice| drop(reports.send(Report::Peer { call_id, notice }));
-        let peer = Peer::start(config, voice.commands(), tell);
-        peer.send(first);
-        media.peer = Some((uid, peer));
+        let peer = Peer::start(config, move |notice| drop(reports.send(Report::Peer { call_id, notice })));
+        if let Some(voice) = &media.voice {
+            peer.send(PeerCommand::Voice(voice.commands()));
+        }
+        if media.role == Role::Caller {
+            peer.send(PeerCommand::Offer);
+        }
+        for body in offered {
+            peer.send(PeerCommand::Negotiation(body));
+        }
+        media.peer = Some(peer);
+    }
+
+    /// The other side says something about its media.
+    pub(crate) fn on_negotiation(&mut self, call_id: CallId, body: NegotiationBody) {
+        let Some(media) = self.media.as_mut().filter(|media| media.call_id == call_id) else { return };
+        if let Some(peer) = &media.peer {
+            peer.send(PeerCommand::Negotiation(body));
+            return;
+        }
+        if media.offered.len() < OFFERED {
+            media.offered.push(body);
+        }
+        if media.membership != Membership::NotWanted {
+            self.prepare_path();
+        }
+    }
+
+    fn negotiate(&mut self, call_id: CallId, body: NegotiationBody) {
+        if let Err(error) = self.try_input(Input::Command(Command::Negotiate { call_id, body })) {
+            tracing::debug!(%error, "over already");
+        }
     }
 
     pub(crate) fn on_peer(&mut self, call_id: CallId, notice: PeerNotice) {
         let Some(media) = self.media.as_mut().filter(|media| media.call_id == call_id) else { return };
-        let Some((uid, _)) = &media.peer else { return };
-        let to = *uid;
         match notice {
             PeerNotice::Opened(path) => media.path = Some(path),
-            PeerNotice::Description(description) => {
-                self.request(ChannelRequestBody::Description { to, description });
-            }
-            PeerNotice::Candidate(candidate) => self.request(ChannelRequestBody::Candidate { to, candidate }),
+            PeerNotice::Negotiation(body) => self.negotiate(call_id, body),
             PeerNotice::State(state) => self.on_path_state(state),
-            PeerNotice::Failed(why) => {
-                if let PathLink::SettingUp { .. } = media.link {
-                    self.give_up(call_id, CallError::Media(why), EndReason::Error);
-                }
-            }
+            PeerNotice::Failed(why) => match media.link {
+                PathLink::SettingUp { .. } => self.give_up(call_id, CallError::Media(why), EndReason::Error),
+                // Tried again when the call is accepted.
+                PathLink::Idle => media.peer = None,
+                PathLink::Connected | PathLink::Interrupted { .. } => {}
+            },
         }
     }
 
@@ -402,7 +437,7 @@ impl Core {
             }
             PathLink::Interrupted { restart, .. } if now >= *restart => {
                 *restart = now + RESTART_MS;
-                if let (Role::Caller, true, Some((_, peer))) = (media.role, connected, &media.peer) {
+                if let (Role::Caller, true, Some(peer)) = (media.role, connected, &media.peer) {
                     peer.send(PeerCommand::Restart);
                 }
             }
@@ -413,11 +448,10 @@ impl Core {
     pub(crate) fn on_voice(&mut self, call_id: CallId, notice: VoiceNotice) {
         let Some(media) = self.media.as_mut().filter(|media| media.call_id == call_id) else { return };
         match notice {
-            VoiceNotice::FirstAudio => {
-                if let Some((uid, _)) = &media.peer {
-                    self.teller.tell(CallKitEvent::FirstAudio { uid: *uid });
-                }
-            }
+            VoiceNotice::FirstAudio => match media.others.keys().next() {
+                Some(uid) => self.teller.tell(CallKitEvent::FirstAudio { uid: *uid }),
+                None => media.first_audio_untold = true,
+            },
             VoiceNotice::Device(why) => self.fail_with(CallError::Device(why)),
         }
     }

@@ -1,6 +1,6 @@
 //! The media path to one other member of a channel, on a task of its own.
 
-use call_protocol::media::{Candidate, Description, DescriptionKind};
+use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
 use rtc_transport::{MediaPath, PathConfig, PathEvent, PathState};
 use std::sync::mpsc as std_mpsc;
 use tokio::sync::mpsc;
@@ -11,10 +11,10 @@ use crate::voice::VoiceCommand;
 pub(crate) enum PeerCommand {
     /// Make an offer.
     Offer,
-    /// Take the other one's description.
-    Description(Description),
-    /// Take the other one's candidate.
-    Candidate(Candidate),
+    /// Take the other one's description or candidate.
+    Negotiation(NegotiationBody),
+    /// The call is accepted: sound may flow, from and to here.
+    Voice(std_mpsc::Sender<VoiceCommand>),
     /// Look for a new way (RFC 8445 section 9).
     Restart,
 }
@@ -23,8 +23,7 @@ pub(crate) enum PeerCommand {
 #[derive(Debug)]
 pub(crate) enum PeerNotice {
     Opened(MediaPath),
-    Description(Description),
-    Candidate(Candidate),
+    Negotiation(NegotiationBody),
     State(PathState),
     Failed(String),
 }
@@ -36,13 +35,9 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Opens a path. `tell` is called on its task.
-    pub(crate) fn start(
-        config: PathConfig,
-        voice: std_mpsc::Sender<VoiceCommand>,
-        tell: impl Fn(PeerNotice) + Send + Sync + 'static,
-    ) -> Peer {
+    pub(crate) fn start(config: PathConfig, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(config, voice, receiver, tell));
+        tokio::spawn(run(config, receiver, tell));
         Peer { commands }
     }
 
@@ -54,7 +49,6 @@ impl Peer {
 
 async fn run(
     config: PathConfig,
-    voice: std_mpsc::Sender<VoiceCommand>,
     mut commands: mpsc::UnboundedReceiver<PeerCommand>,
     tell: impl Fn(PeerNotice) + Send + Sync,
 ) {
@@ -62,12 +56,17 @@ async fn run(
         Ok(opened) => opened,
         Err(error) => return tell(PeerNotice::Failed(error.to_string())),
     };
-    let _ = voice.send(VoiceCommand::Attach(path.clone()));
+    let mut voice: Option<std_mpsc::Sender<VoiceCommand>> = None;
     tell(PeerNotice::Opened(path.clone()));
     loop {
         tokio::select! {
             command = commands.recv() => {
                 let Some(command) = command else { break };
+                if let PeerCommand::Voice(sender) = command {
+                    let _ = sender.send(VoiceCommand::Attach(path.clone()));
+                    voice = Some(sender);
+                    continue;
+                }
                 if let Err(error) = obey(&path, command, &tell).await {
                     tracing::warn!(%error, "negotiation");
                     tell(PeerNotice::Failed(error.to_string()));
@@ -75,14 +74,17 @@ async fn run(
             }
             event = events.recv() => match event {
                 Some(PathEvent::Voice(packet)) => {
-                    let _ = voice.send(VoiceCommand::Packet(packet));
+                    // Before the accept nothing is heard.
+                    if let Some(voice) = &voice {
+                        let _ = voice.send(VoiceCommand::Packet(packet));
+                    }
                 }
-                Some(PathEvent::LocalCandidate(candidate)) => tell(PeerNotice::Candidate(Candidate {
+                Some(PathEvent::LocalCandidate(candidate)) => tell(PeerNotice::Negotiation(NegotiationBody::Candidate(Candidate {
                     candidate: candidate.candidate,
                     sdp_mid: candidate.sdp_mid,
                     sdp_mline_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
-                })),
+                }))),
                 Some(PathEvent::GatheringComplete) => {}
                 Some(PathEvent::StateChanged(state)) => tell(PeerNotice::State(state)),
                 None => break,
@@ -97,23 +99,15 @@ async fn obey(
     command: PeerCommand,
     tell: &(impl Fn(PeerNotice) + Send + Sync),
 ) -> Result<(), rtc_transport::NegotiationError> {
+    let described = |kind, sdp| tell(PeerNotice::Negotiation(NegotiationBody::Description(Description { kind, sdp })));
     match command {
-        PeerCommand::Offer => {
-            let sdp = path.create_offer().await?;
-            tell(PeerNotice::Description(Description { kind: DescriptionKind::Offer, sdp }));
-        }
-        PeerCommand::Restart => {
-            let sdp = path.restart_ice().await?;
-            tell(PeerNotice::Description(Description { kind: DescriptionKind::Offer, sdp }));
-        }
-        PeerCommand::Description(Description { kind: DescriptionKind::Offer, sdp }) => {
-            let sdp = path.accept_offer(&sdp).await?;
-            tell(PeerNotice::Description(Description { kind: DescriptionKind::Answer, sdp }));
-        }
-        PeerCommand::Description(Description { kind: DescriptionKind::Answer, sdp }) => {
-            path.accept_answer(&sdp).await?
-        }
-        PeerCommand::Candidate(candidate) => {
+        PeerCommand::Offer => described(DescriptionKind::Offer, path.create_offer().await?),
+        PeerCommand::Restart => described(DescriptionKind::Offer, path.restart_ice().await?),
+        PeerCommand::Negotiation(NegotiationBody::Description(Description { kind, sdp })) => match kind {
+            DescriptionKind::Offer => described(DescriptionKind::Answer, path.accept_offer(&sdp).await?),
+            DescriptionKind::Answer => path.accept_answer(&sdp).await?,
+        },
+        PeerCommand::Negotiation(NegotiationBody::Candidate(candidate)) => {
             path.add_candidate(rtc_transport::Candidate {
                 candidate: candidate.candidate,
                 sdp_mid: candidate.sdp_mid,
@@ -122,6 +116,7 @@ async fn obey(
             })
             .await?
         }
+        PeerCommand::Voice(_) => {}
     }
     Ok(())
 }

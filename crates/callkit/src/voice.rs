@@ -174,14 +174,18 @@ impl Running {
                     Err(RecvTimeoutError::Timeout) => break,
                 }
             }
-            let now = Instant::now();
+            let late = Instant::now().saturating_duration_since(due) > LONGEST_CATCH_UP;
+            if late {
+                due = Instant::now();
+            }
             self.capture();
-            self.play(now);
+            // The time of the tick, not of a thread that was woken late: the jitter buffer measures the network, not this machine.
+            self.play(due);
             if tick % STATS_EVERY == 0 {
                 self.figures.receiver = self.receiver.stats();
                 self.stats.send_replace(self.figures);
             }
-            due = if now.saturating_duration_since(due) > LONGEST_CATCH_UP { now + TICK } else { due + TICK };
+            due += TICK;
         }
     }
 

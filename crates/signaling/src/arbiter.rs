@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use call_protocol::accept::AnswerResult;
 use call_protocol::end::EndReason;
 use call_protocol::invite::Invite;
+use call_protocol::media::NegotiationBody;
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +185,8 @@ pub struct Arbiter {
     pub(crate) config: ArbiterConfig,
     pub(crate) invite: Invite,
     pub(crate) state: State,
+    /// What the caller has said about its media while it rings.
+    pub(crate) offered: Vec<NegotiationBody>,
     outputs: VecDeque<ArbiterOutput>,
     announced: Option<(Time, Timer)>,
     done: bool,
@@ -191,7 +194,7 @@ pub struct Arbiter {
 
 impl Arbiter {
     pub(crate) fn with_state(config: ArbiterConfig, invite: Invite, state: State) -> Arbiter {
-        Arbiter { config, invite, state, outputs: VecDeque::new(), announced: None, done: false }
+        Arbiter { config, invite, state, offered: Vec::new(), outputs: VecDeque::new(), announced: None, done: false }
     }
 
     /// The call.
@@ -262,6 +265,7 @@ impl Arbiter {
             Word::Cancel(_) => self.on_cancel(now, from),
             Word::End(end) => self.on_end(now, from, end.reason),
             Word::KeepAlive { in_call } => self.on_keep_alive(from, in_call),
+            Word::Negotiation(negotiation) => self.on_negotiation(from, negotiation.body),
             Word::RingConfirm(_) | Word::AnswerConfirm(_) | Word::Reachability { .. } => {}
         }
     }
@@ -349,7 +353,7 @@ impl Arbiter {
     /// What a store keeps of this call, so that a restarted server goes on with it.
     pub fn snapshot(&self, now: Now) -> ArbiterSnapshot {
         let state = match &self.state {
-            State::Ringing { alerted, .. } => Kept::Ringing { alerted: alerted.clone() },
+            State::Ringing { alerted, .. } => Kept::Ringing { alerted: alerted.clone(), offered: self.offered.clone() },
             State::Answered { talk, callee, .. } => {
                 Kept::Answered { since_unix_ms: now.unix_ms.saturating_sub(talk.ms(now)), callee: callee.clone() }
             }
@@ -364,8 +368,10 @@ impl Arbiter {
     pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
         let ArbiterSnapshot { invite, state } = snapshot;
         let heard = Link { heard: now.mono, away: false };
+        let mut offered = Vec::new();
         let state = match state {
-            Kept::Ringing { alerted } => {
+            Kept::Ringing { alerted, offered: kept } => {
+                offered = kept;
                 let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
                 let (deadline, invite_again) = (now.mono + left_ms, Repeat::first(now));
                 State::Ringing { deadline, alerted, caller_heard: now.mono, invite_again }
@@ -376,7 +382,7 @@ impl Arbiter {
             }
             Kept::Ended { outcome, forget_unix_ms } => State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms) },
         };
-        Arbiter::with_state(config, invite, state)
+        Arbiter { offered, ..Arbiter::with_state(config, invite, state) }
     }
 }
 
@@ -389,7 +395,7 @@ pub struct ArbiterSnapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Kept {
-    Ringing { alerted: BTreeSet<Party> },
+    Ringing { alerted: BTreeSet<Party>, offered: Vec<NegotiationBody> },
     Answered { since_unix_ms: u64, callee: Party },
     Ended { outcome: Outcome, forget_unix_ms: u64 },
 }

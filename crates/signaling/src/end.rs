@@ -322,6 +322,7 @@ impl Arbiter {
             Word::Invite(_)
             | Word::RingConfirm(_)
             | Word::AnswerConfirm(_)
+            | Word::Negotiation(_)
             | Word::Reachability { .. } => return None,
         };
         Some(CallMessage { call_id: message.call_id, word })

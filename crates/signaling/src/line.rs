@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use call_protocol::invite::{CallType, Ext, Invite, InviteError};
+use call_protocol::media::NegotiationBody;
 use call_protocol::ring::{InviteRefusal, RingConfirm};
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 
@@ -91,6 +92,13 @@ pub enum Command {
         /// The call.
         call_id: CallId,
     },
+    /// Tell the other party a step of setting the media up.
+    Negotiate {
+        /// The call.
+        call_id: CallId,
+        /// The step.
+        body: NegotiationBody,
+    },
     /// The call cannot go on: its media failed for good.
     Fail {
         /// The call.
@@ -172,6 +180,13 @@ pub enum Event {
         call_id: CallId,
         /// Why.
         refusal: InviteRefusal,
+    },
+    /// The other party says a step of setting the media up.
+    Negotiation {
+        /// The call.
+        call_id: CallId,
+        /// The step.
+        body: NegotiationBody,
     },
     /// The other party cannot be heard by the arbiter at the moment, or is back.
     Reachability {
@@ -322,6 +337,7 @@ impl Line {
             }
             Command::Answer { call_id } => self.answer(now, call_id),
             Command::Hangup { call_id } => self.hang_up(now, call_id),
+            Command::Negotiate { call_id, body } => self.negotiate(call_id, body),
             Command::Fail { call_id, reason } => self.fail(now, call_id, reason),
         }
     }
@@ -339,6 +355,7 @@ impl Line {
             Word::AnswerConfirm(confirm) => self.on_answer_confirm(now, from, call_id, confirm),
             Word::Cancel(cancel) => self.on_cancel(now, from, call_id, cancel),
             Word::End(end) => self.on_end(now, from, call_id, end),
+            Word::Negotiation(negotiation) => self.on_negotiation(call_id, negotiation.body),
             Word::KeepAlive { .. } => {}
             Word::Reachability { reachable, ends_in_ms } => self.on_reachability(now, call_id, reachable, ends_in_ms),
         }
@@ -377,7 +394,8 @@ impl Line {
                 | Word::Cancel(_)
                 | Word::End(_)
                 | Word::KeepAlive { .. }
-                | Word::Reachability { .. },
+                | Word::Reachability { .. }
+                | Word::Negotiation(_),
                 Address::Server | Address::Device(_),
             ) => false,
         }

@@ -2,16 +2,35 @@
 
 use call_protocol::accept::AnswerResult;
 use call_protocol::end::EndReason;
+use call_protocol::media::{Negotiation, NegotiationBody};
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Outcome, State as ArbiterState};
-use crate::line::{Event, Line, State};
+use crate::line::{CommandError, Event, Line, State};
 use crate::time::Now;
 
 /// How long after the announced end a party that is not back would have been told of.
 const PEER_BACK_MS: u64 = 5_000;
 
+/// Candidates of the caller kept for devices that alert later; a phone on many networks has about twenty.
+const CANDIDATES_KEPT: usize = 32;
+
 impl Line {
+    /// A step of setting the media up, for the other party. Which device that is, and whether it may hear it, the arbiter knows.
+    pub(crate) fn negotiate(&mut self, call_id: CallId, body: NegotiationBody) -> Result<(), CommandError> {
+        let call = self.call_with(call_id).ok_or(CommandError::NoSuchCall)?;
+        let to = call.arbiter.clone();
+        let negotiation = Negotiation { from: self.me.clone(), body };
+        self.send(to, call_id, Word::Negotiation(Box::new(negotiation)));
+        Ok(())
+    }
+
+    pub(crate) fn on_negotiation(&mut self, call_id: CallId, body: NegotiationBody) {
+        if self.call_with(call_id).is_some() {
+            self.tell(Event::Negotiation { call_id, body });
+        }
+    }
+
     /// Told to the app only where it changes something: it may come twice, and the good news before the bad.
     pub(crate) fn on_reachability(&mut self, now: Now, call_id: CallId, reachable: bool, ends_in_ms: u32) {
         match &mut self.state {
@@ -48,6 +67,43 @@ impl Line {
 }
 
 impl Arbiter {
+    /// Passes a step on to the other party. The caller's are kept while it rings; of the callee's devices only the one that took the call is
+    /// heard.
+    pub(crate) fn on_negotiation(&mut self, from: Party, body: NegotiationBody) {
+        let is_caller = from == self.invite.caller;
+        let to: Vec<Party> = match &self.state {
+            ArbiterState::Ringing { alerted, .. } if is_caller => {
+                let to = alerted.iter().cloned().collect();
+                self.keep_offered(body.clone());
+                to
+            }
+            ArbiterState::Answered { callee, .. } if is_caller => vec![callee.clone()],
+            ArbiterState::Answered { callee, .. } if *callee == from => vec![self.invite.caller.clone()],
+            ArbiterState::Ringing { .. } | ArbiterState::Answered { .. } | ArbiterState::Ended { .. } => vec![],
+        };
+        for party in to {
+            let negotiation = Negotiation { from: from.clone(), body: body.clone() };
+            self.send_to(party, Word::Negotiation(Box::new(negotiation)));
+        }
+    }
+
+    /// A new offer makes the old one and its candidates worthless.
+    fn keep_offered(&mut self, body: NegotiationBody) {
+        match body {
+            NegotiationBody::Description(_) => self.offered = vec![body],
+            NegotiationBody::Candidate(_) if self.offered.len() <= CANDIDATES_KEPT => self.offered.push(body),
+            NegotiationBody::Candidate(_) => {}
+        }
+    }
+
+    /// What the caller has said so far about its media, for a device that has just alerted.
+    pub(crate) fn pass_on_offered(&mut self, to: &Party) {
+        for body in self.offered.clone() {
+            let negotiation = Negotiation { from: self.invite.caller.clone(), body };
+            self.send_to(to.clone(), Word::Negotiation(Box::new(negotiation)));
+        }
+    }
+
     /// Somebody is still there; whoever missed something is told it again.
     pub(crate) fn on_keep_alive(&mut self, from: Party, in_call: bool) {
         let is_caller = from == self.invite.caller;

@@ -140,9 +140,12 @@ impl Arbiter {
                     return;
                 }
                 let first = alerted.is_empty();
-                alerted.insert(from.clone());
+                let asks_again = !alerted.insert(from.clone());
                 let confirm = RingConfirm::Ring { deadline_unix_ms: self.invite.ring_deadline_unix_ms };
                 self.send_to(from.clone(), Word::RingConfirm(confirm));
+                if !asks_again {
+                    self.pass_on_offered(&from);
+                }
                 if first {
                     self.tell(Fact::Ringing { call_id: self.invite.call_id });
                     self.send_to(self.invite.caller.clone(), Word::Alert(Alert { callee: from }));

@@ -32,6 +32,7 @@ impl World {
             | Word::Alert(_)
             | Word::Answer(_)
             | Word::KeepAlive { .. }
+            | Word::Negotiation(_)
             | Word::Reachability { .. } => false,
         };
         let told = device.told(call_id);

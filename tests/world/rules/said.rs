@@ -66,6 +66,10 @@ impl World {
                 let so = taken || truth.answered_at.is_some();
                 self.rules.expect(so && side == 1, Rule::OneTaker, what);
             }
+            Word::Negotiation(_) => {
+                let what = || format!("{party} hears a device that did not take the call");
+                self.rules.expect(taken || side == 1, Rule::OneTaker, what);
+            }
             Word::Invite(_)
             | Word::Alert(_)
             | Word::RingConfirm(_)

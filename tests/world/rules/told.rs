@@ -28,6 +28,7 @@ impl World {
                 self.note_doing(at, *call_id, |truth, side| truth.hung_up[side] = true);
                 (about(phase) == Some(*call_id), *call_id)
             }
+            Command::Negotiate { call_id, .. } => (about(phase) == Some(*call_id), *call_id),
             Command::Fail { call_id, .. } => {
                 device.told(*call_id).failed = true;
                 self.note_doing(at, *call_id, |truth, side| truth.failed[side] = true);
@@ -72,6 +73,9 @@ impl World {
                 self.rules.expect(!told.accepted, Rule::OneTaker, || what("it had been told so"));
                 self.check_accepted(at, call_id, *role, &what);
                 self.devices[at].told(call_id).accepted = true;
+            }
+            Event::Negotiation { .. } => {
+                self.rules.expect(told.role.is_some(), Rule::StrayChangesNothing, || what("it knows no such call"));
             }
             Event::Failed { .. } => {
                 self.rules.expect(told.role == Some(Role::Caller), Rule::EndToldOnce, || what("it did not call"));
@@ -142,6 +146,7 @@ fn call_of(event: &Event) -> CallId {
         Event::Ringing { invite } | Event::Accepted { invite, .. } => invite.call_id,
         Event::Alerted { call_id, .. }
         | Event::Failed { call_id, .. }
+        | Event::Negotiation { call_id, .. }
         | Event::Reachability { call_id, .. }
         | Event::Ended { call_id, .. } => *call_id,
     }

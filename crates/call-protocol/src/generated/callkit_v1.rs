@@ -231,12 +231,32 @@ pub struct Reachability {
     #[prost(uint32, tag = "2")]
     pub ends_in_ms: u32,
 }
+/// One step of setting the media up, between the caller and the device that takes the call: from a party to the arbiter, from there to
+/// the other one. What the caller says while it rings is kept for every device that alerts; a callee's device speaks after its answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Negotiation {
+    /// Who says it; the server fills in the true one.
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<Party>,
+    #[prost(oneof = "negotiation::Body", tags = "10, 11")]
+    pub body: ::core::option::Option<negotiation::Body>,
+}
+/// Nested message and enum types in `Negotiation`.
+pub mod negotiation {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "10")]
+        Description(super::Description),
+        #[prost(message, tag = "11")]
+        Candidate(super::Candidate),
+    }
+}
 /// One word about one call.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallMessage {
     #[prost(string, tag = "1")]
     pub call_id: ::prost::alloc::string::String,
-    #[prost(oneof = "call_message::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "call_message::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub body: ::core::option::Option<call_message::Body>,
 }
 /// Nested message and enum types in `CallMessage`.
@@ -261,6 +281,8 @@ pub mod call_message {
         KeepAlive(super::KeepAlive),
         #[prost(message, tag = "18")]
         Reachability(super::Reachability),
+        #[prost(message, tag = "19")]
+        Negotiation(super::Negotiation),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

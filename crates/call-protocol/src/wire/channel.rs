@@ -1,12 +1,35 @@
 //! What a member and its channel say to each other.
 
-use super::{WireError, bounded, proto};
+use super::{WireError, bounded, party_from_proto, party_to_proto, proto};
 use crate::ids::Uid;
 use crate::limits;
 use crate::media::{
     Candidate, ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, Description, DescriptionKind,
-    JoinRefusal, LeaveReason, Member, TrackState,
+    JoinRefusal, LeaveReason, Member, Negotiation, NegotiationBody, TrackState,
 };
+
+pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiation {
+    use proto::negotiation::Body;
+    let body = match &negotiation.body {
+        NegotiationBody::Description(description) => Body::Description(description_to_proto(description)),
+        NegotiationBody::Candidate(candidate) => Body::Candidate(candidate_to_proto(candidate)),
+    };
+    proto::Negotiation { from: Some(party_to_proto(&negotiation.from)), body: Some(body) }
+}
+
+pub(super) fn negotiation_from_proto(negotiation: proto::Negotiation) -> Result<Option<Negotiation>, WireError> {
+    use proto::negotiation::Body;
+    let from = party_from_proto("negotiation.from", negotiation.from)?;
+    let body = match negotiation.body {
+        None => return Ok(None),
+        Some(Body::Description(description)) => {
+            let Some(description) = description_from_proto(description)? else { return Ok(None) };
+            NegotiationBody::Description(description)
+        }
+        Some(Body::Candidate(candidate)) => NegotiationBody::Candidate(candidate_from_proto(candidate)?),
+    };
+    Ok(Some(Negotiation { from, body }))
+}
 
 pub(super) fn channel_request_to_proto(request: &ChannelRequest) -> proto::ChannelRequest {
     use proto::channel_request::Body;

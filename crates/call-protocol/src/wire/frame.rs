@@ -17,7 +17,7 @@ pub fn encode_client_frame(frame: &ClientFrame) -> Vec<u8> {
 
 /// The client frame in these bytes.
 pub fn decode_client_frame(bytes: &[u8]) -> Result<ClientFrame, WireError> {
-    let frame = proto::ClientFrame::decode(bytes).map_err(|_| WireError::NotProtobuf)?;
+    let frame = proto::ClientFrame::decode(within_limit(bytes)?).map_err(|_| WireError::NotProtobuf)?;
     client_frame_from_proto(frame)
 }
 
@@ -28,8 +28,13 @@ pub fn encode_server_frame(frame: &ServerFrame) -> Vec<u8> {
 
 /// The server frame in these bytes.
 pub fn decode_server_frame(bytes: &[u8]) -> Result<ServerFrame, WireError> {
-    let frame = proto::ServerFrame::decode(bytes).map_err(|_| WireError::NotProtobuf)?;
+    let frame = proto::ServerFrame::decode(within_limit(bytes)?).map_err(|_| WireError::NotProtobuf)?;
     server_frame_from_proto(frame)
+}
+
+fn within_limit(bytes: &[u8]) -> Result<&[u8], WireError> {
+    let (place, limit) = ("frame", limits::FRAME_BYTES);
+    if bytes.len() > limit { Err(WireError::TooLarge { place, limit }) } else { Ok(bytes) }
 }
 
 /// The generated twin of a client frame, for the gRPC stub.

@@ -266,6 +266,7 @@ fn vouch(word: &mut Word, from: &Party) {
         Word::Invite(invite) => invite.caller = from.clone(),
         Word::Alert(alert) => alert.callee = from.clone(),
         Word::Answer(answer) => answer.callee = from.clone(),
+        Word::Negotiation(step) => step.from = from.clone(),
         Word::RingConfirm(_)
         | Word::AnswerConfirm(_)
         | Word::Cancel(_)
