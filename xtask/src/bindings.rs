@@ -78,11 +78,16 @@ fn build(release: bool) -> Outcome<PathBuf> {
     build.file(&format!("{DLL_PREFIX}callkit_ffi{DLL_SUFFIX}"))
 }
 
-/// Generates one language's files, with the library that they load beside them.
+/// Generates one language's files, with the library that they load beside them. In Python they are a package.
 fn write(language: Language, library: &Path, folder: &Path) -> Outcome {
     let utf8 = |path: &Path| {
         path.to_str().map(Into::into).ok_or_else(|| Failure::found(format!("{} is not UTF-8", path.display())))
     };
+    let package = match language {
+        Language::Python => folder.join("callkit"),
+        Language::Kotlin | Language::Swift => folder.to_owned(),
+    };
+    let folder = package.as_path();
     fs::create_dir_all(folder).map_err(Failure::file(folder))?;
     let options = GenerateOptions {
         languages: vec![language.target()],
@@ -91,6 +96,10 @@ fn write(language: Language, library: &Path, folder: &Path) -> Outcome {
         ..GenerateOptions::default()
     };
     generate(options).map_err(|e| Failure::found(format!("{} bindings: {e:#}", language.name())))?;
+    if let Language::Python = language {
+        let init = project::root().join("crates/callkit-ffi/python/__init__.py");
+        fs::copy(&init, folder.join("__init__.py")).map_err(Failure::file(init))?;
+    }
     let beside = folder.join(library.file_name().expect("cargo built a file"));
     fs::copy(library, &beside).map_err(Failure::file(beside)).map(drop)
 }
@@ -128,10 +137,8 @@ impl Language {
     fn check(self, folder: &Path) -> Outcome {
         let extension = match self {
             Self::Python => {
-                return process::capture(
-                    Command::new("python3").current_dir(folder).args(["-c", "import callkit"]),
-                )
-                .map(drop);
+                return process::capture(Command::new("python3").current_dir(folder).args(["-c", "import callkit"]))
+                    .map(drop);
             }
             Self::Kotlin => "kt",
             Self::Swift => "swift",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callkit::{Builder, CallId, CallQuality, CallType, UserId};
+use callkit::{Builder, CallId, CallQuality, CallType, HandlerError, UserId};
 
 use crate::device::{AudioInput, AudioOutput};
 use crate::error::{CallError, SignInError};
@@ -76,6 +76,10 @@ pub struct CallKitConfig {
     /// Which local addresses media may use. Default: every one that is not loopback.
     #[uniffi(default = None)]
     pub interfaces: Option<Interfaces>,
+    /// Whether a callee's phone gets this caller's addresses while it rings, so that voice begins sooner after the answer. Default:
+    /// yes. With no, they are shown to whoever answers only.
+    #[uniffi(default = None)]
+    pub offer_while_ringing: Option<bool>,
     /// How often levels are measured, in ms. Default: 500.
     #[uniffi(default = None)]
     pub level_interval_ms: Option<u64>,
@@ -92,6 +96,7 @@ impl From<CallKitConfig> for Builder {
         let builder = set(builder, config.voice_bitrate, Builder::voice_bitrate);
         let builder = set(builder, config.voice_dtx, Builder::voice_dtx);
         let builder = set(builder, config.interfaces.map(Into::into), Builder::interfaces);
+        let builder = set(builder, config.offer_while_ringing, Builder::offer_while_ringing);
         set(builder, config.level_interval_ms.map(Duration::from_millis), Builder::level_interval)
     }
 }
@@ -106,7 +111,7 @@ fn set<T>(builder: Builder, given: Option<T>, setter: impl FnOnce(Builder, T) ->
 
 /// One signed-in user on one device: makes, takes and ends calls.
 ///
-/// When the last reference is gone, a running call is ended and the device signs out.
+/// When the last reference is gone, a running call is ended and the device signs out; its listeners hear no more.
 #[derive(uniffi::Object)]
 pub struct CallKit(pub(crate) callkit::CallKit);
 
@@ -231,5 +236,15 @@ impl CallKit {
     /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.
     pub async fn sign_out(&self) {
         self.0.sign_out().await;
+    }
+}
+
+/// Foreign objects are let go here, by the thread that lets go of the kit: one of the kit's own might do so after the end of the
+/// interpreter that they belong to.
+impl Drop for CallKit {
+    fn drop(&mut self) {
+        self.0.clear_event_listeners();
+        self.0.set_rtc_token_handler(async |_| Err(HandlerError::from("the kit is gone")));
+        self.0.set_user_mapper_handler(async |_, _| Err(HandlerError::from("the kit is gone")));
     }
 }

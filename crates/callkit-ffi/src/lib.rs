@@ -1,4 +1,58 @@
-//! The call kit for other languages.
+//! Voice calls from Python, Kotlin and Swift: the API of [`callkit`] for other languages, through
+//! [UniFFI](https://mozilla.github.io/uniffi-rs/).
+//!
+//! ```sh
+//! cargo xtask bindings all    # into target/bindings/<language>: the sources, and the library that they load
+//! callkitd --dev              # a server with an app "demo" and a backend for it
+//! ```
+//!
+//! | | Python 3.9 | Kotlin | Swift |
+//! | --- | --- | --- | --- |
+//! | import | `import callkit` | `import org.callkit.*` | `import OpenCallKit` (Apple has a `CallKit`) |
+//! | names | `start_single_call` | `startSingleCall` | `startSingleCall` |
+//! | async | coroutines of asyncio | suspend functions | async functions |
+//! | what fails | raises `CallError.Busy` | throws `CallException.Busy` | throws `CallError.Busy` |
+//! | enum values | `CallType.AUDIO1V1` | `CallType.AUDIO1V1` | `.audio1v1` |
+//! | needs | nothing | JNA, kotlinx-coroutines | nothing |
+//!
+//! [`CallKit`] is one signed-in user on one device. [`CallKitConfig`] is what it is built with; only the app must be named. An app supplies
+//! an [`RtcTokenHandler`] and, where it likes, a [`UserMapperHandler`], both async. It is told what happens in one of two ways, or both:
+//!
+//! - [`CallKit::events`] gives an [`EventStream`], whose `next()` waits for the next [`CallKitEvent`]: pleasant in a coroutine, and it
+//!   needs to know only the events that it cares for;
+//! - [`CallKit::add_event_listener`] takes a [`CallKitEventHandler`] with a method for every event, called on a thread of the kit's own.
+//!
+//! What goes wrong is a [`CallError`] with a `kind()` and a documented `code()`, or a [`SignInError`]. A handler that throws, whatever it
+//! throws, is the error fetch_token_failed, and never the end of the program; what a listener throws goes to the log, which
+//! [`init_logging`] sets up.
+//!
+//! # Python
+//!
+//! Handlers run on the event loop that signed in last.
+//!
+//! ```python
+#![doc = include_str!("../examples/first_call.py")]
+//! ```
+//!
+//! # Kotlin
+//!
+//! `CallKit`, `EventStream` and `DevBackend` are `AutoCloseable`.
+//!
+//! ```kotlin
+#![doc = include_str!("../examples/FirstCall.kt")]
+//! ```
+//!
+//! # Swift
+//!
+//! ```swift
+#![doc = include_str!("../examples/FirstCall.swift")]
+//! ```
+//!
+//! # What it does not do
+//!
+//! It decides nothing: each method is one line that calls its twin, and the files are called as those of `callkit`. It knows neither an
+//! app's own audio sources and sinks nor the Rust closures that `callkit` takes. A kit and a handler that hold each other are never let
+//! go: a handler that needs the kit holds it weakly, or the app signs out.
 
 uniffi::setup_scaffolding!("callkit");
 

@@ -1,0 +1,117 @@
+"""The app's side in plain Python: a client of its backend, and the handlers and the listener that a kit is given."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+
+import callkit
+
+APP = "demo"
+"""The app that `callkitd --dev` serves."""
+
+
+class Backend:
+    """One user's view of the reference app backend."""
+
+    def __init__(self, server, user, password="a password"):
+        self.server, self.user, self.token = server, user, ""
+        who = {"user": user, "password": password}
+        try:
+            self.post("register", who)
+        except urllib.error.HTTPError as refusal:
+            if refusal.code != 409:
+                raise
+        self.token = self.post("access-token", who)["token"]
+
+    def post(self, what, body):
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(f"{self.server}/dev/{what}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+
+class Tokens(callkit.RtcTokenHandler):
+    """Fetches channel tokens from the app's backend."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    async def rtc_token(self, request):
+        asked = {"channel": request.channel, "uid": request.uid or 0}
+        reply = await asyncio.to_thread(self.backend.post, "rtc-token", asked)
+        return callkit.RtcToken(token=reply["token"], uid=reply["uid"])
+
+
+class BrokenTokens(callkit.RtcTokenHandler):
+    """Fails with an exception that the kit has never heard of."""
+
+    async def rtc_token(self, request):
+        raise ZeroDivisionError("the app has a bug")
+
+
+class RefusedTokens(callkit.RtcTokenHandler):
+    """Fails the documented way."""
+
+    async def rtc_token(self, request):
+        raise callkit.HandlerError.Failed("no credit left")
+
+
+class Users(callkit.UserMapperHandler):
+    """Asks the app's backend who is behind a uid."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    async def map_user(self, channel, uid):
+        reply = await asyncio.to_thread(self.backend.post, "user-map", {"channel": channel, "uid": uid})
+        return callkit.UserMapper(channel=channel, users={uid: reply["user"]})
+
+
+class Listener(callkit.CallKitEventHandler):
+    """Passes every event on as its name and a dictionary."""
+
+    def __init__(self, tell):
+        self.tell = tell
+
+    def on_receive_call(self, user, call_id, call_type, ext):
+        self.tell("receive_call", user=user, call_id=call_id, call_type=call_type.name, ext=ext)
+
+    def on_ringing(self, call_id, user):
+        self.tell("ringing", call_id=call_id, user=user)
+
+    def on_answer(self, call_id):
+        self.tell("answer", call_id=call_id)
+
+    def on_joined_channel(self, channel):
+        self.tell("joined_channel", channel=channel)
+
+    def on_user_joined(self, uid, user):
+        self.tell("user_joined", uid=uid, user=user)
+
+    def on_user_left(self, uid, user):
+        self.tell("user_left", uid=uid, user=user)
+
+    def on_user_mute_audio(self, uid, muted):
+        self.tell("user_mute_audio", uid=uid, muted=muted)
+
+    def on_user_mute_video(self, uid, muted):
+        self.tell("user_mute_video", uid=uid, muted=muted)
+
+    def on_user_removed(self, call_id, user, reason):
+        self.tell("user_removed", call_id=call_id, user=user, reason=reason.name)
+
+    def on_first_audio(self, uid):
+        self.tell("first_audio", uid=uid)
+
+    def on_peer_reachable(self, call_id, reachable, ends_in_ms):
+        self.tell("peer_reachable", call_id=call_id, reachable=reachable, ends_in_ms=ends_in_ms)
+
+    def on_call_end(self, call_id, reason):
+        self.tell("call_end", call_id=call_id, reason=reason.name)
+
+    def on_error(self, error):
+        self.tell("error", code=error.code(), kind=error.kind().name, text=error.text())
+
+    def on_connection_changed(self, state):
+        self.tell("connection_changed", state=str(state))

@@ -1,0 +1,360 @@
+"""The kit in Python: two phones in two processes call each other through a real server.
+
+Needs the generated `callkit` on the path (`cargo xtask bindings python`) and a server that nobody else uses, either as the path of
+a `callkitd` in CALLKITD or as the address of one that runs with --dev in CALLKIT_SERVER:
+
+    PYTHONPATH=target/bindings/python CALLKITD=target/debug/callkitd python3 tests/bindings/test_call.py
+"""
+
+import array
+import asyncio
+import gc
+import json
+import os
+import pathlib
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.request
+import wave
+import weakref
+
+import callkit
+
+import hearing
+from app import APP, Backend, Tokens
+
+HERE = pathlib.Path(__file__).resolve().parent
+SPEECH = HERE.parent.parent / "crates/rtc-media/assets/speech.wav"
+EXAMPLE = HERE.parent.parent / "crates/callkit-ffi/examples/first_call.py"
+PATIENCE = 30
+"""Seconds that something which is sure to come is waited for; a machine under load is slow."""
+TALK_PACKETS = 200
+"""Packets of 20 ms that each side hears before the call goes on."""
+
+server = None
+
+
+def setUpModule():
+    global server
+    if "CALLKIT_SERVER" in os.environ:
+        server = os.environ["CALLKIT_SERVER"]
+        return
+    daemon = subprocess.Popen(
+        [os.environ["CALLKITD"], "--dev", "--listen", "127.0.0.1:0", "--log", "warn"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    unittest.addModuleCleanup(daemon.stdout.close)
+    unittest.addModuleCleanup(daemon.wait, PATIENCE)
+    unittest.addModuleCleanup(daemon.terminate)
+    server = "http://" + re.search(r"tcp=(\S+)", daemon.stdout.readline()).group(1)
+
+
+class Phone:
+    """A phone process, and what it told: `told` in order, `waiting` what no assertion has asked for yet."""
+
+    def __init__(self, test, user, says, hears):
+        self.user, self.lines, self.told, self.waiting, self.errors = user, queue.Queue(), [], [], []
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "phone.py"), server, user, str(says), str(hears)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.readers = [threading.Thread(target=self.read), threading.Thread(target=self.read_errors)]
+        for reader in self.readers:
+            reader.start()
+        for close in [self.process.stderr.close, self.process.stdout.close, *(r.join for r in self.readers)]:
+            test.addCleanup(close)
+        test.addCleanup(self.process.wait)
+        test.addCleanup(self.process.kill)
+        test.addCleanup(self.process.stdin.close)
+        self.until("ready")
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.put(json.loads(line))
+        self.lines.put(None)
+
+    def read_errors(self):
+        self.errors.extend(self.process.stderr)
+
+    def until(self, name, **what):
+        """The first event of this name and these values that was not asked for before."""
+        asked = {"name": name, **what}.items()
+        while (found := next((line for line in self.waiting if asked <= line.items()), None)) is None:
+            try:
+                line = self.lines.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(f"{self.user} waited for {name} {what} and got {self.told}") from None
+            if line is None:
+                raise AssertionError(f"{self.user}'s phone broke down:\n{''.join(self.errors)}")
+            self.told.append(line)
+            self.waiting.append(line)
+        self.waiting.remove(found)
+        return found
+
+    def do(self, what, **how):
+        """Carries out a command and gives its result."""
+        self.process.stdin.write(json.dumps({"do": what, **how}) + "\n")
+        self.process.stdin.flush()
+        reply = self.until("reply", what=what)
+        if "error" in reply:
+            raise AssertionError(f"{self.user} could not {what} {how}: {reply['error']}")
+        return reply["result"]
+
+    def until_quality(self, fits):
+        deadline = time.monotonic() + PATIENCE
+        while not ((quality := self.do("quality")) and fits(quality)):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.user}'s call does not get there: {quality}")
+            time.sleep(0.02)
+
+    def events(self):
+        """The names of all events so far, in order."""
+        return [line["name"] for line in self.told if line["name"] not in ("ready", "reply")]
+
+
+class PhonesTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        # Bob speaks Alice's speech backwards: the same sounds as often and as loud, another waveform.
+        self.backwards = self.folder / "backwards.wav"
+        with wave.open(str(SPEECH)) as file:
+            samples = array.array("h", file.readframes(file.getnframes()))
+            samples.reverse()
+            hearing.write(self.backwards, samples, file.getframerate())
+
+    def phones(self, **tokens):
+        alice = Phone(self, "alice", SPEECH, self.folder / "alice-heard.wav")
+        bob = Phone(self, "bob", self.backwards, self.folder / "bob-heard.wav")
+        for phone in [alice, bob]:
+            phone.do("tokens", kind=tokens.get(phone.user, "good"))
+            phone.do("init_rtc")
+        return alice, bob
+
+    def call(self, alice, bob):
+        """Alice calls, Bob answers, both hear each other."""
+        call_id = alice.do("call", user="bob", ext={"topic": "lunch"})
+        ring = bob.until("receive_call")
+        self.assertEqual((ring["call_id"], ring["user"]), (call_id, "alice"))
+        self.assertEqual((ring["call_type"], ring["ext"]), ("AUDIO1V1", {"topic": "lunch"}))
+        alice.until("ringing", call_id=call_id, user="bob")
+        bob.do("answer", call_id=call_id)
+        for phone, other in [(alice, "bob"), (bob, "alice")]:
+            phone.until("answer", call_id=call_id)
+            phone.until("joined_channel", channel=call_id)
+            uid = phone.until("user_joined", user=other)["uid"]
+            phone.until("first_audio", uid=uid)
+        return call_id
+
+    def test_two_phones_hear_each_other(self):
+        alice, bob = self.phones()
+        call_id = self.call(alice, bob)
+        for phone in [alice, bob]:
+            phone.until_quality(lambda quality: quality["received_packets"] >= TALK_PACKETS)
+
+        alice.do("mute", on=True)
+        bob.until("user_mute_audio", muted=True)
+        bob.until_quality(lambda quality: quality["output_level"] == 0)
+        alice.do("mute", on=False)
+        bob.until("user_mute_audio", muted=False)
+        bob.until_quality(lambda quality: quality["output_level"] > 0)
+
+        bob.do("hangup", call_id=call_id)
+        bob.until("call_end", call_id=call_id, reason="HANGUP")
+        alice.until("call_end", call_id=call_id, reason="REMOTE_HANGUP")
+        for phone in [alice, bob]:
+            phone.do("release")
+            streamed = phone.do("sign_out")
+            listened = phone.events()
+            self.assertEqual([name.lower() for name in streamed], listened, "the stream tells what the listener is told")
+            self.assertEqual(listened.count("call_end"), 1)
+            self.assertNotIn("error", listened)
+
+        # What the careless listener lacked or threw is in the log, and went no further.
+        for phone, thrown in [(alice, "NotImplementedError"), (bob, "another bug")]:
+            phone.process.stdin.close()
+            self.assertEqual(phone.process.wait(PATIENCE), 0, phone.errors)
+            phone.readers[1].join(PATIENCE)
+            self.assertIn(thrown, "".join(phone.errors))
+
+        length = TALK_PACKETS * hearing.RATE // 50
+        forwards, backwards = hearing.read(SPEECH)[:length], hearing.read(self.backwards)[:length]
+        alice_heard, bob_heard = (hearing.read(self.folder / f"{who}-heard.wav") for who in ["alice", "bob"])
+        scores = {
+            "bob heard alice": hearing.similarity(forwards, bob_heard),
+            "alice heard bob": hearing.similarity(backwards, alice_heard),
+            "bob heard himself": hearing.similarity(backwards, bob_heard),
+            "alice heard herself": hearing.similarity(forwards, alice_heard),
+        }
+        self.assertGreater(scores["bob heard alice"], 0.7, scores)
+        self.assertGreater(scores["alice heard bob"], 0.7, scores)
+        self.assertLess(scores["bob heard himself"], 0.3, scores)
+        self.assertLess(scores["alice heard herself"], 0.3, scores)
+
+    def test_a_token_handler_that_throws_is_an_error_event(self):
+        for kind, text in [("broken", "the app has a bug"), ("refused", "no credit left")]:
+            with self.subTest(kind):
+                alice, bob = self.phones(alice=kind)
+                call_id = alice.do("call", user="bob", ext={})
+                bob.until("receive_call")
+                bob.do("answer", call_id=call_id)
+                error = alice.until("error")
+                self.assertEqual((error["code"], error["kind"]), (102, "PROCESS"))
+                self.assertIn(text, error["text"])
+                for phone in [alice, bob]:
+                    phone.until("call_end", call_id=call_id)
+                # The phone is none the worse for it.
+                alice.do("tokens", kind="good")
+                self.call(alice, bob)
+                for phone in [alice, bob]:
+                    phone.do("sign_out")
+
+    def test_letting_go_of_the_kit_ends_the_call_and_signs_out(self):
+        until_sessions(self, 0)
+        alice, bob = self.phones()
+        call_id = self.call(alice, bob)
+        self.assertEqual(sessions(), 2)
+        alice.do("drop")
+        bob.until("call_end", call_id=call_id, reason="REMOTE_HANGUP")
+        until_sessions(self, 1)
+        bob.do("sign_out")
+        until_sessions(self, 0)
+
+    def test_a_program_may_end_in_mid_call(self):
+        for _ in range(3):
+            alice, bob = self.phones()
+            self.call(alice, bob)
+            for phone in [alice, bob]:
+                phone.process.stdin.write('{"do": "leave"}\n')
+                phone.process.stdin.flush()
+                self.assertEqual(phone.process.wait(PATIENCE), 0, phone.errors)
+        # The same devices sign in again, which ends the sessions that the server would keep for a while.
+        for phone in self.phones():
+            phone.do("sign_out")
+
+
+class KitTest(unittest.IsolatedAsyncioTestCase):
+    def config(self, **changes):
+        silent = {"audio_input": callkit.AudioInput.SILENCE(), "audio_output": callkit.AudioOutput.NULL()}
+        return callkit.CallKitConfig(**{"app_id": APP, "server": server, **silent, **changes})
+
+    async def kit(self, user):
+        kit = await callkit.CallKit.sign_in(self.config(), user, Backend(server, user).token)
+        self.addAsyncCleanup(kit.sign_out)
+        return kit
+
+    async def test_bad_input_is_told_apart(self):
+        carol = await self.kit("carol")
+        self.assertEqual(carol.user(), "carol")
+
+        with self.assertRaises(callkit.CallError.NotInitialized) as caught:
+            await carol.start_single_call("dave", callkit.CallType.AUDIO1V1)
+        self.assertEqual((caught.exception.code(), caught.exception.kind()), (1, callkit.ErrorKind.RTC))
+        await carol.init_rtc()
+        for user, call_type in [("", "AUDIO1V1"), ("carol", "AUDIO1V1"), ("dave", "MULTI")]:
+            with self.assertRaises(callkit.CallError.InvalidParam) as caught:
+                await carol.start_single_call(user, callkit.CallType[call_type])
+            self.assertEqual((caught.exception.code(), caught.exception.kind()), (100, callkit.ErrorKind.PROCESS))
+        with self.assertRaises(callkit.CallError.InvalidParam) as caught:
+            await carol.hangup("not a call id")
+        self.assertIn("call_id", caught.exception.detail)
+        with self.assertRaises(callkit.CallError.NoSuchCall):
+            await carol.answer("0" * 32)
+        await carol.sign_out()
+        with self.assertRaises(callkit.CallError.SignedOut):
+            await carol.mute()
+
+    async def test_sign_in_says_why_not(self):
+        token = Backend(server, "erin").token
+        with self.assertRaises(callkit.SignInError.Refused) as caught:
+            await callkit.CallKit.sign_in(self.config(), "erin", token[:-3] + "AAA")
+        self.assertEqual(caught.exception.reason, callkit.RefuseReason.TOKEN_INVALID)
+        with self.assertRaises(callkit.SignInError.Refused) as caught:
+            await callkit.CallKit.sign_in(self.config(app_id="another"), "erin", token)
+        self.assertEqual(caught.exception.reason, callkit.RefuseReason.APP_UNKNOWN)
+        for config, named in [
+            (self.config(server="http://"), "server"),
+            (self.config(call_timeout_ms=1), "call_timeout"),
+            (self.config(interfaces=callkit.Interfaces.ADDRESSES(["here"])), "interfaces"),
+        ]:
+            with self.assertRaises(callkit.SignInError.InvalidParam) as caught:
+                await callkit.CallKit.sign_in(config, "erin", token)
+            self.assertIn(named, caught.exception.detail)
+        with self.assertRaises(callkit.SignInError.Unreachable):
+            await callkit.CallKit.sign_in(self.config(server="http://127.0.0.1:1"), "erin", token)
+
+    async def test_handlers_are_let_go_with_the_kit(self):
+        tokens = Tokens(None)
+        kit = await self.kit_without_cleanup("frank")
+        kit.set_rtc_token_handler(tokens)
+        gone = threading.Event()
+        weakref.finalize(tokens, gone.set)
+        del tokens
+        gc.collect()
+        self.assertFalse(gone.is_set(), "the kit holds its handler")
+        del kit
+        gc.collect()
+        self.assertTrue(await asyncio.to_thread(gone.wait, PATIENCE), "the handler went with the kit")
+
+    async def kit_without_cleanup(self, user):
+        return await callkit.CallKit.sign_in(self.config(), user, Backend(server, user).token)
+
+    async def test_a_reader_that_gives_up_loses_nothing(self):
+        grace, heidi = await self.kit("grace"), await self.kit("heidi")
+        events = heidi.events()
+        given_up = asyncio.ensure_future(events.next())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        for kit in [grace, heidi]:
+            await kit.init_rtc()
+        call_id = await grace.start_single_call("heidi", callkit.CallType.AUDIO1V1)
+        while not isinstance(event := await asyncio.wait_for(events.next(), PATIENCE), callkit.CallKitEvent.RECEIVE_CALL):
+            self.assertIsInstance(event, callkit.CallKitEvent.CONNECTION_CHANGED)
+        self.assertEqual(event.call_id, call_id)
+
+
+class HearingTest(unittest.TestCase):
+    def test_another_sound_is_not_taken_for_speech(self):
+        speech = hearing.read(SPEECH)[: 4 * hearing.RATE]
+        late = [0.0] * 777 + [sample * 0.3 for sample in speech]
+        self.assertGreater(hearing.similarity(speech, late), 0.99)
+        self.assertLess(hearing.similarity(speech, late[::-1]), 0.5)
+        self.assertEqual(hearing.similarity(speech, [0.0] * len(late)), 0.0)
+        self.assertEqual(hearing.similarity(speech, []), 0.0)
+
+
+class ExampleTest(unittest.TestCase):
+    def test_the_documented_example_makes_a_call(self):
+        run = subprocess.run(
+            [sys.executable, str(EXAMPLE), server], capture_output=True, text=True, timeout=3 * PATIENCE
+        )
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("REMOTE_HANGUP", run.stdout)
+
+
+def sessions():
+    with urllib.request.urlopen(f"{server}/metrics", timeout=PATIENCE) as response:
+        return int(float(re.search(r"^callkit_sessions (\S+)", response.read().decode(), re.MULTILINE).group(1)))
+
+
+def until_sessions(test, count):
+    deadline = time.monotonic() + PATIENCE
+    while sessions() != count:
+        test.assertLess(time.monotonic(), deadline, f"there are {sessions()} sessions, not {count}")
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    unittest.main()
