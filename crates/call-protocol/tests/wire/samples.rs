@@ -1,0 +1,210 @@
+//! One message of every kind, with every field set.
+
+use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
+use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::invite::{CallType, Invite};
+use call_protocol::media::*;
+use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
+use call_protocol::session::*;
+use call_protocol::token::{AccessClaims, ChannelClaims};
+use call_protocol::{CallId, CallMessage, DeviceId, Party, Uid, UserId, Word};
+
+pub(crate) fn party(user: &str) -> Party {
+    Party { user: UserId::new(user).unwrap(), device: DeviceId::new("phone-1").unwrap() }
+}
+
+pub(crate) fn call(word: Word) -> CallMessage {
+    CallMessage { call_id: CallId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677), word }
+}
+
+pub(crate) fn invite() -> Invite {
+    let call_id = CallId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+    Invite {
+        call_id,
+        caller: party("alice"),
+        callees: vec![UserId::new("bob@example.org").unwrap(), UserId::new("José 🎧").unwrap()],
+        call_type: CallType::Multi,
+        channel: call_id.channel(),
+        ext: [("avatar", "7"), ("topic", "tea")].map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        ring_timeout_ms: 30_000,
+        ring_deadline_unix_ms: 1_700_000_030_000,
+    }
+}
+
+/// Every kind of word; the name says which.
+pub(crate) fn words() -> Vec<(&'static str, Word)> {
+    let answer = |result| Word::Answer(Answer { callee: party("bob"), result });
+    let confirm = |result| Word::AnswerConfirm(AnswerConfirm { result, winner: party("bob") });
+    let negotiation = |body| Word::Negotiation(Box::new(Negotiation { from: party("alice"), body }));
+    let refused = |refusal| Word::RingConfirm(RingConfirm::Refused { refusal });
+    vec![
+        ("invite", Word::Invite(Box::new(invite()))),
+        ("alert", Word::Alert(Alert { callee: party("bob") })),
+        ("ring_confirm_ring", Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000 })),
+        ("ring_confirm_over", Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel })),
+        ("ring_confirm_unknown_user", refused(InviteRefusal::UnknownUser)),
+        ("ring_confirm_invalid", refused(InviteRefusal::Invalid)),
+        ("ring_confirm_too_many", refused(InviteRefusal::TooMany)),
+        ("answer_accept", answer(AnswerResult::Accept)),
+        ("answer_refuse", answer(AnswerResult::Refuse)),
+        ("answer_busy", answer(AnswerResult::Busy)),
+        ("answer_confirm_accept", confirm(AnswerResult::Accept)),
+        ("answer_confirm_refuse", confirm(AnswerResult::Refuse)),
+        ("answer_confirm_busy", confirm(AnswerResult::Busy)),
+        ("cancel", Word::Cancel(Cancel { reason: EndReason::Cancel })),
+        ("end", Word::End(End { reason: EndReason::Hangup })),
+        ("keep_alive", Word::KeepAlive { in_call: true }),
+        ("reachability", Word::Reachability { reachable: false, ends_in_ms: 5_000 }),
+        ("negotiation_description", negotiation(NegotiationBody::Description(description()))),
+        ("negotiation_candidate", negotiation(NegotiationBody::Candidate(candidate()))),
+    ]
+}
+
+pub(crate) fn description() -> Description {
+    Description { kind: DescriptionKind::Offer, sdp: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n".to_owned() }
+}
+
+pub(crate) fn candidate() -> Candidate {
+    Candidate {
+        candidate: "candidate:1 1 udp 2130706431 192.0.2.7 50000 typ host".to_owned(),
+        sdp_mid: Some("0".to_owned()),
+        sdp_mline_index: Some(0),
+        username_fragment: Some("ufrag".to_owned()),
+    }
+}
+
+pub(crate) fn uid(number: u32) -> Uid {
+    Uid::new(number).unwrap()
+}
+
+/// Every kind of request to a channel.
+pub(crate) fn requests() -> Vec<(&'static str, ChannelRequest)> {
+    let tracks = TrackState { audio_muted: true, video_muted: false };
+    let answer = Description { kind: DescriptionKind::Answer, ..description() };
+    let bodies = vec![
+        ("join", ChannelRequestBody::Join { token: "aaa.bbb.ccc".to_owned(), tracks }),
+        ("leave", ChannelRequestBody::Leave),
+        ("renew_token", ChannelRequestBody::RenewToken { token: "aaa.bbb.ccc".to_owned() }),
+        ("description_offer", ChannelRequestBody::Description { to: uid(2), description: description() }),
+        ("description_answer", ChannelRequestBody::Description { to: uid(2), description: answer }),
+        ("candidate", ChannelRequestBody::Candidate { to: uid(2), candidate: candidate() }),
+        ("tracks", ChannelRequestBody::Tracks(tracks)),
+    ];
+    let channel = CallId::from_bits(7).channel();
+    bodies.into_iter().map(|(name, body)| (name, ChannelRequest { channel: channel.clone(), body })).collect()
+}
+
+/// Every kind of event from a channel.
+pub(crate) fn events() -> Vec<(&'static str, ChannelEvent)> {
+    let tracks = TrackState { audio_muted: true, video_muted: true };
+    let member = Member { uid: uid(u32::MAX), tracks };
+    let refused = |reason| ChannelEventBody::JoinRefused { reason };
+    let left = |reason| ChannelEventBody::MemberLeft { uid: uid(2), reason };
+    let stun_servers = vec!["stun:stun.example.org:3478".to_owned()];
+    let bodies = vec![
+        ("joined", ChannelEventBody::Joined { uid: uid(1), members: vec![member], stun_servers }),
+        ("join_refused_token_invalid", refused(JoinRefusal::TokenInvalid)),
+        ("join_refused_token_expired", refused(JoinRefusal::TokenExpired)),
+        ("join_refused_channel_full", refused(JoinRefusal::ChannelFull)),
+        ("join_refused_uid_taken", refused(JoinRefusal::UidTaken)),
+        ("member_joined", ChannelEventBody::MemberJoined(member)),
+        ("member_left", left(LeaveReason::Left)),
+        ("member_dropped", left(LeaveReason::Dropped)),
+        ("member_token_expired", left(LeaveReason::TokenExpired)),
+        ("description", ChannelEventBody::Description { from: uid(2), description: description() }),
+        ("candidate", ChannelEventBody::Candidate { from: uid(2), candidate: candidate() }),
+        ("tracks", ChannelEventBody::Tracks { uid: uid(2), tracks }),
+        ("token_expiring", ChannelEventBody::TokenExpiring { left_ms: 30_000 }),
+    ];
+    let channel = CallId::from_bits(7).channel();
+    bodies.into_iter().map(|(name, body)| (name, ChannelEvent { channel: channel.clone(), body })).collect()
+}
+
+pub(crate) fn hello() -> Hello {
+    Hello {
+        protocol_version: PROTOCOL_VERSION,
+        app_id: "demo".to_owned(),
+        access_token: "aaa.bbb.ccc".to_owned(),
+        user: "alice".to_owned(),
+        device: "phone-1".to_owned(),
+        resume: Some(Resume { session: "s-1".to_owned(), received: 41 }),
+        agent: "golden".to_owned(),
+    }
+}
+
+/// Every kind of frame from a client.
+pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
+    let frame = |seq, ack, body| ClientFrame { seq, ack, body };
+    let (_, request) = requests().remove(0);
+    vec![
+        ("hello", frame(0, 0, Some(ClientBody::Hello(hello())))),
+        ("hello_new", frame(0, 0, Some(ClientBody::Hello(Hello { resume: None, ..hello() })))),
+        ("call", frame(1, 2, Some(ClientBody::Call(call(Word::KeepAlive { in_call: true }))))),
+        ("channel", frame(2, 2, Some(ClientBody::Channel(request)))),
+        ("ping", frame(0, 3, Some(ClientBody::Ping { nonce: 99 }))),
+        ("goodbye", frame(3, 3, Some(ClientBody::Goodbye))),
+        ("acknowledgement", frame(0, u64::MAX, None)),
+    ]
+}
+
+/// Every kind of frame from the server.
+pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
+    let frame = |seq, ack, body| ServerFrame { seq, ack, body };
+    let welcome = Welcome {
+        session: "s-1".to_owned(),
+        resumed: true,
+        received: 41,
+        server_unix_ms: 1_700_000_000_000,
+        ping_every_ms: PING_EVERY_MS,
+        silence_limit_ms: SILENCE_LIMIT_MS,
+        resume_window_ms: RESUME_WINDOW_MS,
+        stun_servers: vec!["stun:stun.example.org:3478".to_owned()],
+    };
+    let (_, event) = events().remove(0);
+    let pong = ServerBody::Pong { nonce: 99, server_unix_ms: 1_700_000_000_000 };
+    let mut frames = vec![
+        ("welcome", frame(0, 0, Some(ServerBody::Welcome(welcome)))),
+        ("call", frame(1, 2, Some(ServerBody::Call(call(Word::End(End { reason: EndReason::RemoteHangup })))))),
+        ("channel", frame(2, 2, Some(ServerBody::Channel(event)))),
+        ("pong", frame(0, 3, Some(pong))),
+        ("acknowledgement", frame(0, u64::MAX, None)),
+    ];
+    let refusals = [
+        ("refuse_token_invalid", RefuseReason::TokenInvalid),
+        ("refuse_token_expired", RefuseReason::TokenExpired),
+        ("refuse_app_unknown", RefuseReason::AppUnknown),
+        ("refuse_bad_hello", RefuseReason::BadHello),
+        ("refuse_version_unsupported", RefuseReason::VersionUnsupported),
+        ("refuse_replaced", RefuseReason::Replaced),
+        ("refuse_shutting_down", RefuseReason::ShuttingDown),
+        ("refuse_bad_frame", RefuseReason::BadFrame),
+        ("refuse_too_slow", RefuseReason::TooSlow),
+        ("refuse_too_many", RefuseReason::TooMany),
+        ("refuse_unknown", RefuseReason::Unknown),
+    ];
+    frames.extend(refusals.map(|(name, reason)| {
+        (name, frame(0, 0, Some(ServerBody::Refuse(Refuse { reason, detail: "for the log".to_owned() }))))
+    }));
+    frames
+}
+
+pub(crate) fn access_claims() -> AccessClaims {
+    AccessClaims {
+        sub: "demo".to_owned(),
+        uid: "alice".to_owned(),
+        iss: "key-1".to_owned(),
+        iat: 1_700_000_000,
+        exp: 1_700_003_600,
+    }
+}
+
+pub(crate) fn channel_claims() -> ChannelClaims {
+    ChannelClaims {
+        sub: "demo".to_owned(),
+        channel: "00000000000000000000000000000007".to_owned(),
+        rtc_uid: 1,
+        iss: "key-1".to_owned(),
+        iat: 1_700_000_000,
+        exp: 1_700_003_600,
+    }
+}
