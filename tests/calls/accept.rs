@@ -1,6 +1,6 @@
 //! Rows about answering.
 
-use callkit::{CallError, CallId, CallKitEvent};
+use callkit::{AudioInput, CallError, CallId, CallKitEvent};
 
 use crate::house::House;
 
@@ -37,5 +37,30 @@ async fn e2_on_answer_comes_to_both_sides_on_accept_and_never_on_refusal() {
     for phone in [alice, bob] {
         let seen = phone.sign_out_and_drain().await;
         assert!(!seen.contains(&CallKitEvent::Answer { call_id: refused }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a8_no_device_is_open_and_nothing_is_heard_before_the_answer() {
+    let house = House::open().await;
+    let (mut alice, mut bob) = (house.phone("alice").await, house.phone("bob").await);
+    let call_id = alice.calls(&mut bob).await;
+    alice.until("ringing").await;
+    assert!(alice.kit.call_quality().await.is_none() && bob.kit.call_quality().await.is_none());
+    assert!(alice.heard.is_empty() && bob.heard.is_empty());
+    bob.kit.answer(call_id).await.unwrap();
+    bob.until("first_audio").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a8_a_caller_that_shows_its_addresses_only_after_the_answer_is_heard_too() {
+    let house = House::open().await;
+    let mut alice =
+        house.phone_with("alice", AudioInput::Speech { looped: true }, |b| b.offer_while_ringing(false)).await;
+    let mut bob = house.phone("bob").await;
+    let call_id = alice.calls(&mut bob).await;
+    bob.kit.answer(call_id).await.unwrap();
+    for phone in [&mut alice, &mut bob] {
+        phone.until("first_audio").await;
     }
 }

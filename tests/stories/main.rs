@@ -14,7 +14,7 @@ use tests::{ALICE, BOB, Story};
 /// Alice calls Bob; his phone rings.
 fn ringing() -> (Story, CallId) {
     let mut story = Story::new();
-    let call_id = story.calls(ALICE, BOB).unwrap();
+    let call_id = story.calls(ALICE, BOB).expect("an idle phone may call");
     story.passes(1_000);
     (story, call_id)
 }
@@ -22,7 +22,7 @@ fn ringing() -> (Story, CallId) {
 /// Alice calls Bob; he answered.
 fn talking() -> (Story, CallId) {
     let (mut story, call_id) = ringing();
-    story.answers(BOB).unwrap();
+    story.answers(BOB).expect("it rings");
     story.passes(1_000);
     story.so_far();
     (story, call_id)

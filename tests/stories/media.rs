@@ -2,9 +2,10 @@
 
 use call_protocol::Word;
 use call_protocol::end::EndReason::*;
+use call_protocol::media::DescriptionKind::{Answer, Offer};
 use insta::assert_snapshot;
 use signaling::Phase;
-use tests::{ALICE, BOB, CAROL, Fate};
+use tests::{ALICE, BOB, CAROL, Fate, Story};
 
 use crate::talking;
 
@@ -116,4 +117,77 @@ fn a_stranger_keeps_nobody_alive() {
     let transcript = story.rests();
     assert!(!transcript.contains("carol hears"), "nothing is told to a stranger\n{transcript}");
     assert_eq!(story.ends(call_id), [Some(RemoteDrop), None]);
+}
+
+#[test]
+fn what_the_caller_offers_waits_at_the_server_for_the_phone_that_alerts() {
+    let mut story = Story::new();
+    story.calls(ALICE, BOB).unwrap();
+    story.negotiates(ALICE, Offer, "an offer").unwrap();
+    story.passes(1_000);
+    story.answers(BOB).unwrap();
+    story.negotiates(BOB, Answer, "an answer").unwrap();
+    story.passes(100);
+    assert_snapshot!(story.so_far(), @r"
+     0.000 alice calls bob
+     0.000   alice → server: invite
+     0.000 alice says an offer
+     0.000   alice → server: negotiation
+     0.010   server → alice: ring_confirm (ring)
+     0.010   server → bob: invite
+     0.020          alice hears ring_confirm (ring)
+     0.020          bob hears invite
+     0.020   bob → server: alert
+     0.030   server → bob: ring_confirm (ring)
+     0.030   server → bob: negotiation
+     0.030   server → alice: alert
+     0.040          bob hears ring_confirm (ring)
+     0.040 bob: alice rings
+     0.040          bob hears negotiation
+     0.040 bob: the other one says an offer
+     0.040          alice hears alert
+     0.040 alice: bob is about to ring
+     1.000 bob answers
+     1.000   bob → server: answer (accept)
+     1.000 bob says an answer
+     1.000   bob → server: negotiation
+     1.010   server → alice: answer (accept)
+     1.010   server → bob: answer_confirm (accept by bob)
+     1.010   server → alice: negotiation
+     1.020          alice hears answer (accept)
+     1.020 alice: bob accepted
+     1.020          bob hears answer_confirm (accept by bob)
+     1.020 bob: in a call with alice
+     1.020          alice hears negotiation
+     1.020 alice: the other one says an answer
+    ");
+    story.hangs_up(BOB).unwrap();
+    story.rests();
+}
+
+#[test]
+fn an_offer_of_before_a_restart_of_the_server_is_not_lost() {
+    let mut story = Story::new();
+    story.calls(ALICE, BOB).unwrap();
+    story.to_server("alert", Fate::Lost);
+    story.negotiates(ALICE, Offer, "an offer").unwrap();
+    story.passes(500);
+    story.server_restarts(100);
+    story.passes(3_000);
+    let so_far = story.so_far();
+    assert!(so_far.contains("bob: the other one says an offer"), "{so_far}");
+    story.hangs_up(ALICE).unwrap();
+    story.rests();
+}
+
+#[test]
+fn a_phone_that_has_not_answered_says_nothing_about_its_media() {
+    let mut story = Story::new();
+    story.calls(ALICE, BOB).unwrap();
+    story.passes(1_000);
+    story.negotiates(BOB, Answer, "an address too early").unwrap();
+    story.passes(1_000);
+    assert!(!story.so_far().contains("alice: the other one says"));
+    story.hangs_up(BOB).unwrap();
+    story.rests();
 }

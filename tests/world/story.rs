@@ -2,6 +2,7 @@
 
 use call_protocol::end::EndReason;
 use call_protocol::invite::{CallType, Ext};
+use call_protocol::media::{Description, DescriptionKind, NegotiationBody};
 use call_protocol::{CallId, CallMessage, UserId, Word};
 use rand::RngExt;
 use signaling::{Address, Command, CommandError, Phase};
@@ -76,6 +77,14 @@ impl Story {
     pub fn hangs_up(&mut self, who: usize) -> Result<(), CommandError> {
         let call_id = self.present_call(who);
         self.does(who, format!("{} hangs up", self.world.devices[who].name), Command::Hangup { call_id })
+    }
+
+    /// `who` tells the other party a step of setting the media up; `step` is its name in the transcript.
+    pub fn negotiates(&mut self, who: usize, kind: DescriptionKind, step: &str) -> Result<(), CommandError> {
+        let call_id = self.present_call(who);
+        let body = NegotiationBody::Description(Description { kind, sdp: step.to_owned() });
+        let what = format!("{} says {step}", self.world.devices[who].name);
+        self.does(who, what, Command::Negotiate { call_id, body })
     }
 
     /// The media of `who` failed for good.

@@ -1,6 +1,7 @@
 //! What happened, line by line.
 
 use call_protocol::accept::AnswerResult;
+use call_protocol::media::NegotiationBody;
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallMessage, Word};
 use signaling::{Event, Role};
@@ -84,7 +85,10 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Accepted { role: Role::Caller, peer, .. } => format!("{} accepted", peer.user),
         Event::Accepted { role: Role::Callee, peer, .. } => format!("in a call with {}", peer.user),
         Event::Failed { refusal, .. } => format!("failed: {refusal}"),
-        Event::Negotiation { .. } => "a step of setting the media up".to_owned(),
+        Event::Negotiation { body: NegotiationBody::Description(description), .. } => {
+            format!("the other one says {}", description.sdp)
+        }
+        Event::Negotiation { body: NegotiationBody::Candidate(_), .. } => "the other one names an address".to_owned(),
         Event::Reachability { reachable: true, .. } => "the other one is back".to_owned(),
         Event::Reachability { reachable: false, .. } => "the other one cannot be heard".to_owned(),
         Event::Ended { reason, .. } => format!("ended: {reason}"),
