@@ -1,4 +1,9 @@
 //! The bytes on the wire: golden files for every kind of message, newer peers, limits, and bytes that are no message.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail where it stands, and this one reads the golden files"
+)]
 
 mod golden;
 mod limits;
