@@ -35,7 +35,7 @@ const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
 pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: watch::Receiver<bool>) {
     let accepting = Arc::new(accepting);
     let (tasks, mut ended) = mpsc::channel(1);
-    let builder = builder(Tasks { alive: tasks }, accepting.idle_limit);
+    let builder = Arc::new(builder(Tasks { alive: tasks }, accepting.idle_limit));
     let mut connections = JoinSet::new();
     loop {
         let has_room = connections.len() < accepting.max_connections;
@@ -48,11 +48,12 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
         match accepted {
             None => {}
             Some(Ok((socket, _))) => {
-                connections.spawn(serve(Arc::clone(&accepting), builder.clone(), socket, stop.clone()));
+                connections.spawn(serve(Arc::clone(&accepting), Arc::clone(&builder), socket, stop.clone()));
             }
             Some(Err(error)) if is_about_one_peer(&error) => {}
             Some(Err(error)) => {
                 warn!(%error, "cannot accept");
+                // sleeps: the system does not tell when it has sockets again.
                 sleep(OUT_OF_SOCKETS).await;
             }
         }
@@ -68,7 +69,12 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
     accepting.metering.connections.set(0.0);
 }
 
-async fn serve(accepting: Arc<Accepting>, builder: Builder<Tasks>, socket: TcpStream, mut stop: watch::Receiver<bool>) {
+async fn serve(
+    accepting: Arc<Accepting>,
+    builder: Arc<Builder<Tasks>>,
+    socket: TcpStream,
+    mut stop: watch::Receiver<bool>,
+) {
     socket.set_nodelay(true).ok();
     let connection = Arc::new(Connection::new(socket.local_addr().ok().map(|address| address.ip())));
     let served = {
@@ -87,6 +93,7 @@ async fn serve(accepting: Arc<Accepting>, builder: Builder<Tasks>, socket: TcpSt
                 is_stopping = true;
                 http.as_mut().graceful_shutdown();
             }
+            // sleeps: the limit is what is waited for.
             () = sleep(accepting.idle_limit) => {
                 if connection.was_idle() {
                     return;

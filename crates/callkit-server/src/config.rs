@@ -50,7 +50,7 @@ pub struct ServerConfig {
     pub call_tombstone_ms: u32,
     /// By how much a token's end may be past, for clocks that differ, in s. Default 5.
     pub token_leeway_s: u32,
-    /// TCP connections at one time; more wait to be accepted. One costs about 20 KiB. Default 100,000.
+    /// TCP connections at one time; more wait to be accepted. One costs about 28 KiB. Default 100,000.
     pub max_connections: usize,
     /// Calls that one device may have opened at one time. Default 16.
     pub max_calls_per_device: usize,

@@ -15,18 +15,18 @@ use tower::ServiceExt;
 
 use crate::connection::Connection;
 use crate::metering::Metering;
-use crate::stream::SignalService;
+use crate::stream::{self, Door};
 use crate::wire;
 
 /// Everything that is served.
 pub(crate) struct Site {
-    signal: Arc<SignalService>,
+    door: Arc<Door>,
     pages: Router,
 }
 
 impl Site {
     pub(crate) fn new(
-        signal: SignalService,
+        door: Arc<Door>,
         metering: Arc<Metering>,
         is_ready: Arc<AtomicBool>,
         dev: Option<Router>,
@@ -36,12 +36,12 @@ impl Site {
             .route("/readyz", get(async move || readiness(&is_ready)))
             .route("/metrics", get(async move || metrics_page(&metering)))
             .merge(dev.unwrap_or_default());
-        Self { signal: Arc::new(signal), pages }
+        Self { door, pages }
     }
 
     pub(crate) async fn serve(
         self: Arc<Self>,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         connection: Arc<Connection>,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
@@ -50,8 +50,8 @@ impl Site {
             .and_then(|path| path.strip_prefix(wire::SERVICE_NAME))
             .is_some_and(|method| method == "/Connect");
         if is_connect {
-            request.extensions_mut().insert(connection);
-            return Ok(wire::serve_connect(Arc::clone(&self.signal), request).await);
+            let door = Arc::clone(&self.door);
+            return Ok(wire::serve_connect(request, |inbound| stream::open(door, connection, inbound)).await);
         }
         let _serving = connection.serve();
         self.pages.clone().oneshot(request).await

@@ -1,6 +1,6 @@
 //! `callkitd`: the call server as a program.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,21 +11,24 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// The server of the call kit: sign-in, ringing, routing and channels on one TCP port, STUN on one UDP port.
-///
-/// Each option can also be a key of the TOML file (with `_` for `-`) or an environment variable (CALLKITD_LISTEN for
-/// --listen). Options win over the environment, the environment over the file. Apps and their secrets are told in the file:
-///
-///     [[apps]]
-///     app_id  = "shop"          # the tokens' sub
-///     api_key = "key-1"         # the tokens' iss
-///     secret  = "…"             # signs the tokens with HS256; 16 bytes or more
-///
-/// or in CALLKITD_APPS='[{app_id="shop",api_key="key-1",secret="…"}]'.
-///
-/// When it serves, it prints one line: `callkitd ready tcp=ADDRESS udp=ADDRESS`. SIGTERM and ctrl-c stop it cleanly.
+const ABOUT: &str = "\
+The server of the call kit: sign-in, ringing, routing and channels on one TCP port, STUN on one UDP port.
+
+Each option can also be a key of the TOML file (with `_` for `-`) or an environment variable (CALLKITD_LISTEN for
+--listen). Options win over the environment, the environment over the file. Apps and their secrets are told in the file:
+
+    [[apps]]
+    app_id  = \"shop\"          # the tokens' sub
+    api_key = \"key-1\"         # the tokens' iss
+    secret  = \"…\"             # signs the tokens with HS256; 16 bytes or more
+
+or in CALLKITD_APPS='[{app_id=\"shop\",api_key=\"key-1\",secret=\"…\"}]'.
+
+When it serves, it prints one line: `callkitd ready tcp=ADDRESS udp=ADDRESS`. SIGTERM and ctrl-c stop it cleanly.";
+
+/// What the program is told.
 #[derive(Parser)]
-#[command(name = "callkitd", version, verbatim_doc_comment)]
+#[command(name = "callkitd", version, about = "The server of the call kit", long_about = ABOUT)]
 struct Options {
     /// TOML file to read [env: CALLKITD_CONFIG]
     #[arg(long, value_name = "FILE", env = "CALLKITD_CONFIG", hide_env = true)]
@@ -160,7 +163,10 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), Failure> {
     let config = configured(&options)?;
     let filter = EnvFilter::try_new(&config.log)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

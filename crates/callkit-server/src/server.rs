@@ -20,7 +20,7 @@ use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::metering::Metering;
 use crate::store::{Store, StoreError};
-use crate::stream::{Door, SignalService};
+use crate::stream::Door;
 use crate::stun::{self, StunAddress};
 use crate::token::Apps;
 
@@ -117,7 +117,7 @@ impl Server {
         });
         let is_ready = Arc::new(AtomicBool::new(true));
         let backend = directory.map(|directory| dev::routes(apps, directory));
-        let site = Site::new(SignalService(door), Arc::clone(&metering), Arc::clone(&is_ready), backend);
+        let site = Site::new(door, Arc::clone(&metering), Arc::clone(&is_ready), backend);
         let (stop_accepting, stops) = watch::channel(false);
         let accepting = Accepting {
             site: Arc::new(site),

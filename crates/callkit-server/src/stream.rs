@@ -1,17 +1,16 @@
 //! One gRPC stream: sign-in, then frames to the hub and frames from it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use call_protocol::media::{ChannelRequestBody, JoinRefusal};
-use call_protocol::session::{ClientBody, ClientFrame, RefuseReason, ServerBody, ServerFrame};
-use call_protocol::wire::{self, proto};
+use call_protocol::session::{ClientBody, ClientFrame, RefuseReason, Resume, ServerBody, ServerFrame};
+use call_protocol::{ChannelId, limits};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
 use crate::clock::{Clock, unix_ms};
@@ -20,7 +19,7 @@ use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, Strea
 use crate::metering::Metering;
 use crate::sign_in;
 use crate::token::{AppNo, Apps, Grant, TokenError};
-use crate::wire::Signal;
+use crate::wire::Received;
 
 /// What all streams share.
 pub(crate) struct Door {
@@ -32,25 +31,14 @@ pub(crate) struct Door {
     pub(crate) last_stream: AtomicU64,
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<proto::ServerFrame, Status>> + Send>>;
-
-/// The gRPC service of one server.
-pub(crate) struct SignalService(pub(crate) Arc<Door>);
-
-#[tonic::async_trait]
-impl Signal for SignalService {
-    type ConnectStream = Frames;
-
-    async fn connect(&self, mut request: Request<Streaming<proto::ClientFrame>>) -> Result<Response<Frames>, Status> {
-        let connection: Arc<Connection> = request.extensions_mut().remove().unwrap_or_default();
-        let at_door = AtDoor {
-            door: Arc::clone(&self.0),
-            serving: connection.serve(),
-            connection,
-            inbound: request.into_inner(),
-        };
-        Ok(Response::new(Box::pin(stream::unfold(Stage::Door(Box::new(at_door)), Stage::next))))
-    }
+/// The answer to a stream of frames.
+pub(crate) fn open(
+    door: Arc<Door>,
+    connection: Arc<Connection>,
+    inbound: Streaming<Received>,
+) -> impl Stream<Item = Result<Arc<ServerFrame>, Status>> {
+    let at_door = AtDoor { door, serving: connection.serve(), connection, inbound };
+    stream::unfold(Stage::Door(Box::new(at_door)), Stage::next)
 }
 
 /// Where a stream is. Its frames are pulled by the connection, so that a client that does not read is not read either.
@@ -64,7 +52,7 @@ struct AtDoor {
     door: Arc<Door>,
     serving: Serving,
     connection: Arc<Connection>,
-    inbound: Streaming<proto::ClientFrame>,
+    inbound: Streaming<Received>,
 }
 
 struct Open {
@@ -72,7 +60,7 @@ struct Open {
     app: AppNo,
     stream: StreamId,
     pulse: Arc<Pulse>,
-    inbound: Streaming<proto::ClientFrame>,
+    inbound: Streaming<Received>,
     outbound: mpsc::Receiver<Arc<ServerFrame>>,
     acknowledged: u64,
     /// Nothing more is read: what came was unsound, and the hub is about to end the stream.
@@ -81,7 +69,7 @@ struct Open {
 }
 
 impl Stage {
-    async fn next(self) -> Option<(Result<proto::ServerFrame, Status>, Stage)> {
+    async fn next(self) -> Option<(Result<Arc<ServerFrame>, Status>, Stage)> {
         let (frame, stage) = match self {
             Stage::Door(at_door) => {
                 let door = Arc::clone(&at_door.door);
@@ -91,7 +79,7 @@ impl Stage {
                     Err((reason, detail)) => {
                         info!(%reason, %detail, "sign-in refused");
                         door.metering.refused(reason);
-                        (wire::server_frame_to_proto(&refusal(reason, detail)), Stage::Over)
+                        (Arc::new(refusal(reason, detail)), Stage::Over)
                     }
                 }
             }
@@ -112,7 +100,7 @@ impl AtDoor {
         let first = timeout(limit, self.inbound.message()).await;
         let first = first.map_err(|_| bad(format!("no hello within {} ms", limit.as_millis())))?;
         let frame = first.map_err(|status| bad(why(&status)))?.ok_or_else(|| bad("the stream has no frame".into()))?;
-        let frame = wire::client_frame_from_proto(frame).map_err(|error| bad(error.to_string()))?;
+        let frame = frame.map_err(|error| bad(error.to_string()))?;
         let Some(ClientBody::Hello(hello)) = frame.body else {
             return Err(bad("the first frame is not a hello".into()));
         };
@@ -124,7 +112,7 @@ impl AtDoor {
     async fn enter(
         self: Box<Self>,
         identity: Identity,
-        resume: Option<call_protocol::session::Resume>,
+        resume: Option<Resume>,
     ) -> Result<Box<Open>, (RefuseReason, String)> {
         let AtDoor { door, serving, connection, inbound } = *self;
         let stream = StreamId(door.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
@@ -143,11 +131,11 @@ impl AtDoor {
 
 impl Open {
     /// The next frame for the client; `None` ends the stream.
-    async fn next(&mut self) -> Option<proto::ServerFrame> {
+    async fn next(&mut self) -> Option<Arc<ServerFrame>> {
         loop {
             tokio::select! {
                 biased;
-                frame = self.outbound.recv() => return frame.map(|frame| wire::server_frame_to_proto(&frame)),
+                frame = self.outbound.recv() => return frame,
                 message = self.inbound.message(), if !self.is_deaf => match message {
                     Ok(Some(frame)) => {
                         self.pulse.hear(self.door.clock.mono());
@@ -167,8 +155,8 @@ impl Open {
         }
     }
 
-    async fn on_frame(&mut self, frame: proto::ClientFrame) -> Option<proto::ServerFrame> {
-        let ClientFrame { seq, ack, body } = match wire::client_frame_from_proto(frame) {
+    async fn on_frame(&mut self, frame: Received) -> Option<Arc<ServerFrame>> {
+        let ClientFrame { seq, ack, body } = match frame {
             Ok(frame) => frame,
             Err(error) => {
                 self.unsound(error.to_string()).await;
@@ -182,7 +170,7 @@ impl Open {
                 }
                 let pong = ServerBody::Pong { nonce, server_unix_ms: unix_ms() };
                 let pong = ServerFrame { seq: 0, ack: self.pulse.received(), body: Some(pong) };
-                return Some(wire::server_frame_to_proto(&pong));
+                return Some(Arc::new(pong));
             }
             Some(ClientBody::Hello(_)) => {
                 self.unsound("a second hello".into()).await;
@@ -209,7 +197,7 @@ impl Open {
     }
 
     /// Here and not in the hub, since signatures take time and streams run side by side.
-    fn check(&self, channel: &call_protocol::ChannelId, token: &str) -> Result<Grant, JoinRefusal> {
+    fn check(&self, channel: &ChannelId, token: &str) -> Result<Grant, JoinRefusal> {
         self.door.apps.check_channel(self.app, channel, token).map_err(|error| {
             info!(stream = self.stream.0, %error, "channel token refused");
             match error {
@@ -242,16 +230,15 @@ impl Drop for Open {
     }
 }
 
-/// Whether the client sent bytes that are no frame or too many, rather than that the connection broke.
+/// Whether the client sent a frame that is too large, rather than that the connection broke.
 fn is_unsound(status: &Status) -> bool {
-    matches!(status.code(), Code::OutOfRange | Code::InvalidArgument)
+    status.code() == Code::OutOfRange
 }
 
 /// What is wrong, without what the client sent.
 fn why(status: &Status) -> String {
     match status.code() {
-        Code::OutOfRange => format!("a frame is over {} bytes", call_protocol::limits::FRAME_BYTES),
-        Code::InvalidArgument => "a frame is not protobuf of this schema".into(),
+        Code::OutOfRange => format!("a frame is over {} bytes", limits::FRAME_BYTES),
         code => format!("the stream failed: {code:?}"),
     }
 }

@@ -1,53 +1,72 @@
-//! The generated half of the gRPC service, and how its messages are buffered.
+//! The gRPC service: bytes to domain types and back.
+//!
+//! It serves the method as the generated server would, but with buffers that start small: tonic's own 16 KiB for each stream would be
+//! most of what an idle device costs.
 
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use call_protocol::limits;
-use call_protocol::wire::proto::{ClientFrame, ServerFrame};
+use call_protocol::session::{ClientFrame, ServerFrame};
+use call_protocol::wire::{self, WireError};
+use futures_util::Stream;
 use hyper::{Request, Response};
 use prost::Message as _;
-use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EnabledCompressionEncodings};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
 use tonic::server::{Grpc, StreamingService};
-use tonic_prost::ProstCodec;
+use tonic::{Status, Streaming};
 
 #[path = "generated/callkit_v1.rs"]
 mod proto;
 
-pub(crate) use proto::signal_server::{SERVICE_NAME, Signal};
+pub(crate) use proto::signal_server::SERVICE_NAME;
 
-/// Bytes with which each direction of a stream starts; it grows to what a frame needs. Tonic's own 8 KiB would be most of what an
-/// idle device costs.
+/// What a client sent: a frame, or bytes that are none.
+pub(crate) type Received = Result<ClientFrame, WireError>;
+
+/// Bytes with which each direction of a stream starts; it grows to what a frame needs.
 const BUFFER_BYTES: usize = 128;
 
-/// The codec of the stream.
-struct Frames;
-
-/// Tells bytes that are no frame (`InvalidArgument`) from a stream that broke.
+struct FrameCodec;
+struct FrameEncoder;
 struct FrameDecoder;
 
-impl Codec for Frames {
-    type Encode = ServerFrame;
-    type Decode = ClientFrame;
-    type Encoder = <ProstCodec<ServerFrame, ClientFrame> as Codec>::Encoder;
+impl Codec for FrameCodec {
+    type Encode = Arc<ServerFrame>;
+    type Decode = Received;
+    type Encoder = FrameEncoder;
     type Decoder = FrameDecoder;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<ServerFrame, ClientFrame>::raw_encoder(buffers())
+    fn encoder(&mut self) -> FrameEncoder {
+        FrameEncoder
     }
 
-    fn decoder(&mut self) -> Self::Decoder {
+    fn decoder(&mut self) -> FrameDecoder {
         FrameDecoder
     }
 }
 
-impl Decoder for FrameDecoder {
-    type Item = ClientFrame;
+impl Encoder for FrameEncoder {
+    type Item = Arc<ServerFrame>;
     type Error = Status;
 
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<ClientFrame>, Status> {
-        ClientFrame::decode(bytes).map(Some).map_err(|_| Status::invalid_argument("not a frame"))
+    fn encode(&mut self, frame: Arc<ServerFrame>, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let frame = wire::server_frame_to_proto(&frame);
+        frame.encode(bytes).map_err(|_| Status::internal("a buffer that grows has no room"))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+impl Decoder for FrameDecoder {
+    type Item = Received;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Received>, Status> {
+        let frame = wire::proto::ClientFrame::decode(bytes).map_err(|_| WireError::NotProtobuf);
+        Ok(Some(frame.and_then(wire::client_frame_from_proto)))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
@@ -59,27 +78,33 @@ fn buffers() -> BufferSettings {
     BufferSettings::new(BUFFER_BYTES, limits::FRAME_BYTES)
 }
 
-struct Connect<S>(Arc<S>);
+/// What answers a stream of frames with a stream of frames.
+struct Connect<F>(Option<F>);
 
-impl<S: Signal> StreamingService<ClientFrame> for Connect<S> {
-    type Response = ServerFrame;
-    type ResponseStream = S::ConnectStream;
-    type Future = tonic::codegen::BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+impl<F, S> StreamingService<Received> for Connect<F>
+where
+    F: FnOnce(Streaming<Received>) -> S + Send,
+    S: Stream<Item = Result<Arc<ServerFrame>, Status>> + Send + 'static,
+{
+    type Response = Arc<ServerFrame>;
+    type ResponseStream = S;
+    type Future = std::future::Ready<Result<tonic::Response<S>, Status>>;
 
-    fn call(&mut self, request: tonic::Request<tonic::Streaming<ClientFrame>>) -> Self::Future {
-        let service = Arc::clone(&self.0);
-        Box::pin(async move { service.connect(request).await })
+    fn call(&mut self, request: tonic::Request<Streaming<Received>>) -> Self::Future {
+        let open = self.0.take().ok_or_else(|| Status::internal("a request is served once"));
+        std::future::ready(open.map(|open| tonic::Response::new(open(request.into_inner()))))
     }
 }
 
-/// Serves one `Connect`, as the generated server would but for the buffers.
-pub(crate) async fn serve_connect<S: Signal>(
-    service: Arc<S>,
-    request: Request<hyper::body::Incoming>,
-) -> Response<HttpBody> {
+/// Serves one `Connect`. A message over [`limits::FRAME_BYTES`] is an `OutOfRange` in the stream given to `open`.
+pub(crate) async fn serve_connect<F, S>(request: Request<hyper::body::Incoming>, open: F) -> Response<HttpBody>
+where
+    F: FnOnce(Streaming<Received>) -> S + Send,
+    S: Stream<Item = Result<Arc<ServerFrame>, Status>> + Send + 'static,
+{
     let none = EnabledCompressionEncodings::default();
-    let mut grpc = Grpc::new(Frames)
+    let mut grpc = Grpc::new(FrameCodec)
         .apply_compression_config(none, none)
         .apply_max_message_size_config(Some(limits::FRAME_BYTES), None);
-    grpc.streaming(Connect(service), request).await.map(HttpBody::new)
+    grpc.streaming(Connect(Some(open)), request).await.map(HttpBody::new)
 }
