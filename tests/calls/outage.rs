@@ -1,6 +1,6 @@
 //! The server goes away in mid-call and comes back.
 
-use callkit::{CallKitEvent, ConnectionState, EndReason};
+use callkit::{AudioInput, CallKitEvent, ConnectionState, EndReason, RefuseReason};
 use callkit_server::{Server, ServerConfig};
 
 use crate::house::{House, Phone, loudness};
@@ -63,4 +63,17 @@ async fn a_hang_up_while_the_server_is_away_reaches_the_other_side_when_it_is_ba
     let server = Server::start(config).await.unwrap();
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_signs_in_again_elsewhere_is_told_and_its_call_ends_with_an_error() {
+    let house = House::open().await;
+    let backend = house.backend("alice").await;
+    let mut alice = house.phone_with("alice", AudioInput::Silence, |b| b.device("the phone")).await;
+    let mut bob = house.phone("bob").await;
+    let call_id = alice.calls(&mut bob).await;
+    let again = house.builder().device("the phone").sign_in("alice", backend.access_token()).await.unwrap();
+    until_state(&mut alice, &ConnectionState::SignedOut(RefuseReason::Replaced)).await;
+    assert_eq!(alice.until_end(call_id).await, EndReason::Error);
+    again.sign_out().await;
 }

@@ -240,8 +240,8 @@ impl Core {
             LinkEvent::Frame(ServerBody::Welcome(_) | ServerBody::Refuse(_) | ServerBody::Pong { .. }) => {}
             LinkEvent::SignedOut(reason) => {
                 self.connected = false;
-                self.end_whatever_there_is();
                 self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) });
+                self.give_up_whatever_there_is(CallError::SignedOut);
             }
         }
     }

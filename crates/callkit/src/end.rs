@@ -26,10 +26,23 @@ impl Core {
     }
 
     pub(crate) fn end_whatever_there_is(&mut self) {
+        if let Some(call_id) = self.present_call() {
+            self.input(Input::Command(Command::Hangup { call_id }));
+        }
+    }
+
+    /// The kit cannot hold a call any more.
+    pub(crate) fn give_up_whatever_there_is(&mut self, error: CallError) {
+        if let Some(call_id) = self.present_call() {
+            self.give_up(call_id, error, EndReason::Error);
+        }
+    }
+
+    fn present_call(&self) -> Option<CallId> {
         match self.line.phase() {
-            Phase::Idle => {}
+            Phase::Idle => None,
             Phase::Calling(call_id) | Phase::Ringing(call_id) | Phase::Answering(call_id) | Phase::InCall(call_id) => {
-                self.input(Input::Command(Command::Hangup { call_id }))
+                Some(call_id)
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use call_protocol::session::{ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, ServerBody, Welcome};
-use call_protocol::{Word, limits, wire};
+use call_protocol::{Word, limits};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 
 use crate::error::SignInError;
 use crate::session::Session;
-use crate::wire::SignalClient;
+use crate::wire::{RawClientFrame, RawServerFrame, SignalClient, from_raw, to_raw};
 
 /// Where and as whom to sign in.
 #[derive(Clone)]
@@ -50,8 +50,8 @@ const BACKOFF_MS: [u64; 6] = [0, 200, 500, 1_000, 1_500, 2_000];
 
 /// One signed-in stream.
 pub(crate) struct Stream {
-    frames: tonic::Streaming<wire::proto::ServerFrame>,
-    sender: mpsc::UnboundedSender<wire::proto::ClientFrame>,
+    frames: tonic::Streaming<RawServerFrame>,
+    sender: mpsc::UnboundedSender<RawClientFrame>,
     pub(crate) welcome: Welcome,
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn sign_in(to: &SignIn, session: &Session) -> Result<Stream, Si
     };
     let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
     // The receiver is held below, so this cannot fail.
-    let _ = sender.send(wire::client_frame_to_proto(&hello));
+    let _ = sender.send(to_raw(&hello));
     let mut client = SignalClient::new(channel).max_decoding_message_size(limits::FRAME_BYTES);
     let greeting = async {
         let mut frames = client.connect(UnboundedReceiverStream::new(receiver)).await?.into_inner();
@@ -85,7 +85,7 @@ pub(crate) async fn sign_in(to: &SignIn, session: &Session) -> Result<Stream, Si
         .await
         .map_err(|_| SignInError::Unreachable("no answer to the sign-in within 5 s".into()))?
         .map_err(|status| SignInError::Unreachable(format!("{}: {}", status.code(), status.message())))?;
-    let first = first.and_then(|frame| wire::server_frame_from_proto(frame).ok()).and_then(|frame| frame.body);
+    let first = first.and_then(|frame| from_raw(frame).ok()).and_then(|frame| frame.body);
     match first {
         Some(ServerBody::Welcome(welcome)) => Ok(Stream { frames, sender, welcome }),
         Some(ServerBody::Refuse(refuse)) => Err(SignInError::Refused { reason: refuse.reason, detail: refuse.detail }),
@@ -200,7 +200,7 @@ async fn pump(
     events: &mpsc::UnboundedSender<LinkEvent>,
 ) -> Ended {
     let Stream { mut frames, sender, welcome } = stream;
-    let send = |frame: ClientFrame| sender.send(wire::client_frame_to_proto(&frame)).is_ok();
+    let send = |frame: ClientFrame| sender.send(to_raw(&frame)).is_ok();
     let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
     let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
     let again = session.on_welcome(&welcome);
@@ -282,10 +282,10 @@ enum Received {
     Gap,
 }
 
-fn on_frame(session: &mut Session, frame: wire::proto::ServerFrame) -> Received {
+fn on_frame(session: &mut Session, frame: RawServerFrame) -> Received {
     let seq = frame.seq;
     let ack = frame.ack;
-    let decoded = wire::server_frame_from_proto(frame);
+    let decoded = from_raw(frame);
     session.on_ack(ack);
     if seq > session.received() + 1 {
         return Received::Gap;

@@ -38,6 +38,7 @@ async fn follow(
             PathEvent::LocalCandidate(candidate) => {
                 let other = other.clone();
                 tokio::spawn(async move {
+                    // sleeps: the delay of the signalling that is measured with
                     tokio::time::sleep(signalling).await;
                     let _ = other.add_candidate(candidate).await;
                 });
@@ -65,6 +66,7 @@ async fn speak(path: MediaPath) {
         if path.send_voice(voice).is_err() {
             return;
         }
+        // sleeps: the pace at which the connection is looked at
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -74,6 +76,7 @@ async fn attempt(caller: PathConfig, callee: PathConfig, signalling: Duration) -
     let (callee, callee_events) = MediaPath::open(callee).await.expect("callee opens");
     let offer = caller.create_offer().await.expect("offer");
     // While it rings the caller's candidates reach the callee.
+    // sleeps: the delay of the signalling that is measured with
     tokio::time::sleep(signalling + Duration::from_millis(20)).await;
     while let Some(event) = caller_events.try_recv() {
         if let PathEvent::LocalCandidate(candidate) = event {
@@ -85,6 +88,7 @@ async fn attempt(caller: PathConfig, callee: PathConfig, signalling: Duration) -
     let since = || if signalling.is_zero() { real.elapsed() } else { virtually.elapsed() };
     let answer = callee.accept_offer(&offer).await.expect("answer");
     let deliver = async {
+        // sleeps: the delay of the signalling that is measured with
         tokio::time::sleep(signalling).await;
         caller.accept_answer(&answer).await.expect("answer taken");
     };

@@ -120,6 +120,7 @@ impl Runtime for Host {
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        // sleeps: virtual time, the clock of the simulated network
         Box::pin(tokio::time::sleep(duration))
     }
 

@@ -150,5 +150,6 @@ impl Network {
 
 /// How long it is until virtual `duration` has passed; for tests that let the world run on.
 pub async fn pass(duration: Duration) {
+    // sleeps: virtual time, the clock of the simulated network
     tokio::time::sleep(duration).await;
 }

@@ -31,6 +31,7 @@ impl End {
                 PathEvent::LocalCandidate(candidate) => {
                     let other = other.clone();
                     tokio::spawn(async move {
+                        // sleeps: virtual time
                         tokio::time::sleep(signalling).await;
                         let _ = other.add_candidate(candidate).await;
                     });
@@ -93,6 +94,7 @@ impl Call {
     /// Offer, ring, answer; gives how long after the answer each end was connected, in virtual time.
     pub(crate) async fn connect(&mut self, limit: Duration) -> Option<(Duration, Duration)> {
         let offer = self.caller.path.create_offer().await.unwrap();
+        // sleeps: virtual time
         tokio::time::sleep(self.signalling + ms(5)).await;
         // The caller's candidates came while it rang.
         while let Some(event) = self.caller.events.try_recv() {
@@ -105,6 +107,7 @@ impl Call {
         let (caller, callee) = (self.caller.path.clone(), self.callee.path.clone());
         let signalling = self.signalling;
         let deliver = async {
+            // sleeps: virtual time
             tokio::time::sleep(signalling).await;
             caller.accept_answer(&answer).await.unwrap();
         };
@@ -150,6 +153,7 @@ pub(crate) async fn hearing<T>(end: &mut End, longer: Duration, doing: impl Futu
     let mut heard = vec![];
     let doing = async {
         doing.await;
+        // sleeps: virtual time
         tokio::time::sleep(longer).await;
     };
     tokio::pin!(doing);
@@ -165,6 +169,7 @@ pub(crate) async fn hearing<T>(end: &mut End, longer: Duration, doing: impl Futu
 pub(crate) async fn speak(path: &MediaPath, from: u32, to: u32) {
     for n in from..to {
         path.send_voice(packet(n)).unwrap();
+        // sleeps: virtual time, one packet every 20 ms
         tokio::time::sleep(ms(20)).await;
     }
 }
