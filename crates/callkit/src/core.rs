@@ -252,6 +252,8 @@ impl Core {
         self.stun_servers = welcome.stun_servers;
         self.connected = true;
         self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::Connected });
+        // Whatever the arbiters missed of this device meanwhile they hear at once.
+        self.input(Input::Connected);
         if !welcome.resumed {
             self.join_again();
         }
