@@ -1,7 +1,7 @@
 //! `ci`: every check that runs beside the tests.
 
 use crate::{
-    bindings, cargo, codegen, demo,
+    bench, bindings, cargo, codegen, demo,
     failure::{Failure, Outcome},
     process, tidy,
 };
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Which checks.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only these steps: fmt, clippy, docs, codegen, tidy, bindings, demo
+    /// Only these steps: fmt, clippy, docs, codegen, tidy, bindings, demo, bench
     step: Vec<String>,
 }
 
@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", what: "the rules of the tree hold", run: tidy::run },
     Step { name: "bindings", what: "the bindings come out and load", run: bindings::check_all },
     Step { name: "demo", what: "a real call works", run: || demo::run(&demo::Options { words: Vec::new() }) },
+    Step { name: "bench", what: "the benchmarks of the whole kit run, in short", run: bench::run_short },
 ];
 
 /// Runs every step, whatever happened to those before it, and fails if one failed.
