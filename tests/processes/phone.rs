@@ -56,7 +56,7 @@ impl PhoneOptions {
 pub fn run_if_asked() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(options) = PhoneOptions::from_arguments(&arguments) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let ran = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run(options)));
     match ran {
         Ok(()) => std::process::exit(0),

@@ -1,6 +1,6 @@
 //! The voice of one call: a thread that every 10 ms takes a frame from the microphone and gives one to the speaker.
 
-use std::sync::mpsc::{self as std_mpsc, RecvTimeoutError};
+use std::sync::mpsc::{self as std_mpsc, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -167,11 +167,14 @@ impl Running {
     fn run(&mut self, commands: &std_mpsc::Receiver<VoiceCommand>) {
         let mut due = Instant::now();
         for tick in 0_u64.. {
+            // sleeps: this thread is the media clock. It looks at its commands once a tick, so that a packet does not wake it: packets
+            // carry their time of arrival.
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
             loop {
-                match commands.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                    Ok(VoiceCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
+                match commands.try_recv() {
+                    Ok(VoiceCommand::Stop) | Err(TryRecvError::Disconnected) => return self.finish(),
                     Ok(command) => self.obey(command),
-                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(TryRecvError::Empty) => break,
                 }
             }
             let late = Instant::now().saturating_duration_since(due) > LONGEST_CATCH_UP;
