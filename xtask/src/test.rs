@@ -60,7 +60,7 @@ impl Options {
         if self.no_doc || !(self.package.is_empty() || self.package.iter().all(has_library)) {
             return None;
         }
-        let kind = words(&["test", "--quiet", "--doc", "--no-fail-fast"]);
+        let kind = words(&["test", "--doc", "--no-fail-fast"]);
         Some([kind, self.selection(), words(&["--"]), self.filter.clone()].concat())
     }
 
@@ -91,7 +91,7 @@ mod tests {
     fn the_whole_workspace_is_tested_unless_a_package_is_named() {
         let all = options(&[], &[], &[]);
         assert_eq!(all.nextest().join(" "), "nextest run --workspace");
-        assert_eq!(all.examples().unwrap().join(" "), "test --quiet --doc --no-fail-fast --workspace --");
+        assert_eq!(all.examples().unwrap().join(" "), "test --doc --no-fail-fast --workspace --");
         let one = options(&["signaling"], &[], &[]).nextest().join(" ");
         assert!(one.starts_with("nextest run --package path+file://") && one.ends_with("/crates/signaling"), "{one}");
     }
