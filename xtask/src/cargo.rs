@@ -58,24 +58,10 @@ pub(crate) struct Build<'a> {
 impl Build<'_> {
     /// Builds on this terminal and returns every file that came out, executables and libraries.
     pub(crate) fn run(&self) -> Outcome<Vec<PathBuf>> {
+        let arguments = if self.release { self.these_alone() } else { self.as_the_tests_are_built() };
+        let line = format!("cargo build {}", arguments.join(" "));
         let mut cargo = command(["build", "--message-format=json-render-diagnostics"]);
-        let mut line = "cargo build".to_owned();
-        for package in self.packages {
-            cargo.args(["-p", &package_spec(package)]);
-            line += &format!(" -p {package}");
-        }
-        for binary in self.binaries {
-            cargo.args(["--bin", binary]);
-            line += &format!(" --bin {binary}");
-        }
-        if self.binaries.is_empty() {
-            cargo.arg("--lib");
-            line += " --lib";
-        }
-        if self.release {
-            cargo.arg("--release");
-            line += " --release";
-        }
+        cargo.args(&arguments);
         println!("$ {line}");
         let _ = std::io::stdout().flush();
 
@@ -91,6 +77,20 @@ impl Build<'_> {
         }
         let status = child.wait().map_err(start)?;
         if status.success() { Ok(files) } else { Err(Failure::Program { line, how: status.to_string() }) }
+    }
+
+    fn these_alone(&self) -> Vec<String> {
+        let packages = self.packages.iter().flat_map(|package| ["-p".to_owned(), package_spec(package)]);
+        let binaries = self.binaries.iter().flat_map(|binary| ["--bin".to_owned(), (*binary).to_owned()]);
+        let libraries = self.binaries.is_empty().then(|| "--lib".to_owned());
+        packages.chain(binaries).chain(libraries).chain(["--release".to_owned()]).collect()
+    }
+
+    /// The whole workspace, and its examples for the sake of the development dependencies: only then has every dependency the features that it has
+    /// in the tests, and none is built twice.
+    fn as_the_tests_are_built(&self) -> Vec<String> {
+        let kind = if self.binaries.is_empty() { "--lib" } else { "--bins" };
+        ["--workspace", kind, "--examples"].map(str::to_owned).to_vec()
     }
 
     /// Builds and returns the path of the one file called `name`.
