@@ -1,5 +1,7 @@
 //! The kit in other languages. Python: generated from the library that was built for this test, and driven by `test_call.py`.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -152,7 +152,7 @@ pub fn cpu_ms(id: u32) -> Option<u64> {
     Some(ticks * 10)
 }
 
-/// A figure of /proc/<id>/status in KiB, such as VmHWM (peak) or VmRSS.
+/// A figure of `/proc/<id>/status` in KiB, such as VmHWM (peak) or VmRSS.
 pub fn memory_kib(id: u32, what: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(what))?;

@@ -2,11 +2,11 @@
 //!
 //! A transcript has the second, who did or was told what, and, indented, what was said and heard.
 
-mod accept;
-mod end;
 mod invite;
-mod media;
 mod ring;
+mod accept;
+mod media;
+mod end;
 
 use call_protocol::CallId;
 use tests::{ALICE, BOB, Story};

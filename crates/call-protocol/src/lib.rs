@@ -18,12 +18,12 @@
 //!
 //! What it does not do: carry anything, retry, keep state, verify a token's signature.
 
-pub mod accept;
-pub mod disconnect;
-pub mod end;
 pub mod invite;
-pub mod media;
 pub mod ring;
+pub mod accept;
+pub mod media;
+pub mod end;
+pub mod disconnect;
 
 mod ids;
 pub mod limits;

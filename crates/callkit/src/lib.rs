@@ -92,11 +92,11 @@
 pub mod events;
 mod kit;
 
-mod accept;
-mod end;
 mod invite;
-mod media;
 mod ring;
+mod accept;
+mod media;
+mod end;
 
 mod core;
 #[cfg(feature = "dev-backend")]

@@ -39,11 +39,11 @@
 //! What it does not do: carry messages, know of packets, store anything, allow several calls at once (a second call is answered
 //! busy), resolve glare, run group calls.
 
-pub mod accept;
-pub mod end;
 pub mod invite;
-pub mod media;
 pub mod ring;
+pub mod accept;
+pub mod media;
+pub mod end;
 
 mod arbiter;
 mod line;

@@ -100,7 +100,7 @@ async fn run(options: &Options) -> Result<(), String> {
     let story = call(alice, bob, options.seconds).await?;
     timeline(&story);
     quality_table(&story);
-    let speech = (!options.mic).then(|| options.speech.as_deref());
+    let speech = (!options.mic).then_some(options.speech.as_deref());
     let picture = options.out.join("call.svg");
     let recordings = check::Recordings::read(&story, speech, &wav("alice"), &wav("bob"))?;
     picture::draw(&story, &recordings, &picture)?;
