@@ -17,7 +17,7 @@ use uniffi_bindgen::bindings::{GenerateOptions, TargetLanguage, generate};
 #[derive(Args)]
 pub(crate) struct Options {
     language: Wanted,
-    /// Where they go; one language only [default: target/bindings/<language>]
+    /// Where they go; one language only [default: target/bindings/LANGUAGE]
     #[arg(long, conflicts_with = "check")]
     out: Option<PathBuf>,
     /// Build the library with optimisation
