@@ -1,6 +1,6 @@
 //! The server goes away in mid-call and comes back.
 
-use callkit::{AudioInput, CallKitEvent, ConnectionState, EndReason, RefuseReason};
+use callkit::{AudioInput, CallId, CallKitEvent, ConnectionState, EndReason, RefuseReason};
 use callkit_server::{Server, ServerConfig};
 
 use crate::house::{House, Phone, loudness};
@@ -15,17 +15,22 @@ async fn until_state(phone: &mut Phone, wanted: &ConnectionState) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_voice_goes_on_without_the_server_and_the_call_ends_properly_when_it_is_back() {
-    let folder = tempfile::tempdir().unwrap();
+/// Two phones in a call whose server has stopped, and the configuration that starts the same one again: same port, app and store.
+async fn cut_off_in_a_call(folder: &tempfile::TempDir) -> (Phone, Phone, CallId, ServerConfig) {
     let mut config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..ServerConfig::dev_on_loopback() };
     let house = House::with(config.clone()).await;
-    let (mut alice, mut bob, call_id) = house.two_in_a_call().await;
+    let (alice, bob, call_id) = house.two_in_a_call().await;
     let House { server, .. } = house;
-    // The same server again: same port, same app, same store.
     config.listen = server.local_addr();
     config.apps = server.apps().to_vec();
     server.stop().await;
+    (alice, bob, call_id, config)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_voice_goes_on_without_the_server_and_the_call_ends_properly_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut alice, mut bob, call_id, config) = cut_off_in_a_call(&folder).await;
     for phone in [&mut alice, &mut bob] {
         until_state(phone, &ConnectionState::Reconnecting).await;
     }
@@ -50,13 +55,7 @@ async fn the_voice_goes_on_without_the_server_and_the_call_ends_properly_when_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hang_up_while_the_server_is_away_reaches_the_other_side_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..ServerConfig::dev_on_loopback() };
-    let house = House::with(config.clone()).await;
-    let (mut alice, mut bob, call_id) = house.two_in_a_call().await;
-    let House { server, .. } = house;
-    config.listen = server.local_addr();
-    config.apps = server.apps().to_vec();
-    server.stop().await;
+    let (mut alice, mut bob, call_id, config) = cut_off_in_a_call(&folder).await;
     until_state(&mut alice, &ConnectionState::Reconnecting).await;
     alice.kit.hangup(call_id).await.unwrap();
     assert_eq!(alice.until_end(call_id).await, EndReason::Hangup);

@@ -29,7 +29,7 @@ const NETWORKS: [(&str, u32, u32, u32); 4] = [
 
 pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &Options) -> Result<(), String> {
     if let Some(network) = &options.network {
-        return runtime.block_on(measure("", options.calls, network[1] > 0, netlab::is_inside()));
+        return runtime.block_on(measure(options.calls, network[1] > 0, netlab::is_inside()));
     }
     println!("{} calls a network (twice as many with loss); times in ms, p50 / p99", options.calls);
     println!(
@@ -41,7 +41,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &Options) -> Resul
         std::io::Write::flush(&mut std::io::stdout()).map_err(|error| error.to_string())?;
         let calls = options.calls * times;
         if delay_ms == 0 {
-            runtime.block_on(measure(name, calls, false, false))?;
+            runtime.block_on(measure(calls, false, false))?;
             if options.loopback {
                 break;
             }
@@ -66,8 +66,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &Options) -> Resul
     Ok(())
 }
 
-async fn measure(name: &str, calls: u32, lossy: bool, inside: bool) -> Result<(), String> {
-    let _ = name;
+async fn measure(calls: u32, lossy: bool, inside: bool) -> Result<(), String> {
     let host = |name: &'static str| inside.then_some(name);
     let listen = if inside { format!("{}:7450", netlab::SERVER_ADDRESS) } else { "127.0.0.1:0".to_owned() };
     let server = ServerProcess::start(host("server"), &listen).await?;
