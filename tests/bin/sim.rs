@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tests::{campaign, simulate};
+use world::{campaign, simulate};
 
 const HELP: &str = "\
 Random users, phones, networks and faults from one seed; the rules of a call are checked after every step.

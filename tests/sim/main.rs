@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tests::{Plant, Rule, campaign, simulate};
+use world::{Plant, Rule, campaign, simulate};
 
 /// Runs worlds from `first_seed` on, and fails with the command that shows the first broken rule again.
 fn holds(first_seed: u64, calls: u64) {

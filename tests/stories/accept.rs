@@ -6,7 +6,7 @@ use call_protocol::end::EndReason::*;
 use call_protocol::{DeviceId, Party, UserId};
 use insta::assert_snapshot;
 use signaling::{CommandError, Phase};
-use tests::{ALICE, BOB, CAROL, Fate};
+use world::{ALICE, BOB, CAROL, Fate};
 
 use crate::{ringing, talking};
 
@@ -157,7 +157,7 @@ fn only_what_rings_can_be_answered_and_only_once() {
 #[test]
 fn a_phone_that_was_started_anew_does_not_hold_the_call() {
     // The first copy of the invite rings, the last one reaches the phone when it has forgotten the call.
-    let mut story = tests::Story::new();
+    let mut story = world::Story::new();
     story.to_phone("invite", Fate::Twice(3_000));
     let call_id = story.calls(ALICE, BOB).unwrap();
     story.passes(1_000);

@@ -8,7 +8,7 @@ use call_protocol::ring::Alert;
 use call_protocol::{DeviceId, Party, UserId};
 use insta::assert_snapshot;
 use signaling::{CommandError, Phase};
-use tests::{ALICE, BOB, CAROL, Fate, Story};
+use world::{ALICE, BOB, CAROL, Fate, Story};
 
 use crate::{ringing, talking};
 

@@ -4,7 +4,7 @@ use call_protocol::end::EndReason::*;
 use call_protocol::invite::InviteError;
 use insta::assert_snapshot;
 use signaling::{CommandError, Phase};
-use tests::{ALICE, BOB, CAROL, Fate, Story};
+use world::{ALICE, BOB, CAROL, Fate, Story};
 
 #[test]
 fn a_whole_call() {

@@ -9,7 +9,7 @@ mod media;
 mod end;
 
 use call_protocol::CallId;
-use tests::{ALICE, BOB, Story};
+use world::{ALICE, BOB, Story};
 
 /// Alice calls Bob; his phone rings.
 fn ringing() -> (Story, CallId) {

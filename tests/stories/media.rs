@@ -5,7 +5,7 @@ use call_protocol::end::EndReason::*;
 use call_protocol::media::DescriptionKind::{Answer, Offer};
 use insta::assert_snapshot;
 use signaling::Phase;
-use tests::{ALICE, BOB, CAROL, Fate, Story};
+use world::{ALICE, BOB, CAROL, Fate, Story};
 
 use crate::talking;
 

@@ -5,7 +5,7 @@ use call_protocol::end::EndReason::*;
 use call_protocol::ring::RingConfirm;
 use insta::assert_snapshot;
 use signaling::Phase;
-use tests::{ALICE, BOB, CAROL, Fate, Story};
+use world::{ALICE, BOB, CAROL, Fate, Story};
 
 #[test]
 fn nothing_rings_without_a_confirmation() {

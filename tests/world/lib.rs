@@ -5,9 +5,6 @@
 //! [`simulate`] draws a [`Plan`] from it and lets random users, networks and faults loose. In both, the [`Rule`]s of a call are
 //! checked after every step; a [`Plant`] breaks one of them on purpose, to show that the check sees it.
 
-#[path = "../processes/mod.rs"]
-pub mod processes;
-
 mod campaign;
 mod carrier;
 mod chaos;

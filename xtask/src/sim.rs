@@ -18,7 +18,7 @@ pub(crate) struct Options {
 
 /// Builds the simulation with optimisation and runs it.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let build = Build { packages: &["tests"], binaries: &["sim"], release: true };
+    let build = Build { packages: &["world"], binaries: &["sim"], release: true };
     let sim = build.file(&cargo::executable_name("sim"))?;
     process::run(Command::new(sim).args(&options.words))
 }

@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "tests",
         &["call-protocol", "signaling", "rtc-media", "rtc-transport", "callkit", "callkit-ffi", "callkit-server"],
     ),
+    ("world", &["call-protocol", "signaling"]),
     ("xtask", &[]),
 ];
 

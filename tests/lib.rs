@@ -1,0 +1,3 @@
+//! What the live tests, the demo and the benchmarks share.
+
+pub mod processes;
