@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Party;
+use crate::invite::CallType;
 
 /// What a callee said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct Answer {
     pub callee: Party,
     /// What it says.
     pub result: AnswerResult,
+    /// The kind of call that is taken; as invited if absent.
+    pub call_type: Option<CallType>,
 }
 
 /// The arbiter tells every device of the callee what counts. Only the winner joins.

@@ -53,13 +53,32 @@ pub struct Candidate {
     pub username_fragment: Option<String>,
 }
 
-/// One step of setting the media up, between the caller and the device that takes the call.
+/// One step of setting the media up, between the caller and a device of the callee that rings or took the call.
+///
+/// The steps of one device to another are numbered from 1 on, said again until they are acknowledged, and taken in order, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Negotiation {
     /// Who says it; the server fills in the true one.
     pub from: Party,
-    /// What it says.
-    pub body: NegotiationBody,
+    /// Who is to get it.
+    pub to: Party,
+    /// The number of this step; 0 without a body.
+    pub seq: u32,
+    /// Every step of the other one up to this number has been taken.
+    pub ack: u32,
+    /// The step; without one this only acknowledges.
+    pub body: Option<NegotiationBody>,
+}
+
+/// What a party of a call says every few seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeepAlive {
+    /// The sender takes the call to be answered.
+    pub in_call: bool,
+    /// The sender has put the call on hold.
+    pub held: bool,
+    /// The sender believes that the other one has put it on hold.
+    pub peer_held: bool,
 }
 
 /// The kinds of [`Negotiation`].

@@ -6,7 +6,7 @@ use crate::accept::{Answer, AnswerConfirm};
 use crate::end::{Cancel, End};
 use crate::ids::CallId;
 use crate::invite::Invite;
-use crate::media::Negotiation;
+use crate::media::{KeepAlive, Negotiation};
 use crate::ring::{Alert, RingConfirm};
 
 /// What device and arbiter say to each other.
@@ -36,10 +36,7 @@ pub enum Word {
     /// Either party to arbiter to the other, and back as the receipt: it is over.
     End(End),
     /// Party to arbiter, every few seconds: I am still in it.
-    KeepAlive {
-        /// The sender holds the call to be answered.
-        in_call: bool,
-    },
+    KeepAlive(KeepAlive),
     /// Party to arbiter to the other party: a step of setting the media up.
     Negotiation(Box<Negotiation>),
     /// Arbiter to party: the other one cannot be heard at the moment, or is back.
@@ -49,6 +46,13 @@ pub enum Word {
         /// How long until the call ends if it stays away, in ms.
         ends_in_ms: u32,
     },
+    /// Arbiter to party: whether the other one has put the call on hold.
+    Hold {
+        /// It has.
+        held: bool,
+    },
+    /// Arbiter to a device that was not there while it rang: nobody answered. Its receipt is an [`End`].
+    Missed(Box<Invite>),
 }
 
 impl Word {
@@ -62,9 +66,11 @@ impl Word {
             Word::AnswerConfirm(_) => "answer_confirm",
             Word::Cancel(_) => "cancel",
             Word::End(_) => "end",
-            Word::KeepAlive { .. } => "keep_alive",
+            Word::KeepAlive(_) => "keep_alive",
             Word::Negotiation(_) => "negotiation",
             Word::Reachability { .. } => "reachability",
+            Word::Hold { .. } => "hold",
+            Word::Missed(_) => "missed",
         }
     }
 }

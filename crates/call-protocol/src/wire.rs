@@ -10,6 +10,7 @@ use crate::end::{Cancel, End, EndReason};
 use crate::ids::{IdError, Party, UserId};
 use crate::invite::{CallType, Invite};
 use crate::limits;
+use crate::media::KeepAlive;
 use crate::message::{CallMessage, Word};
 use crate::ring::{Alert, InviteRefusal, RingConfirm};
 
@@ -71,6 +72,7 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
         Word::Answer(answer) => Body::Answer(proto::Answer {
             callee: Some(party_to_proto(&answer.callee)),
             result: answer_result_to_proto(answer.result).into(),
+            call_type: answer.call_type.map(|kind| kind as i32),
         }),
         Word::AnswerConfirm(confirm) => Body::AnswerConfirm(proto::AnswerConfirm {
             result: answer_result_to_proto(confirm.result).into(),
@@ -78,11 +80,15 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
         }),
         Word::Cancel(cancel) => Body::Cancel(proto::Cancel { reason: cancel.reason as i32 }),
         Word::End(end) => Body::End(proto::End { reason: end.reason as i32 }),
-        Word::KeepAlive { in_call } => Body::KeepAlive(proto::KeepAlive { in_call: *in_call }),
+        Word::KeepAlive(KeepAlive { in_call, held, peer_held }) => {
+            Body::KeepAlive(proto::KeepAlive { in_call: *in_call, held: *held, peer_held: *peer_held })
+        }
         Word::Negotiation(negotiation) => Body::Negotiation(channel::negotiation_to_proto(negotiation)),
         Word::Reachability { reachable, ends_in_ms } => {
             Body::Reachability(proto::Reachability { reachable: *reachable, ends_in_ms: *ends_in_ms })
         }
+        Word::Hold { held } => Body::Hold(proto::Hold { held: *held }),
+        Word::Missed(invite) => Body::Missed(invite_to_proto(invite)),
     };
     proto::CallMessage { call_id: message.call_id.to_string(), body: Some(body) }
 }
@@ -97,7 +103,8 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
         Body::RingConfirm(confirm) => Word::RingConfirm(ring_confirm_from_proto(confirm)),
         Body::Answer(answer) => {
             let Some(result) = answer_result_from_proto(answer.result()) else { return Ok(None) };
-            Word::Answer(Answer { callee: party_from_proto("answer.callee", answer.callee)?, result })
+            let call_type = answer.call_type.map(call_type_from_number);
+            Word::Answer(Answer { callee: party_from_proto("answer.callee", answer.callee)?, result, call_type })
         }
         Body::AnswerConfirm(confirm) => {
             let Some(result) = answer_result_from_proto(confirm.result()) else { return Ok(None) };
@@ -108,12 +115,13 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
         }
         Body::Cancel(cancel) => Word::Cancel(Cancel { reason: end_reason(cancel.reason) }),
         Body::End(end) => Word::End(End { reason: end_reason(end.reason) }),
-        Body::KeepAlive(keep_alive) => Word::KeepAlive { in_call: keep_alive.in_call },
-        Body::Negotiation(negotiation) => {
-            let Some(negotiation) = channel::negotiation_from_proto(negotiation)? else { return Ok(None) };
-            Word::Negotiation(Box::new(negotiation))
+        Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held }) => {
+            Word::KeepAlive(KeepAlive { in_call, held, peer_held })
         }
+        Body::Negotiation(negotiation) => Word::Negotiation(Box::new(channel::negotiation_from_proto(negotiation)?)),
         Body::Reachability(peer) => Word::Reachability { reachable: peer.reachable, ends_in_ms: peer.ends_in_ms },
+        Body::Hold(hold) => Word::Hold { held: hold.held },
+        Body::Missed(invite) => Word::Missed(Box::new(invite_from_proto(call_id, invite)?)),
     };
     Ok(Some(CallMessage { call_id, word }))
 }

@@ -2,41 +2,51 @@
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::end::EndReason;
+use call_protocol::invite::CallType;
+use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
-use crate::line::{Address, CommandError, Event, Line, Role, State};
+use crate::door::{Address, CommandError, Event, Role};
+use crate::end::MissedCall;
+use crate::line::{Line, State};
 use crate::time::{Now, Repeat};
 
 impl Line {
     pub(crate) fn answer(&mut self, now: Now, call_id: CallId) -> Result<(), CommandError> {
-        let call = self.call_with(call_id).ok_or(CommandError::NoSuchCall)?.clone();
-        let State::Ringing { .. } = &self.state else { return Err(CommandError::NotRinging) };
-        self.send_answer(&call.arbiter, call_id, AnswerResult::Accept);
+        let call = self.calls.get_mut(&call_id).ok_or(CommandError::NoSuchCall)?;
+        let State::Ringing { .. } = &call.state else { return Err(CommandError::NotRinging) };
         let give_up = now.mono + self.config.answer_confirm_ms;
-        self.state = State::Answering { call, next: Repeat::first(now), give_up };
+        call.state = State::Answering { call_type: None, next: Repeat::first(now), give_up };
+        self.hold_others(call_id);
+        self.send_answer(call_id);
         Ok(())
     }
 
-    fn send_answer(&mut self, to: &Address, call_id: CallId, result: AnswerResult) {
-        let answer = Answer { callee: self.me.clone(), result };
-        self.send(to.clone(), call_id, Word::Answer(answer));
+    /// To the arbiter, and on the media path to the caller: the caller may open the sound before the arbiter's word has come.
+    pub(crate) fn send_answer(&mut self, call_id: CallId) {
+        let Some(call) = self.calls.get(&call_id) else { return };
+        let State::Answering { call_type, .. } = &call.state else { return };
+        let (arbiter, caller) = (call.arbiter.clone(), call.invite.caller.clone());
+        let answer = Answer { callee: self.me.clone(), result: AnswerResult::Accept, call_type: *call_type };
+        self.send(arbiter.clone(), call_id, Word::Answer(answer.clone()));
+        self.say_directly(&arbiter, caller, call_id, Word::Answer(answer));
     }
 
     /// At the caller: what the callee said.
     pub(crate) fn on_answer(&mut self, now: Now, call_id: CallId, answer: Answer) {
-        let State::Calling { call, .. } = &self.state else {
-            self.remind_of_end(call_id);
-            return;
-        };
-        if call.invite.call_id != call_id || !call.invite.callees.contains(&answer.callee.user) {
-            self.remind_of_end(call_id);
+        let Some(call) = self.calls.get_mut(&call_id) else { return self.remind_of_end(call_id) };
+        let State::Calling { .. } = &call.state else { return };
+        if !call.invite.callees.contains(&answer.callee.user) {
             return;
         }
         match answer.result {
-            AnswerResult::Accept => self.begin(now, Role::Caller, answer.callee),
-            AnswerResult::Refuse => self.end_current(now, EndReason::RemoteRefuse, None),
-            AnswerResult::Busy => self.end_current(now, EndReason::Busy, None),
+            AnswerResult::Accept => {
+                call.invite.call_type = answer.call_type.unwrap_or(call.invite.call_type);
+                self.begin(now, call_id, Role::Caller, answer.callee);
+            }
+            AnswerResult::Refuse => self.end_call(now, call_id, EndReason::RemoteRefuse, None),
+            AnswerResult::Busy => self.end_call(now, call_id, EndReason::Busy, None),
         }
     }
 
@@ -44,52 +54,58 @@ impl Line {
     pub(crate) fn on_answer_confirm(&mut self, now: Now, from: Address, call_id: CallId, confirm: AnswerConfirm) {
         let mine = confirm.winner == self.me;
         self.on_receipt_of_answer(call_id);
-        if self.call_with(call_id).is_none() && !self.is_over(call_id) {
-            let reason = match confirm.result {
-                AnswerResult::Accept if mine => return self.leave_an_earlier_life(now, from, call_id),
-                AnswerResult::Accept => EndReason::AnsweredElsewhere,
-                AnswerResult::Refuse if mine => EndReason::Refuse,
-                AnswerResult::Refuse => EndReason::RefusedElsewhere,
-                AnswerResult::Busy => EndReason::Busy,
-            };
-            self.will_not_ring(now, from, call_id, reason);
-            return;
-        }
-        match (&self.state, confirm.result) {
-            (State::Answering { call, .. }, AnswerResult::Accept) if mine && call.invite.call_id == call_id => {
+        let Some(call) = self.calls.get(&call_id) else {
+            return self.on_answer_of_other_call(now, from, call_id, confirm);
+        };
+        match (&call.state, confirm.result) {
+            (State::Answering { .. }, AnswerResult::Accept) if mine => {
                 let caller = call.invite.caller.clone();
-                self.begin(now, Role::Callee, caller);
+                self.begin(now, call_id, Role::Callee, caller);
             }
-            (State::Ringing { call, .. } | State::Answering { call, .. }, result)
-                if !mine && call.invite.call_id == call_id =>
-            {
+            (State::Ringing { .. } | State::Answering { .. }, result) if !mine => {
                 let reason = match result {
                     AnswerResult::Accept => EndReason::AnsweredElsewhere,
                     AnswerResult::Refuse => EndReason::RefusedElsewhere,
                     AnswerResult::Busy => EndReason::Busy,
                 };
-                self.end_current(now, reason, None);
+                self.end_call(now, call_id, reason, None);
             }
-            (State::Ringing { call, .. }, AnswerResult::Accept) if call.invite.call_id == call_id => {
-                self.leave_an_earlier_life(now, from, call_id);
-            }
+            (State::Ringing { .. }, AnswerResult::Accept) => self.leave_an_earlier_life(now, from, call_id),
             // The arbiter holds that this device refused or was busy: an earlier life of it did, or it gave up answering.
-            (
-                State::Ringing { call, .. } | State::Answering { call, .. },
-                result @ (AnswerResult::Refuse | AnswerResult::Busy),
-            ) if call.invite.call_id == call_id => {
-                let busy = result == AnswerResult::Busy;
-                self.end_current(now, if busy { EndReason::Busy } else { EndReason::Refuse }, None);
+            (State::Ringing { .. } | State::Answering { .. }, AnswerResult::Refuse) => {
+                self.end_call(now, call_id, EndReason::Refuse, None);
             }
-            (_, AnswerResult::Accept) if mine && self.call_with(call_id).is_none() => self.remind_of_end(call_id),
+            (State::Ringing { .. } | State::Answering { .. }, AnswerResult::Busy) => {
+                self.end_call(now, call_id, EndReason::Busy, None);
+            }
             (
-                State::Idle
-                | State::Calling { .. }
-                | State::Ringing { .. }
-                | State::Answering { .. }
-                | State::InCall { .. },
+                State::Calling { .. } | State::Answering { .. } | State::InCall { .. },
                 AnswerResult::Accept | AnswerResult::Refuse | AnswerResult::Busy,
             ) => {}
+        }
+    }
+
+    /// What was answered of a call that does not ring here, or no longer.
+    fn on_answer_of_other_call(&mut self, now: Now, from: Address, call_id: CallId, confirm: AnswerConfirm) {
+        let mine = confirm.winner == self.me;
+        if self.is_over(call_id) {
+            self.decide_missed(call_id, confirm.result == AnswerResult::Busy);
+            if mine && confirm.result == AnswerResult::Accept {
+                self.remind_of_end(call_id);
+            }
+            return;
+        }
+        let reason = match confirm.result {
+            AnswerResult::Accept if mine => return self.leave_an_earlier_life(now, from, call_id),
+            AnswerResult::Accept => EndReason::AnsweredElsewhere,
+            AnswerResult::Refuse if mine => EndReason::Refuse,
+            AnswerResult::Refuse => EndReason::RefusedElsewhere,
+            AnswerResult::Busy => EndReason::Busy,
+        };
+        let alerted = self.alerting.get(&call_id).map(|alerting| alerting.invite.clone());
+        self.will_not_ring(now, from, call_id, reason);
+        if let (AnswerResult::Busy, Some(invite)) = (confirm.result, alerted) {
+            self.tell(Event::Missed { invite: Box::new(invite) });
         }
     }
 
@@ -98,49 +114,49 @@ impl Line {
     fn leave_an_earlier_life(&mut self, now: Now, arbiter: Address, call_id: CallId) {
         let farewell = Some(Self::end_word(EndReason::RemoteDrop));
         self.alerting.remove(&call_id);
-        if self.call_with(call_id).is_some() {
-            self.end_current(now, EndReason::RemoteDrop, farewell);
+        if self.calls.contains_key(&call_id) {
+            self.end_call(now, call_id, EndReason::RemoteDrop, farewell);
         } else {
-            self.leave(now, call_id, arbiter, EndReason::RemoteDrop, farewell);
+            self.leave(now, call_id, arbiter, EndReason::RemoteDrop, MissedCall::No, farewell);
         }
     }
 
-    fn begin(&mut self, now: Now, role: Role, peer: Party) {
-        let (State::Calling { call, .. } | State::Answering { call, .. }) =
-            std::mem::replace(&mut self.state, State::Idle)
-        else {
-            return;
-        };
-        self.tell(Event::Accepted { invite: Box::new(call.invite.clone()), role, peer });
-        self.send(call.arbiter.clone(), call.invite.call_id, Word::KeepAlive { in_call: true });
-        self.state = State::InCall { call, role, next: now.mono + self.config.keep_alive_ms, peer_away_until: None };
-        self.others_are_busy(now);
+    fn begin(&mut self, now: Now, call_id: CallId, role: Role, peer: Party) {
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let next = now.mono + self.config.keep_alive_ms;
+        call.dialogs.retain(|device, _| *device == peer);
+        call.state =
+            State::InCall { role, peer: peer.clone(), held: false, peer_held: false, next, peer_away_until: None };
+        let (invite, arbiter, alive) = (Box::new(call.invite.clone()), call.arbiter.clone(), call.keep_alive());
+        self.tell(Event::Accepted { invite, role, peer });
+        self.send(arbiter, call_id, alive);
+        self.look_again_at_alerts(now);
     }
 
-    pub(crate) fn on_time_answering(&mut self, now: Now) {
-        let State::Answering { call, next, give_up } = &mut self.state else { return };
+    pub(crate) fn on_time_answering(&mut self, now: Now, call_id: CallId) {
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let State::Answering { next, give_up, .. } = &mut call.state else { return };
         if now.mono >= *give_up {
-            self.end_current(now, EndReason::RemoteDrop, Some(Self::end_word(EndReason::RemoteDrop)));
+            self.end_call(now, call_id, EndReason::RemoteDrop, Some(Self::end_word(EndReason::RemoteDrop)));
         } else if now.mono >= next.at {
             next.again(now);
-            let (to, call_id) = (call.arbiter.clone(), call.invite.call_id);
-            self.send_answer(&to, call_id, AnswerResult::Accept);
+            self.send_answer(call_id);
         }
     }
 }
 
 impl Arbiter {
-    pub(crate) fn on_answer(&mut self, now: Now, from: Party, result: AnswerResult) {
+    pub(crate) fn on_answer(&mut self, now: Now, from: Party, result: AnswerResult, call_type: Option<CallType>) {
         if !self.invite.callees.contains(&from.user) {
             return;
         }
         match &mut self.state {
-            ArbiterState::Ringing { alerted, caller_heard, deadline, .. } => match result {
+            ArbiterState::Ringing { alerted, busy, busy_until, caller_heard, deadline, .. } => match result {
                 AnswerResult::Accept => {
                     let left_ms = *deadline - now.mono;
                     let ring_ms = u64::from(self.invite.ring_timeout_ms).saturating_sub(left_ms);
                     let caller_heard = *caller_heard;
-                    self.state = ArbiterState::answered(now, caller_heard, from.clone());
+                    self.state = ArbiterState::answered(now, caller_heard, from.clone(), call_type);
                     self.tell_caller_of_answer();
                     self.confirm_answer_to_all(AnswerResult::Accept, from);
                     self.tell(Fact::Answered { call_id: self.invite.call_id, ring_ms });
@@ -148,11 +164,13 @@ impl Arbiter {
                 AnswerResult::Refuse => self.decline(now, from, AnswerResult::Refuse),
                 AnswerResult::Busy => {
                     alerted.remove(&from);
-                    if alerted.is_empty() {
-                        self.decline(now, from, AnswerResult::Busy);
-                    } else {
-                        // Another device of the user rings: this one only gets its receipt.
-                        self.confirm_answer(from.clone(), AnswerResult::Busy, from);
+                    busy.insert(from.clone());
+                    busy_until.get_or_insert(now.mono + self.config.busy_grace_ms);
+                    if !self.settle_busy(now) {
+                        // Another device of the user rings, or may: this one only gets its receipt.
+                        let deadline_unix_ms = self.invite.ring_deadline_unix_ms;
+                        let confirm = RingConfirm::Ring { deadline_unix_ms };
+                        self.send_to(from, Word::RingConfirm(confirm));
                     }
                 }
             },
@@ -164,17 +182,31 @@ impl Arbiter {
         }
     }
 
+    /// Ends the call if the user is busy: no device rings, and each one that is there has said so, or the others had their time to say
+    /// anything else.
+    pub(crate) fn settle_busy(&mut self, now: Now) -> bool {
+        let ArbiterState::Ringing { alerted, busy, busy_until, reachable, .. } = &self.state else { return false };
+        let everybody = !reachable.is_empty() && reachable.is_subset(busy);
+        let in_time = busy_until.is_some_and(|until| now.mono < until);
+        let Some(by) = busy.first().cloned() else { return false };
+        if !alerted.is_empty() || (in_time && !everybody) {
+            return false;
+        }
+        self.decline(now, by, AnswerResult::Busy);
+        true
+    }
+
     /// The callee said no, by hand or by being busy.
     pub(crate) fn decline(&mut self, now: Now, by: Party, result: AnswerResult) {
-        let answer = Answer { callee: by.clone(), result };
+        let answer = Answer { callee: by.clone(), result, call_type: None };
         self.send_to(self.invite.caller.clone(), Word::Answer(answer));
         self.confirm_answer_to_all(result, by.clone());
         self.finish(now, Outcome::Declined { by, result });
     }
 
     pub(crate) fn tell_caller_of_answer(&mut self) {
-        let ArbiterState::Answered { callee, .. } = &self.state else { return };
-        let answer = Answer { callee: callee.clone(), result: AnswerResult::Accept };
+        let ArbiterState::Answered { callee, call_type, .. } = &self.state else { return };
+        let answer = Answer { callee: callee.clone(), result: AnswerResult::Accept, call_type: *call_type };
         self.send_to(self.invite.caller.clone(), Word::Answer(answer));
     }
 

@@ -1,11 +1,10 @@
 //! The arbiter of one call: its states, its door in and its door out.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use call_protocol::accept::AnswerResult;
 use call_protocol::end::EndReason;
-use call_protocol::invite::Invite;
-use call_protocol::media::NegotiationBody;
+use call_protocol::invite::{CallType, Invite};
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +20,16 @@ pub struct ArbiterConfig {
     pub resume_window_ms: u64,
     /// How long a call that is over answers late statements, in ms. Default 60,000.
     pub tombstone_ms: u64,
+    /// How long after the first busy device other devices of the user may still alert, in ms, where it is not known that there are none.
+    /// Default 2,000.
+    pub busy_grace_ms: u64,
+    /// Answer each sign of life in a call, so that the parties notice when the arbiter is gone: for one on a device. Default: no.
+    pub echo: bool,
 }
 
 impl Default for ArbiterConfig {
     fn default() -> Self {
-        Self { liveness_ms: 10_000, resume_window_ms: 15_000, tombstone_ms: 60_000 }
+        Self { liveness_ms: 10_000, resume_window_ms: 15_000, tombstone_ms: 60_000, busy_grace_ms: 2_000, echo: false }
     }
 }
 
@@ -41,6 +45,8 @@ pub enum ArbiterInput {
     },
     /// A device signed in.
     Online(Party),
+    /// A device signed in without what it knew: its app was started anew.
+    Restarted(Party),
     /// A device signed out for good.
     SignedOut(Party),
     /// It is later now.
@@ -110,9 +116,34 @@ pub enum Fact {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    Ringing { deadline: Time, alerted: BTreeSet<Party>, caller_heard: Time, invite_again: Repeat },
-    Answered { talk: Talk, callee: Party, caller_link: Link, callee_link: Link },
-    Ended { outcome: Outcome, forget: Time },
+    Ringing {
+        deadline: Time,
+        /// The devices that ring, and when each was last heard.
+        alerted: BTreeMap<Party, Time>,
+        /// The devices that are in another call.
+        busy: BTreeSet<Party>,
+        /// When the user is busy, if no device alerts until then.
+        busy_until: Option<Time>,
+        /// The devices that are known to be within reach.
+        reachable: BTreeSet<Party>,
+        /// The app of the caller has been told that it rings.
+        rang: bool,
+        caller_heard: Time,
+        invite_again: Repeat,
+    },
+    Answered {
+        talk: Talk,
+        callee: Party,
+        call_type: Option<CallType>,
+        caller_link: Link,
+        callee_link: Link,
+    },
+    Ended {
+        outcome: Outcome,
+        forget: Time,
+        /// The callee's devices that know that it was missed, or rang.
+        knows: BTreeSet<Party>,
+    },
 }
 
 /// How long the parties talk. The part before a restart of the server cannot be told by its present clock.
@@ -128,11 +159,13 @@ impl Talk {
     }
 }
 
-/// When a party was last heard, and whether the other one was told that it is away.
+/// When a party was last heard, whether the other one was told that it is away, and whether it holds the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     pub(crate) heard: Time,
     pub(crate) away: bool,
+    /// Whether it holds the call; unknown after a restart, until it speaks.
+    pub(crate) held: Option<bool>,
 }
 
 /// How a call ended.
@@ -147,6 +180,15 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// Whether no device of the callee took the call or turned it down.
+    pub(crate) fn is_missed(&self) -> bool {
+        match self {
+            Outcome::Declined { result: AnswerResult::Busy, .. } => true,
+            Outcome::Unanswered { callee_reason, .. } => *callee_reason != EndReason::AnsweredElsewhere,
+            Outcome::Declined { .. } | Outcome::Talked { .. } => false,
+        }
+    }
+
     pub(crate) fn caller_reason(&self) -> EndReason {
         match self {
             Outcome::Declined { result: AnswerResult::Busy, .. } => EndReason::Busy,
@@ -165,16 +207,26 @@ impl Outcome {
 }
 
 impl State {
-    pub(crate) fn ringing(now: Now, deadline: Time) -> State {
-        State::Ringing { deadline, alerted: BTreeSet::new(), caller_heard: now.mono, invite_again: Repeat::first(now) }
+    pub(crate) fn ringing(now: Now, deadline: Time, online: Vec<Party>) -> State {
+        State::Ringing {
+            deadline,
+            alerted: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            busy_until: None,
+            reachable: online.into_iter().collect(),
+            rang: false,
+            caller_heard: now.mono,
+            invite_again: Repeat::first(now),
+        }
     }
 
-    pub(crate) fn answered(now: Now, caller_heard: Time, callee: Party) -> State {
+    pub(crate) fn answered(now: Now, caller_heard: Time, callee: Party, call_type: Option<CallType>) -> State {
         State::Answered {
             talk: Talk { since: now.mono, earlier_ms: 0 },
             callee,
-            caller_link: Link { heard: caller_heard, away: false },
-            callee_link: Link { heard: now.mono, away: false },
+            call_type,
+            caller_link: Link { heard: caller_heard, away: false, held: Some(false) },
+            callee_link: Link { heard: now.mono, away: false, held: Some(false) },
         }
     }
 }
@@ -185,8 +237,6 @@ pub struct Arbiter {
     pub(crate) config: ArbiterConfig,
     pub(crate) invite: Invite,
     pub(crate) state: State,
-    /// What the caller has said about its media while it rings.
-    pub(crate) offered: Vec<NegotiationBody>,
     outputs: VecDeque<ArbiterOutput>,
     announced: Option<(Time, Timer)>,
     done: bool,
@@ -194,7 +244,7 @@ pub struct Arbiter {
 
 impl Arbiter {
     pub(crate) fn with_state(config: ArbiterConfig, invite: Invite, state: State) -> Arbiter {
-        Arbiter { config, invite, state, offered: Vec::new(), outputs: VecDeque::new(), announced: None, done: false }
+        Arbiter { config, invite, state, outputs: VecDeque::new(), announced: None, done: false }
     }
 
     /// The call.
@@ -234,6 +284,7 @@ impl Arbiter {
         match input {
             ArbiterInput::Message { from, word } => self.on_message(now, from, word),
             ArbiterInput::Online(party) => self.on_online(party),
+            ArbiterInput::Restarted(party) => self.on_restarted(now, party),
             ArbiterInput::SignedOut(party) => self.on_signed_out(now, party),
             ArbiterInput::Wake => {}
         }
@@ -261,12 +312,16 @@ impl Arbiter {
         match word {
             Word::Invite(_) => self.on_invite(now, &from),
             Word::Alert(_) => self.on_alert(now, from),
-            Word::Answer(answer) => self.on_answer(now, from, answer.result),
-            Word::Cancel(_) => self.on_cancel(now, from),
+            Word::Answer(answer) => self.on_answer(now, from, answer.result, answer.call_type),
+            Word::Cancel(cancel) => self.on_cancel(now, from, cancel.reason),
             Word::End(end) => self.on_end(now, from, end.reason),
-            Word::KeepAlive { in_call } => self.on_keep_alive(from, in_call),
-            Word::Negotiation(negotiation) => self.on_negotiation(from, negotiation.body),
-            Word::RingConfirm(_) | Word::AnswerConfirm(_) | Word::Reachability { .. } => {}
+            Word::KeepAlive(alive) => self.on_keep_alive(from, alive),
+            Word::Negotiation(negotiation) => self.on_negotiation(from, *negotiation),
+            Word::RingConfirm(_)
+            | Word::AnswerConfirm(_)
+            | Word::Reachability { .. }
+            | Word::Hold { .. }
+            | Word::Missed(_) => {}
         }
     }
 
@@ -276,14 +331,39 @@ impl Arbiter {
         if is_party && !self.has_ended() {
             let reason = if self.winner().is_some() { EndReason::Hangup } else { EndReason::Cancel };
             self.on_end(now, party, reason);
-        } else if let State::Ringing { alerted, .. } = &mut self.state {
-            alerted.remove(&party);
+        } else {
+            self.forget_device(now, &party);
         }
+    }
+
+    /// The app of a device was started anew: a call it was in is gone, and one that rang there rings anew.
+    fn on_restarted(&mut self, now: Now, party: Party) {
+        let calls = party == self.invite.caller;
+        match &self.state {
+            State::Ringing { .. } if calls => self.call_off(now, EndReason::RemoteDrop, EndReason::RemoteDrop),
+            State::Answered { callee, .. } if calls || *callee == party => self.drop_call(now),
+            State::Ringing { .. } | State::Answered { .. } | State::Ended { .. } => {
+                self.forget_device(now, &party);
+                self.on_online(party);
+            }
+        }
+    }
+
+    /// A device of the callee neither rings nor is busy any more, as it is gone.
+    fn forget_device(&mut self, now: Now, party: &Party) {
+        let State::Ringing { alerted, busy, reachable, .. } = &mut self.state else { return };
+        alerted.remove(party);
+        busy.remove(party);
+        reachable.remove(party);
+        self.settle_busy(now);
     }
 
     fn on_time(&mut self, now: Now) {
         match &mut self.state {
             State::Ringing { deadline, caller_heard, alerted, invite_again, .. } => {
+                // A device that rings says so every few seconds.
+                let liveness_ms = self.config.liveness_ms;
+                alerted.retain(|_, heard| now.mono - *heard < liveness_ms);
                 if now.mono >= *deadline {
                     let caller = self.invite.caller.clone();
                     self.send_to(caller, crate::Line::end_word(EndReason::RemoteNoResponse));
@@ -292,9 +372,12 @@ impl Arbiter {
                     let caller = self.invite.caller.clone();
                     self.send_to(caller, crate::Line::end_word(EndReason::RemoteDrop));
                     self.call_off(now, EndReason::RemoteDrop, EndReason::RemoteDrop);
-                } else if alerted.is_empty() && now.mono >= invite_again.at {
+                } else if now.mono >= invite_again.at {
                     invite_again.again(now);
                     self.send_invites();
+                    self.settle_busy(now);
+                } else {
+                    self.settle_busy(now);
                 }
             }
             State::Answered { .. } => self.watch_parties(now),
@@ -315,13 +398,14 @@ impl Arbiter {
 
     fn next_timer(&self) -> Option<(Time, Timer)> {
         match &self.state {
-            State::Ringing { deadline, caller_heard, alerted, invite_again, .. } => {
-                let liveness = (*caller_heard + self.config.liveness_ms, Timer::Liveness);
-                let mut next = (*deadline, Timer::Deadline).min(liveness);
-                if alerted.is_empty() {
-                    next = next.min((invite_again.at, Timer::InviteRepeat));
-                }
-                Some(next)
+            State::Ringing { deadline, caller_heard, alerted, busy_until, invite_again, .. } => {
+                let quietest = alerted.values().chain([caller_heard]).min().copied().unwrap_or(*caller_heard);
+                let busy = busy_until.filter(|_| alerted.is_empty()).map(|at| (at, Timer::BusyGrace));
+                [(*deadline, Timer::Deadline), (invite_again.at, Timer::InviteRepeat)]
+                    .into_iter()
+                    .chain([(quietest + self.config.liveness_ms, Timer::Liveness)])
+                    .chain(busy)
+                    .min()
             }
             State::Answered { caller_link, callee_link, .. } => {
                 let due = |link: &Link| {
@@ -353,12 +437,16 @@ impl Arbiter {
     /// What a store keeps of this call, so that a restarted server goes on with it.
     pub fn snapshot(&self, now: Now) -> ArbiterSnapshot {
         let state = match &self.state {
-            State::Ringing { alerted, .. } => Kept::Ringing { alerted: alerted.clone(), offered: self.offered.clone() },
-            State::Answered { talk, callee, .. } => {
-                Kept::Answered { since_unix_ms: now.unix_ms.saturating_sub(talk.ms(now)), callee: callee.clone() }
+            State::Ringing { alerted, busy, rang, .. } => {
+                Kept::Ringing { alerted: alerted.keys().cloned().collect(), busy: busy.clone(), rang: *rang }
             }
-            State::Ended { outcome, forget } => {
-                Kept::Ended { outcome: outcome.clone(), forget_unix_ms: now.unix_ms_at(*forget) }
+            State::Answered { talk, callee, call_type, .. } => {
+                let since_unix_ms = now.unix_ms.saturating_sub(talk.ms(now));
+                Kept::Answered { since_unix_ms, callee: callee.clone(), call_type: *call_type }
+            }
+            State::Ended { outcome, forget, knows } => {
+                let forget_unix_ms = now.unix_ms_at(*forget);
+                Kept::Ended { outcome: outcome.clone(), forget_unix_ms, knows: knows.clone() }
             }
         };
         ArbiterSnapshot { invite: self.invite.clone(), state }
@@ -367,22 +455,31 @@ impl Arbiter {
     /// The call of a snapshot, at its next wake. Everybody counts as just heard: they could not speak meanwhile.
     pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
         let ArbiterSnapshot { invite, state } = snapshot;
-        let heard = Link { heard: now.mono, away: false };
-        let mut offered = Vec::new();
+        let heard = Link { heard: now.mono, away: false, held: None };
         let state = match state {
-            Kept::Ringing { alerted, offered: kept } => {
-                offered = kept;
+            Kept::Ringing { alerted, busy, rang } => {
                 let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
-                let (deadline, invite_again) = (now.mono + left_ms, Repeat::first(now));
-                State::Ringing { deadline, alerted, caller_heard: now.mono, invite_again }
+                State::Ringing {
+                    deadline: now.mono + left_ms,
+                    alerted: alerted.into_iter().map(|device| (device, now.mono)).collect(),
+                    busy_until: (!busy.is_empty()).then_some(now.mono + config.busy_grace_ms),
+                    busy,
+                    // Who is there is not known yet.
+                    reachable: BTreeSet::new(),
+                    rang,
+                    caller_heard: now.mono,
+                    invite_again: Repeat::first(now),
+                }
             }
-            Kept::Answered { since_unix_ms, callee } => {
+            Kept::Answered { since_unix_ms, callee, call_type } => {
                 let talk = Talk { since: now.mono, earlier_ms: now.unix_ms.saturating_sub(since_unix_ms) };
-                State::Answered { talk, callee, caller_link: heard, callee_link: heard }
+                State::Answered { talk, callee, call_type, caller_link: heard, callee_link: heard }
             }
-            Kept::Ended { outcome, forget_unix_ms } => State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms) },
+            Kept::Ended { outcome, forget_unix_ms, knows } => {
+                State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms), knows }
+            }
         };
-        Arbiter { offered, ..Arbiter::with_state(config, invite, state) }
+        Arbiter::with_state(config, invite, state)
     }
 }
 
@@ -395,7 +492,7 @@ pub struct ArbiterSnapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Kept {
-    Ringing { alerted: BTreeSet<Party>, offered: Vec<NegotiationBody> },
-    Answered { since_unix_ms: u64, callee: Party },
-    Ended { outcome: Outcome, forget_unix_ms: u64 },
+    Ringing { alerted: BTreeSet<Party>, busy: BTreeSet<Party>, rang: bool },
+    Answered { since_unix_ms: u64, callee: Party, call_type: Option<CallType> },
+    Ended { outcome: Outcome, forget_unix_ms: u64, knows: BTreeSet<Party> },
 }

@@ -2,11 +2,13 @@
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::invite::Invite;
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, CallMessage, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
-use crate::line::{Address, CommandError, Event, Line, Role, State};
+use crate::door::{Address, CommandError, Event};
+use crate::line::{Line, State};
 use crate::time::{Now, Repeat};
 
 /// The last statement of this device about a call, until its receipt has come.
@@ -20,17 +22,49 @@ pub(crate) struct Farewell {
 /// How often a farewell is repeated before the arbiter's own timers are relied on.
 const FAREWELL_REPEATS: u8 = 5;
 
+/// Devices of which a call that is over remembers that they know; more than a user has.
+const KNOWING: usize = 64;
+
 /// A call that is over here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Over {
     pub(crate) call_id: CallId,
     pub(crate) arbiter: Address,
     pub(crate) reason: EndReason,
+    pub(crate) missed: MissedCall,
+}
+
+/// Whether the user still has to hear that a call was missed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum MissedCall {
+    /// It rang here, or was answered, or the user knows.
+    No,
+    /// It did not ring here, as the line was busy, and may yet be answered by another device.
+    Undecided(Box<Invite>),
+    /// It was missed, and its invite, which says whose call it was, has not come yet.
+    InviteToCome,
+}
+
+/// Whether a call that ended so for a callee before it rang is one that the user missed.
+pub(crate) fn is_missed(reason: EndReason) -> bool {
+    match reason {
+        EndReason::RemoteCancel | EndReason::NoResponse | EndReason::RemoteDrop => true,
+        EndReason::Hangup
+        | EndReason::RemoteHangup
+        | EndReason::Cancel
+        | EndReason::Refuse
+        | EndReason::RemoteRefuse
+        | EndReason::Busy
+        | EndReason::RemoteNoResponse
+        | EndReason::AnsweredElsewhere
+        | EndReason::RefusedElsewhere
+        | EndReason::Error => false,
+    }
 }
 
 impl Line {
-    pub(crate) fn cancel_word() -> Word {
-        Word::Cancel(Cancel { reason: EndReason::Cancel })
+    pub(crate) fn cancel_word(reason: EndReason) -> Word {
+        Word::Cancel(Cancel { reason })
     }
 
     pub(crate) fn end_word(reason: EndReason) -> Word {
@@ -38,76 +72,139 @@ impl Line {
     }
 
     pub(crate) fn hang_up(&mut self, now: Now, call_id: CallId) -> Result<(), CommandError> {
-        self.call_with(call_id).ok_or(CommandError::NoSuchCall)?;
-        let (reason, farewell) = match &self.state {
-            State::Idle => return Err(CommandError::NoSuchCall),
-            State::Calling { .. } => (EndReason::Cancel, Self::cancel_word()),
+        let call = self.calls.get(&call_id).ok_or(CommandError::NoSuchCall)?;
+        let arbiter = call.arbiter.clone();
+        let (reason, farewell) = match &call.state {
+            State::Calling { alerted, .. } => {
+                for device in alerted.clone() {
+                    self.say_directly(&arbiter, device, call_id, Self::cancel_word(EndReason::RemoteCancel));
+                }
+                (EndReason::Cancel, Self::cancel_word(EndReason::Cancel))
+            }
             State::Ringing { .. } => {
-                let answer = Answer { callee: self.me.clone(), result: AnswerResult::Refuse };
+                let answer = Answer { callee: self.me.clone(), result: AnswerResult::Refuse, call_type: None };
                 (EndReason::Refuse, Word::Answer(answer))
             }
-            State::Answering { .. } | State::InCall { .. } => (EndReason::Hangup, Self::end_word(EndReason::Hangup)),
+            State::Answering { .. } | State::InCall { .. } => {
+                self.tell_other_end(call_id, EndReason::RemoteHangup);
+                (EndReason::Hangup, Self::end_word(EndReason::Hangup))
+            }
         };
-        self.end_current(now, reason, Some(farewell));
+        self.end_call(now, call_id, reason, Some(farewell));
         Ok(())
     }
 
     pub(crate) fn fail(&mut self, now: Now, call_id: CallId, reason: EndReason) -> Result<(), CommandError> {
-        self.call_with(call_id).ok_or(CommandError::NoSuchCall)?;
-        self.end_current(now, reason, Some(Self::end_word(reason)));
+        if !self.calls.contains_key(&call_id) {
+            return Err(CommandError::NoSuchCall);
+        }
+        self.tell_other_end(call_id, reason.mirrored());
+        self.end_call(now, call_id, reason, Some(Self::end_word(reason)));
         Ok(())
+    }
+
+    /// Says the end on the media path, too.
+    fn tell_other_end(&mut self, call_id: CallId, reason: EndReason) {
+        let Some(call) = self.calls.get(&call_id) else { return };
+        let other = match &call.state {
+            State::Calling { .. } | State::Ringing { .. } => return,
+            State::Answering { .. } => call.invite.caller.clone(),
+            State::InCall { peer, .. } => peer.clone(),
+        };
+        let arbiter = call.arbiter.clone();
+        self.say_directly(&arbiter, other, call_id, Self::end_word(reason));
+    }
+
+    /// A device says something by itself, on the media path. It counts only where it is at the other end, and only what it may say for
+    /// itself: that it answers, that it goes. Whatever is done about it the arbiter is told.
+    pub(crate) fn on_direct(&mut self, now: Now, sender: Party, call_id: CallId, word: Word) {
+        let Some(call) = self.calls.get(&call_id) else { return };
+        match call.arbiter {
+            Address::Server => {}
+            Address::Device(_) => return,
+        }
+        let is_with = call.is_with(&sender);
+        match (&call.state, word) {
+            (State::Calling { alerted, .. }, Word::Answer(answer)) if alerted.contains(&sender) => {
+                if answer.result == AnswerResult::Accept {
+                    self.tell(Event::Answering { call_id, peer: sender });
+                }
+            }
+            (State::Ringing { .. } | State::Answering { .. }, Word::Cancel(Cancel { reason }))
+            | (State::Answering { .. } | State::InCall { .. }, Word::End(End { reason }))
+                if is_with =>
+            {
+                self.end_call(now, call_id, reason, Some(Self::end_word(reason)));
+            }
+            (
+                State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } | State::InCall { .. },
+                Word::Invite(_)
+                | Word::Alert(_)
+                | Word::RingConfirm(_)
+                | Word::Answer(_)
+                | Word::AnswerConfirm(_)
+                | Word::Cancel(_)
+                | Word::End(_)
+                | Word::KeepAlive(_)
+                | Word::Negotiation(_)
+                | Word::Reachability { .. }
+                | Word::Hold { .. }
+                | Word::Missed(_),
+            ) => {}
+        }
     }
 
     /// The caller gave up, or the arbiter did. Once the call is answered here, a late cancel changes nothing: End ends it.
     pub(crate) fn on_cancel(&mut self, now: Now, from: Address, call_id: CallId, cancel: Cancel) {
         self.on_receipt_of_answer(call_id);
-        self.will_not_ring(now, from, call_id, cancel.reason);
-        match &self.state {
-            State::Ringing { call, .. } | State::Answering { call, .. } if call.invite.call_id == call_id => {
-                self.end_current(now, cancel.reason, None);
+        let missed = is_missed(cancel.reason);
+        if let Some(alerting) = self.alerting.get(&call_id) {
+            let invite = Box::new(alerting.invite.clone());
+            self.will_not_ring(now, from, call_id, cancel.reason);
+            if missed {
+                self.tell(Event::Missed { invite });
             }
-            State::Idle
-            | State::Calling { .. }
-            | State::Ringing { .. }
-            | State::Answering { .. }
-            | State::InCall { .. } => {}
+            return;
+        }
+        let Some(call) = self.calls.get(&call_id) else {
+            if self.is_over(call_id) {
+                self.decide_missed(call_id, missed);
+            } else {
+                let missed = if missed { MissedCall::InviteToCome } else { MissedCall::No };
+                self.leave(now, call_id, from, cancel.reason, missed, None);
+            }
+            return;
+        };
+        match &call.state {
+            State::Ringing { .. } | State::Answering { .. } => self.end_call(now, call_id, cancel.reason, None),
+            State::Calling { .. } | State::InCall { .. } => {}
         }
     }
 
     pub(crate) fn on_end(&mut self, now: Now, from: Address, call_id: CallId, end: End) {
         self.farewells.remove(&call_id);
-        self.will_not_ring(now, from, call_id, end.reason);
-        if self.call_with(call_id).is_some() {
-            self.end_current(now, end.reason, None);
+        if self.calls.contains_key(&call_id) {
+            self.end_call(now, call_id, end.reason, None);
+        } else {
+            self.will_not_ring(now, from, call_id, end.reason);
         }
     }
 
     /// The arbiter says that the call is over, in reply to an alert or an invite.
     pub(crate) fn on_over(&mut self, now: Now, call_id: CallId, reason: EndReason) {
         self.on_receipt_of_answer(call_id);
-        match &self.state {
-            State::Calling { call, .. } | State::Ringing { call, .. } if call.invite.call_id == call_id => {
-                self.end_current(now, reason, None);
-            }
-            State::Idle
-            | State::Calling { .. }
-            | State::Ringing { .. }
-            | State::Answering { .. }
-            | State::InCall { .. } => {}
+        let Some(call) = self.calls.get(&call_id) else { return };
+        match &call.state {
+            State::Calling { .. } | State::Ringing { .. } => self.end_call(now, call_id, reason, None),
+            State::Answering { .. } | State::InCall { .. } => {}
         }
     }
 
-    /// Ends the call of the present state: tells the app, and the arbiter if it does not know.
-    pub(crate) fn end_current(&mut self, now: Now, reason: EndReason, farewell: Option<Word>) {
-        let (call, role) = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => return,
-            State::Calling { call, .. } => (call, Role::Caller),
-            State::Ringing { call, .. } | State::Answering { call, .. } => (call, Role::Callee),
-            State::InCall { call, role, .. } => (call, role),
-        };
-        let call_id = call.invite.call_id;
-        self.tell(Event::Ended { call_id, reason, role });
-        self.leave(now, call_id, call.arbiter, reason, farewell);
+    /// Ends a call: tells the app, and the arbiter if it does not know.
+    pub(crate) fn end_call(&mut self, now: Now, call_id: CallId, reason: EndReason, farewell: Option<Word>) {
+        let Some(call) = self.calls.remove(&call_id) else { return };
+        self.tell(Event::Ended { call_id, reason, role: call.role() });
+        self.leave(now, call_id, call.arbiter, reason, MissedCall::No, farewell);
     }
 
     /// Remembers that a call is over here, and says so until the arbiter has acknowledged it.
@@ -117,6 +214,7 @@ impl Line {
         call_id: CallId,
         arbiter: Address,
         reason: EndReason,
+        missed: MissedCall,
         farewell: Option<Word>,
     ) {
         if let Some(word) = farewell {
@@ -128,7 +226,7 @@ impl Line {
         if self.over.len() == Self::MEMORY {
             self.over.pop_front();
         }
-        self.over.push_back(Over { call_id, arbiter, reason });
+        self.over.push_back(Over { call_id, arbiter, reason, missed });
     }
 
     pub(crate) fn on_receipt_of_answer(&mut self, call_id: CallId) {
@@ -166,13 +264,62 @@ impl Line {
     }
 }
 
+/// Missed calls.
+impl Line {
+    /// The arbiter says that a call was missed while this device was away. Its receipt is an end.
+    pub(crate) fn on_missed(&mut self, now: Now, from: Address, invite: Invite) {
+        let call_id = invite.call_id;
+        let mut untold = Some(Box::new(invite));
+        if let Some(over) = self.over.iter_mut().find(|over| over.call_id == call_id) {
+            untold = match std::mem::replace(&mut over.missed, MissedCall::No) {
+                MissedCall::No => None,
+                MissedCall::Undecided(_) | MissedCall::InviteToCome => untold,
+            };
+        } else if self.calls.contains_key(&call_id) {
+            return;
+        } else {
+            self.will_not_ring(now, from.clone(), call_id, EndReason::NoResponse);
+        }
+        self.send(from, call_id, Self::end_word(EndReason::NoResponse));
+        if let Some(invite) = untold {
+            self.tell(Event::Missed { invite });
+        }
+    }
+
+    /// How a call ended to which this line was busy.
+    pub(crate) fn decide_missed(&mut self, call_id: CallId, missed: bool) {
+        let Some(over) = self.over.iter_mut().find(|over| over.call_id == call_id) else { return };
+        match std::mem::replace(&mut over.missed, MissedCall::No) {
+            MissedCall::Undecided(invite) if missed => {
+                let arbiter = over.arbiter.clone();
+                self.send(arbiter, call_id, Self::end_word(EndReason::NoResponse));
+                self.tell(Event::Missed { invite });
+            }
+            MissedCall::InviteToCome => over.missed = MissedCall::InviteToCome,
+            MissedCall::Undecided(_) | MissedCall::No => {}
+        }
+    }
+
+    /// The end of a call came before its invite, which now tells whose call was missed.
+    pub(crate) fn was_missed_before_its_invite(&mut self, invite: Invite) {
+        let sound = invite.check().is_ok() && invite.callees.contains(&self.me.user);
+        let Some(over) = self.over.iter_mut().find(|over| over.call_id == invite.call_id) else { return };
+        if sound && over.missed == MissedCall::InviteToCome {
+            over.missed = MissedCall::No;
+            self.tell(Event::Missed { invite: Box::new(invite) });
+        }
+    }
+}
+
 impl Arbiter {
     /// The caller gives up. If an answer came first, the callee is told that the caller went.
-    pub(crate) fn on_cancel(&mut self, now: Now, from: Party) {
+    pub(crate) fn on_cancel(&mut self, now: Now, from: Party, reason: EndReason) {
         if from != self.invite.caller {
             return;
         }
-        self.caller_leaves(now, EndReason::Cancel);
+        // Both called each other: the call goes on as the other one, so nobody missed it.
+        let merged = reason == EndReason::AnsweredElsewhere;
+        self.caller_leaves(now, if merged { reason } else { EndReason::Cancel });
     }
 
     pub(crate) fn on_end(&mut self, now: Now, from: Party, reason: EndReason) {
@@ -181,7 +328,7 @@ impl Arbiter {
             return;
         }
         match &self.state {
-            ArbiterState::Ringing { alerted, .. } if alerted.contains(&from) => {
+            ArbiterState::Ringing { alerted, .. } if alerted.contains_key(&from) => {
                 self.receipt(from.clone(), reason);
                 self.stops_ringing(now, from, reason);
             }
@@ -190,6 +337,7 @@ impl Arbiter {
                 self.end_talk(now, outcome);
             }
             ArbiterState::Ended { .. } => {
+                self.note_knows(&from);
                 let reason = self.reason_for(&from);
                 self.receipt(from, reason);
             }
@@ -200,7 +348,8 @@ impl Arbiter {
     /// A device that rang, or whose answer was lost on the way, no longer does.
     fn stops_ringing(&mut self, now: Now, device: Party, reason: EndReason) {
         match reason {
-            EndReason::Hangup | EndReason::Refuse | EndReason::Busy => self.decline(now, device, AnswerResult::Refuse),
+            EndReason::Hangup | EndReason::Refuse => self.decline(now, device, AnswerResult::Refuse),
+            EndReason::Busy => self.on_answer(now, device, AnswerResult::Busy, None),
             // Its clock is ahead: the deadline, which is near, ends the call.
             EndReason::NoResponse => {}
             EndReason::RemoteHangup
@@ -224,9 +373,23 @@ impl Arbiter {
 
     fn caller_leaves(&mut self, now: Now, reason: EndReason) {
         let caller = self.invite.caller.clone();
-        // A caller that gave up on a silent arbiter cancels; the callee's time is not over.
-        let gave_up = reason == EndReason::RemoteNoResponse;
-        let callee_reason = if gave_up { EndReason::RemoteCancel } else { reason.mirrored() };
+        // A caller that gave up on a silent arbiter cancels; the callee's time is not over. One whose call goes on as another one leaves
+        // nobody who missed it.
+        let callee_reason = match reason {
+            EndReason::RemoteNoResponse => EndReason::RemoteCancel,
+            EndReason::AnsweredElsewhere => EndReason::AnsweredElsewhere,
+            EndReason::Hangup
+            | EndReason::RemoteHangup
+            | EndReason::Cancel
+            | EndReason::RemoteCancel
+            | EndReason::Refuse
+            | EndReason::RemoteRefuse
+            | EndReason::Busy
+            | EndReason::NoResponse
+            | EndReason::RefusedElsewhere
+            | EndReason::RemoteDrop
+            | EndReason::Error => reason.mirrored(),
+        };
         match &self.state {
             ArbiterState::Ringing { .. } => {
                 self.receipt(caller, reason);
@@ -264,6 +427,14 @@ impl Arbiter {
         self.send_to(to, Word::End(End { reason }));
     }
 
+    /// A device has acknowledged that the call was missed.
+    fn note_knows(&mut self, device: &Party) {
+        let ArbiterState::Ended { outcome, knows, .. } = &mut self.state else { return };
+        if outcome.is_missed() && self.invite.callees.contains(&device.user) && knows.len() < KNOWING {
+            knows.insert(device.clone());
+        }
+    }
+
     pub(crate) fn finish(&mut self, now: Now, outcome: Outcome) {
         let talk_ms = match &self.state {
             ArbiterState::Answered { talk, .. } => talk.ms(now),
@@ -271,7 +442,12 @@ impl Arbiter {
             ArbiterState::Ended { .. } => return,
         };
         let (caller_reason, callee_reason) = (outcome.caller_reason(), outcome.callee_reason());
-        self.state = ArbiterState::Ended { outcome, forget: now.mono + self.config.tombstone_ms };
+        // A device that rang has been told how that ended.
+        let knows = match &self.state {
+            ArbiterState::Ringing { alerted, .. } => alerted.keys().cloned().collect(),
+            ArbiterState::Answered { .. } | ArbiterState::Ended { .. } => Default::default(),
+        };
+        self.state = ArbiterState::Ended { outcome, forget: now.mono + self.config.tombstone_ms, knows };
         self.tell(Fact::Ended { call_id: self.invite.call_id, caller_reason, callee_reason, talk_ms });
     }
 
@@ -311,19 +487,21 @@ impl Arbiter {
     /// `None` where nothing is to be said: an invite is to be opened or refused, and what only an arbiter says is ignored.
     pub fn reply_to_unknown(from: &Party, message: &CallMessage) -> Option<CallMessage> {
         let word = match &message.word {
-            Word::Alert(_) => Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel }),
+            Word::Alert(_) => Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteDrop }),
             Word::Answer(Answer { result: AnswerResult::Accept, .. }) => {
                 Word::Cancel(Cancel { reason: EndReason::RemoteCancel })
             }
             Word::Answer(answer) => Word::AnswerConfirm(AnswerConfirm { result: answer.result, winner: from.clone() }),
             Word::Cancel(cancel) => Word::End(End { reason: cancel.reason }),
             Word::End(end) => Word::End(*end),
-            Word::KeepAlive { .. } => Word::End(End { reason: EndReason::RemoteDrop }),
+            Word::KeepAlive(_) => Word::End(End { reason: EndReason::RemoteDrop }),
             Word::Invite(_)
             | Word::RingConfirm(_)
             | Word::AnswerConfirm(_)
             | Word::Negotiation(_)
-            | Word::Reachability { .. } => return None,
+            | Word::Reachability { .. }
+            | Word::Hold { .. }
+            | Word::Missed(_) => return None,
         };
         Some(CallMessage { call_id: message.call_id, word })
     }

@@ -7,8 +7,26 @@ use call_protocol::ring::{InviteRefusal, RingConfirm};
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 
 use crate::arbiter::{Arbiter, ArbiterConfig, State as ArbiterState, To};
-use crate::line::{Address, Call, CommandError, Line, State};
+use crate::door::{Address, CommandError};
+use crate::end::MissedCall;
+use crate::line::{Call, Line, SecondCall, State};
 use crate::time::{Now, Repeat};
+
+/// What a line makes of a call that comes in. Whatever it is, an invite only makes it ask; it acts when the arbiter has said that the
+/// call is alive, because an invite may be an old copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Nothing runs here, or it may wait beside what runs.
+    Ring,
+    /// The device at the other end of this call calls again: it has lost the call.
+    Replaces(CallId),
+    /// Both called each other, and the other one's call goes on.
+    Merges(CallId),
+    /// Both called each other, and the call placed here goes on: the other one will see it.
+    Yields,
+    /// The user is in another call.
+    Busy,
+}
 
 impl Line {
     pub(crate) fn invite(
@@ -20,7 +38,7 @@ impl Line {
         ext: Ext,
         ring_timeout_ms: u32,
     ) -> Result<(), CommandError> {
-        if self.state != State::Idle {
+        if !self.calls.is_empty() {
             return Err(CommandError::Busy);
         }
         let invite = Invite {
@@ -37,43 +55,88 @@ impl Line {
         let arbiter = self.config.arbiter.clone();
         self.send(arbiter.clone(), call_id, Word::Invite(Box::new(invite.clone())));
         let give_up = now.mono + u64::from(ring_timeout_ms) + self.config.caller_patience_ms;
-        let call = Call { invite, arbiter };
-        self.state = State::Calling { call, confirmed: false, alerted: false, next: Repeat::first(now), give_up };
+        let state = State::Calling { confirmed: false, alerted: Default::default(), next: Repeat::first(now), give_up };
+        self.calls.insert(call_id, Call::new(now, invite, arbiter, state));
+        self.look_again_at_alerts(now);
         Ok(())
     }
 
-    /// An invite for a free line is alerted; for a busy one it is answered busy; a repeated one changes nothing.
+    /// What is to become of a call, as things are.
+    pub(crate) fn admission(&self, invite: &Invite) -> Admission {
+        if let Some((call_id, _)) = self.calls.iter().find(|(_, call)| call.is_with(&invite.caller)) {
+            return Admission::Replaces(*call_id);
+        }
+        let mut calls = self.calls.values();
+        match (calls.next(), calls.next(), self.config.second_call) {
+            (None, _, SecondCall::Busy | SecondCall::Waiting) => Admission::Ring,
+            (Some(call), None, second) => match (&call.state, second) {
+                (State::Calling { .. }, SecondCall::Busy | SecondCall::Waiting) => {
+                    let mine = &call.invite;
+                    let each_other = mine.call_type.is_one_to_one()
+                        && invite.call_type.is_one_to_one()
+                        && mine.callees == [invite.caller.user.clone()];
+                    match (each_other, invite.call_id < mine.call_id) {
+                        (true, true) => Admission::Merges(mine.call_id),
+                        (true, false) => Admission::Yields,
+                        (false, true | false) => Admission::Busy,
+                    }
+                }
+                (State::InCall { .. }, SecondCall::Waiting) => Admission::Ring,
+                (
+                    State::Ringing { .. } | State::Answering { .. } | State::InCall { .. },
+                    SecondCall::Busy | SecondCall::Waiting,
+                ) => Admission::Busy,
+            },
+            (Some(_), Some(_), SecondCall::Busy | SecondCall::Waiting) => Admission::Busy,
+        }
+    }
+
+    /// An invite for a line that may ring is alerted; for a busy one it is answered busy; a repeated one changes nothing.
     pub(crate) fn on_invite(&mut self, now: Now, from: Address, invite: Invite) {
         let call_id = invite.call_id;
-        let known = self.call_with(call_id).is_some() || self.alerting.contains_key(&call_id) || self.is_over(call_id);
-        if known || invite.check().is_err() || !invite.callees.contains(&self.me.user) {
+        if self.calls.contains_key(&call_id) || self.alerting.contains_key(&call_id) {
             return;
         }
-        if self.state == State::Idle && self.alerting.len() < Self::ALERTS {
-            self.alert(now, Call { invite, arbiter: from });
-        } else {
-            self.answer_busy(now, call_id, from);
+        if self.is_over(call_id) {
+            return self.was_missed_before_its_invite(invite);
+        }
+        if invite.check().is_err() || !invite.callees.contains(&self.me.user) {
+            return;
+        }
+        match self.admission(&invite) {
+            Admission::Ring | Admission::Replaces(_) | Admission::Merges(_) if self.alerting.len() < Self::ALERTS => {
+                self.alert(now, invite, from);
+            }
+            Admission::Yields => {}
+            Admission::Ring | Admission::Replaces(_) | Admission::Merges(_) | Admission::Busy => {
+                self.answer_busy(now, invite, from);
+            }
         }
     }
 
-    pub(crate) fn answer_busy(&mut self, now: Now, call_id: CallId, arbiter: Address) {
-        let answer = Answer { callee: self.me.clone(), result: AnswerResult::Busy };
-        self.leave(now, call_id, arbiter, EndReason::Busy, Some(Word::Answer(answer)));
+    /// The user hears of the call as a missed one, if it turns out that no other device of the user takes it.
+    pub(crate) fn answer_busy(&mut self, now: Now, invite: Invite, arbiter: Address) {
+        let call_id = invite.call_id;
+        let answer = Answer { callee: self.me.clone(), result: AnswerResult::Busy, call_type: None };
+        let missed = MissedCall::Undecided(Box::new(invite));
+        self.leave(now, call_id, arbiter, EndReason::Busy, missed, Some(Word::Answer(answer)));
     }
 
-    pub(crate) fn on_time_calling(&mut self, now: Now) {
-        let State::Calling { call, confirmed, next, give_up, .. } = &mut self.state else { return };
+    pub(crate) fn on_time_calling(&mut self, now: Now, call_id: CallId) {
+        let keep_alive_ms = self.config.keep_alive_ms;
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let State::Calling { confirmed, next, give_up, .. } = &mut call.state else { return };
         if now.mono >= *give_up {
-            self.end_current(now, EndReason::RemoteNoResponse, Some(Self::cancel_word()));
+            self.end_call(now, call_id, EndReason::RemoteNoResponse, Some(Self::cancel_word(EndReason::Cancel)));
         } else if now.mono >= next.at {
             next.again(now);
-            let (to, call_id) = (call.arbiter.clone(), call.invite.call_id);
             let word = if *confirmed {
-                next.at = now.mono + self.config.keep_alive_ms;
-                Word::KeepAlive { in_call: false }
+                next.at = now.mono + keep_alive_ms;
+                call.keep_alive()
             } else {
                 Word::Invite(Box::new(call.invite.clone()))
             };
+            let to = call.arbiter.clone();
             self.send(to, call_id, word);
         }
     }
@@ -82,12 +145,13 @@ impl Line {
 impl Arbiter {
     /// Opens a call: the caller is told the deadline, every device of the callees gets the invite.
     ///
-    /// `invite` must have passed [`Invite::check`], and `from` must be who really sent it; it becomes the caller.
-    pub fn open(config: ArbiterConfig, now: Now, from: Party, mut invite: Invite) -> Arbiter {
+    /// `invite` must have passed [`Invite::check`], and `from` must be who really sent it; it becomes the caller. `online` are the
+    /// callees' devices that the driver knows to be within reach; none if it cannot know.
+    pub fn open(config: ArbiterConfig, now: Now, from: Party, mut invite: Invite, online: Vec<Party>) -> Arbiter {
         invite.caller = from;
         invite.ring_deadline_unix_ms = now.unix_ms + u64::from(invite.ring_timeout_ms);
         let deadline = now.mono + u64::from(invite.ring_timeout_ms);
-        let mut arbiter = Arbiter::with_state(config, invite, ArbiterState::ringing(now, deadline));
+        let mut arbiter = Arbiter::with_state(config, invite, ArbiterState::ringing(now, deadline, online));
         arbiter.confirm_to_caller();
         arbiter.send_invites();
         arbiter
@@ -116,15 +180,24 @@ impl Arbiter {
         }
     }
 
-    /// A device of a callee signed in: if the call still rings, it is to know.
+    /// A device of a callee signed in: if the call still rings it is to know, and if it was missed, too.
     pub(crate) fn on_online(&mut self, party: Party) {
-        let rings = match &self.state {
-            ArbiterState::Ringing { .. } => true,
-            ArbiterState::Answered { .. } | ArbiterState::Ended { .. } => false,
-        };
-        if rings && self.invite.callees.contains(&party.user) {
-            let invite = Word::Invite(Box::new(self.invite.clone()));
-            self.send_to(party, invite);
+        if !self.invite.callees.contains(&party.user) {
+            return;
+        }
+        match &mut self.state {
+            ArbiterState::Ringing { reachable, .. } => {
+                reachable.insert(party.clone());
+                let invite = Word::Invite(Box::new(self.invite.clone()));
+                self.send_to(party, invite);
+            }
+            ArbiterState::Answered { .. } => {}
+            ArbiterState::Ended { outcome, knows, .. } => {
+                if outcome.is_missed() && !knows.contains(&party) {
+                    let missed = Word::Missed(Box::new(self.invite.clone()));
+                    self.send_to(party, missed);
+                }
+            }
         }
     }
 

@@ -25,6 +25,7 @@
 //! while let Some(output) = line.poll_output() {
 //!     match output {
 //!         Output::Send { to, message } => assert_eq!((to, message.word.name()), (Address::Server, "invite")),
+//!         Output::Direct { to, message } => println!("on the media path, if there is one: {to} {message:?}"),
 //!         Output::Tell(event) => println!("for the app: {event:?}"),
 //!         Output::WakeAt(time, timer) => println!("call handle_input(Input::Wake) at {time:?} for {timer:?}"),
 //!     }
@@ -36,8 +37,10 @@
 //! The files follow the five words of a call: [`invite`](mod@invite), [`ring`], [`accept`], [`media`], [`end`]; each holds both
 //! machines' part of that word. [`Timer`] is the specification of everything that happens without a message.
 //!
-//! What it does not do: carry messages, know of packets, store anything, allow several calls at once (a second call is answered
-//! busy), resolve glare, run group calls.
+//! Where an app's own chat carries the messages there is no server to run the arbiters: [`Desk`] is a line together with the arbiters of
+//! the calls it places.
+//!
+//! What it does not do: carry messages, know of packets, store anything, run group calls.
 
 pub mod invite;
 pub mod ring;
@@ -46,11 +49,16 @@ pub mod media;
 pub mod end;
 
 mod arbiter;
+mod desk;
+mod dialog;
+mod door;
 mod line;
 mod time;
 mod timer;
 
 pub use arbiter::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, To};
-pub use line::{Address, Command, CommandError, Event, Input, Line, LineConfig, Output, Phase, Role};
+pub use desk::{Desk, DeskOutput, Route};
+pub use door::{Address, Command, CommandError, Event, Input, Output, Phase, Role};
+pub use line::{Line, LineConfig, SecondCall};
 pub use time::{Now, Time};
 pub use timer::Timer;

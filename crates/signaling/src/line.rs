@@ -1,24 +1,27 @@
-//! The line of one signed-in device: its states, its door in and its door out.
+//! The line of one signed-in device: its states and how inputs find them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use call_protocol::invite::{CallType, Ext, Invite, InviteError};
-use call_protocol::media::NegotiationBody;
-use call_protocol::ring::{InviteRefusal, RingConfirm};
-use call_protocol::{CallId, CallMessage, Party, UserId, Word};
+use call_protocol::invite::{CallType, Invite};
+use call_protocol::media::KeepAlive;
+use call_protocol::ring::RingConfirm;
+use call_protocol::{CallId, CallMessage, Party, Word};
 
+use crate::dialog::Dialog;
+use crate::door::{Address, Command, CommandError, Event, Input, Output, Phase, Role};
 use crate::end::{Farewell, Over};
 use crate::ring::Alerting;
 use crate::time::{Now, Repeat, Time};
 use crate::timer::Timer;
 
-/// Where a message comes from or goes to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Address {
-    /// The server, which runs the arbiters.
-    Server,
-    /// The caller's device, where the app's own chat carries the messages and that device runs the arbiter.
-    Device(Party),
+/// What becomes of a call that comes in while another one runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SecondCall {
+    /// It is answered busy.
+    #[default]
+    Busy,
+    /// It rings beside the running one, and answering it puts that one on hold. A third one is answered busy.
+    Waiting,
 }
 
 /// The knobs of a line.
@@ -26,6 +29,8 @@ pub enum Address {
 pub struct LineConfig {
     /// Where the arbiter of this device's own calls runs. Default: the server.
     pub arbiter: Address,
+    /// What becomes of a second call. Default: busy.
+    pub second_call: SecondCall,
     /// How long an alert waits for its confirmation, in ms. Default 10,000.
     pub alert_ms: u64,
     /// How long an answer waits for its confirmation, in ms. Default 10,000.
@@ -34,221 +39,146 @@ pub struct LineConfig {
     pub keep_alive_ms: u64,
     /// How long after the deadline a caller waits for the arbiter's word, in ms. Default 5,000.
     pub caller_patience_ms: u64,
+    /// After how much silence of an arbiter that is a device it is out of reach, in ms. Default 10,000.
+    pub liveness_ms: u64,
+    /// After how much silence of an arbiter that is a device a running call ends, in ms. Default 15,000.
+    pub resume_window_ms: u64,
+    /// How long an acknowledgement of a negotiation step waits for something to travel with, in ms. Default 200.
+    pub ack_ms: u64,
 }
 
 impl Default for LineConfig {
     fn default() -> Self {
         Self {
             arbiter: Address::Server,
+            second_call: SecondCall::Busy,
             alert_ms: 10_000,
             answer_confirm_ms: 10_000,
             keep_alive_ms: 3_000,
             caller_patience_ms: 5_000,
+            liveness_ms: 10_000,
+            resume_window_ms: 15_000,
+            ack_ms: 200,
         }
     }
 }
 
-/// What comes in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// A message; the carrier vouches for its sender.
-    Message {
-        /// Who sent it.
-        from: Address,
-        /// What it says.
-        message: CallMessage,
-    },
-    /// The carrier reaches the arbiter again: what waits for its next repetition is said now.
-    Connected,
-    /// The local user wants something.
-    Command(Command),
-    /// It is later now.
-    Wake,
-}
-
-/// What the local user can want.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Call somebody.
-    Invite {
-        /// 128 random bits.
-        call_id: CallId,
-        /// Who is called.
-        callees: Vec<UserId>,
-        /// The kind of call.
-        call_type: CallType,
-        /// The app's own data.
-        ext: Ext,
-        /// How long it may ring, in ms.
-        ring_timeout_ms: u32,
-    },
-    /// Take the call that rings.
-    Answer {
-        /// The call.
-        call_id: CallId,
-    },
-    /// Cancel, decline or end, by state.
-    Hangup {
-        /// The call.
-        call_id: CallId,
-    },
-    /// Tell the other party a step of setting the media up.
-    Negotiate {
-        /// The call.
-        call_id: CallId,
-        /// The step.
-        body: NegotiationBody,
-    },
-    /// The call cannot go on: its media failed for good.
-    Fail {
-        /// The call.
-        call_id: CallId,
-        /// How it ends for the local user: error or remote_drop.
-        reason: call_protocol::end::EndReason,
-    },
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// There is a call already.
-    #[error("there is a call already")]
-    Busy,
-    /// There is no such call, or no longer.
-    #[error("there is no such call")]
-    NoSuchCall,
-    /// The call does not ring here.
-    #[error("the call does not ring here")]
-    NotRinging,
-    /// The invite breaks a limit.
-    #[error(transparent)]
-    Invite(#[from] InviteError),
-}
-
-/// Which side of a call this device is on. The caller makes the offer when the media is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// It called.
-    Caller,
-    /// It was called.
-    Callee,
-}
-
-/// What goes out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Output {
-    /// Carry this there.
-    Send {
-        /// Who is to get it.
-        to: Address,
-        /// What it says.
-        message: CallMessage,
-    },
-    /// Tell the app.
-    Tell(Event),
-    /// Come back at this time at the latest; replaces the time said before.
-    WakeAt(Time, Timer),
-}
-
-/// What the app is told.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// Caller: a device of the callee has the invite and is about to ring.
-    Alerted {
-        /// The call.
-        call_id: CallId,
-        /// Who is about to be rung.
-        callee: UserId,
-    },
-    /// Callee: ring.
-    Ringing {
-        /// Who calls, and how.
-        invite: Box<Invite>,
-    },
-    /// The call was accepted: join its channel.
-    Accepted {
-        /// The call.
-        invite: Box<Invite>,
-        /// Which side this is.
-        role: Role,
-        /// The device at the other end.
-        peer: Party,
-    },
-    /// The call never began; `Ended` with error follows.
-    Failed {
-        /// The call.
-        call_id: CallId,
-        /// Why.
-        refusal: InviteRefusal,
-    },
-    /// The other party says a step of setting the media up.
-    Negotiation {
-        /// The call.
-        call_id: CallId,
-        /// The step.
-        body: NegotiationBody,
-    },
-    /// The other party cannot be heard by the arbiter at the moment, or is back.
-    Reachability {
-        /// The call.
-        call_id: CallId,
-        /// Whether it can be heard.
-        reachable: bool,
-        /// How long until the call ends if it stays away, in ms.
-        ends_in_ms: u32,
-    },
-    /// The call is over; told once for every call that was told before.
-    Ended {
-        /// The call.
-        call_id: CallId,
-        /// How.
-        reason: call_protocol::end::EndReason,
-        /// Which side this was.
-        role: Role,
-    },
-}
-
-/// The states of a line.
+/// The states of one call of a line.
 ///
 /// ```text
-///        invite              Answer(accept)
-/// Idle ─────────▶ Calling ─────────────────────────────┐
-///  │                                                   ▼
-///  │ RingConfirm          answer             AnswerConfirm
-///  └─────────▶ Ringing ─────────▶ Answering ─────────▶ InCall
+///       invite              Answer(accept)
+///  ─────────────▶ Calling ─────────────────────────────┐
+///                    │ the other one called, too       ▼
+///   RingConfirm      └────────────────┐              InCall ⇄ on hold
+///  ─────────────▶ Ringing ─────────▶ Answering ────────▲
+///                           answer             AnswerConfirm
 ///
-/// every state ── hangup, Cancel, End, a refusal, a deadline ──▶ Idle
-/// beside it, for each invite heard of: Alert sent ── RingConfirm within 10 s ──▶ Ringing, else forgotten
+/// every state ── hangup, Cancel, End, a refusal, a deadline ──▶ gone
+/// before it, for each invite heard of: Alert sent ── RingConfirm within 10 s ──▶ Ringing, else forgotten
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    Idle,
-    Calling { call: Call, confirmed: bool, alerted: bool, next: Repeat, give_up: Time },
-    Ringing { call: Call, next: Time, deadline: Time },
-    Answering { call: Call, next: Repeat, give_up: Time },
-    InCall { call: Call, role: Role, next: Time, peer_away_until: Option<Time> },
+    Calling { confirmed: bool, alerted: BTreeSet<Party>, next: Repeat, give_up: Time },
+    Ringing { next: Time, deadline: Time },
+    Answering { call_type: Option<CallType>, next: Repeat, give_up: Time },
+    InCall { role: Role, peer: Party, held: bool, peer_held: bool, next: Time, peer_away_until: Option<Time> },
 }
 
-/// The call a state is about, and who decides about it.
+/// One call of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Call {
     pub(crate) invite: Invite,
+    /// Who decides about it.
     pub(crate) arbiter: Address,
+    /// When its arbiter was last heard.
+    pub(crate) heard: Time,
+    pub(crate) state: State,
+    /// What was said about the media, by the device it was said with.
+    pub(crate) dialogs: BTreeMap<Party, Dialog>,
 }
 
-/// What a line does at present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Nothing.
-    Idle,
-    /// It calls.
-    Calling(CallId),
-    /// It rings.
-    Ringing(CallId),
-    /// It answered and waits for the confirmation.
-    Answering(CallId),
-    /// It is in a call.
-    InCall(CallId),
+impl Call {
+    pub(crate) fn new(now: Now, invite: Invite, arbiter: Address, state: State) -> Call {
+        Call { invite, arbiter, heard: now.mono, state, dialogs: BTreeMap::new() }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        match &self.state {
+            State::Calling { .. } => Role::Caller,
+            State::Ringing { .. } | State::Answering { .. } => Role::Callee,
+            State::InCall { role, .. } => *role,
+        }
+    }
+
+    /// Whether this device is at the other end, as far as that is known.
+    pub(crate) fn is_with(&self, device: &Party) -> bool {
+        match &self.state {
+            State::Calling { .. } => false,
+            State::Ringing { .. } | State::Answering { .. } => self.invite.caller == *device,
+            State::InCall { peer, .. } => peer == device,
+        }
+    }
+
+    pub(crate) fn keep_alive(&self) -> Word {
+        let (in_call, held, peer_held) = match &self.state {
+            State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => (false, false, false),
+            State::InCall { held, peer_held, .. } => (true, *held, *peer_held),
+        };
+        Word::KeepAlive(KeepAlive { in_call, held, peer_held })
+    }
+
+    fn phase(&self) -> Phase {
+        let call_id = self.invite.call_id;
+        match &self.state {
+            State::Calling { .. } => Phase::Calling(call_id),
+            State::Ringing { .. } => Phase::Ringing(call_id),
+            State::Answering { .. } => Phase::Answering(call_id),
+            State::InCall { .. } => Phase::InCall(call_id),
+        }
+    }
+
+    /// Which of two calls the user is rather in.
+    fn rank(&self) -> u8 {
+        match &self.state {
+            State::InCall { held: false, .. } => 0,
+            State::Answering { .. } => 1,
+            State::Calling { .. } => 2,
+            State::Ringing { .. } => 3,
+            State::InCall { held: true, .. } => 4,
+        }
+    }
+
+    fn next_timer(&self, me: &Party, config: &LineConfig) -> (Time, Timer) {
+        let state = match &self.state {
+            State::Calling { confirmed, next, give_up, .. } => {
+                let repeat = if *confirmed { Timer::KeepAlive } else { Timer::Repeat };
+                (next.at, repeat).min((*give_up, Timer::CallerPatience))
+            }
+            State::Ringing { next, deadline } => {
+                let alive = (*next, Timer::KeepAlive).min((*deadline, Timer::RingDeadline));
+                self.arbiter_gone_at(me, config).map_or(alive, |at| alive.min((at, Timer::ArbiterLiveness)))
+            }
+            State::Answering { next, give_up, .. } => (next.at, Timer::Repeat).min((*give_up, Timer::AnswerConfirm)),
+            State::InCall { next, peer_away_until, .. } => {
+                let back = peer_away_until.map(|at| (at, Timer::PeerBack));
+                let gone = self.arbiter_gone_at(me, config).map(|at| (at, Timer::ArbiterLiveness));
+                back.into_iter().chain(gone).fold((*next, Timer::KeepAlive), Ord::min)
+            }
+        };
+        let dialogs = self.dialogs.values().filter_map(Dialog::next).map(|at| (at, Timer::Repeat));
+        dialogs.fold(state, Ord::min)
+    }
+
+    /// When an arbiter that is another device counts as out of reach, or as gone where it is out of reach already.
+    fn arbiter_gone_at(&self, me: &Party, config: &LineConfig) -> Option<Time> {
+        let Address::Device(device) = &self.arbiter else { return None };
+        let is_away = match &self.state {
+            State::InCall { peer_away_until, .. } => peer_away_until.is_some(),
+            State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => false,
+        };
+        let patience = if is_away { config.resume_window_ms } else { config.liveness_ms };
+        (device != me).then(|| self.heard + patience)
+    }
 }
 
 /// The rules of one signed-in device. See the [crate docs](crate) for its door.
@@ -256,7 +186,8 @@ pub enum Phase {
 pub struct Line {
     pub(crate) me: Party,
     pub(crate) config: LineConfig,
-    pub(crate) state: State,
+    /// The calls of this device: at most one that runs and one that waits or is on hold.
+    pub(crate) calls: BTreeMap<CallId, Call>,
     /// Invites that asked whether they may ring, at most [`Line::ALERTS`].
     pub(crate) alerting: BTreeMap<CallId, Alerting>,
     /// Last statements that wait for their receipt, at most [`Line::FAREWELLS`].
@@ -280,7 +211,7 @@ impl Line {
         Self {
             me,
             config,
-            state: State::Idle,
+            calls: BTreeMap::new(),
             alerting: BTreeMap::new(),
             farewells: BTreeMap::new(),
             over: VecDeque::new(),
@@ -294,14 +225,29 @@ impl Line {
         &self.me
     }
 
-    /// What the line does at present.
+    /// What the line does at present; of two calls the one that is not on hold and does not wait.
     pub fn phase(&self) -> Phase {
-        match &self.state {
-            State::Idle => Phase::Idle,
-            State::Calling { call, .. } => Phase::Calling(call.invite.call_id),
-            State::Ringing { call, .. } => Phase::Ringing(call.invite.call_id),
-            State::Answering { call, .. } => Phase::Answering(call.invite.call_id),
-            State::InCall { call, .. } => Phase::InCall(call.invite.call_id),
+        self.calls.values().min_by_key(|call| call.rank()).map_or(Phase::Idle, Call::phase)
+    }
+
+    /// Its calls, by id.
+    pub fn calls(&self) -> impl Iterator<Item = Phase> {
+        self.calls.values().map(Call::phase)
+    }
+
+    /// The device at the other end of a running call.
+    pub fn peer(&self, call_id: CallId) -> Option<&Party> {
+        match &self.calls.get(&call_id)?.state {
+            State::InCall { peer, .. } => Some(peer),
+            State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => None,
+        }
+    }
+
+    /// Whether a running call is on hold here, and at the other end.
+    pub fn holds(&self, call_id: CallId) -> Option<(bool, bool)> {
+        match &self.calls.get(&call_id)?.state {
+            State::InCall { held, peer_held, .. } => Some((*held, *peer_held)),
+            State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => None,
         }
     }
 
@@ -337,7 +283,8 @@ impl Line {
             }
             Command::Answer { call_id } => self.answer(now, call_id),
             Command::Hangup { call_id } => self.hang_up(now, call_id),
-            Command::Negotiate { call_id, body } => self.negotiate(call_id, body),
+            Command::Hold { call_id, held } => self.hold(call_id, held),
+            Command::Negotiate { call_id, to, body } => self.negotiate(now, call_id, to, body),
             Command::Fail { call_id, reason } => self.fail(now, call_id, reason),
         }
     }
@@ -345,8 +292,12 @@ impl Line {
     fn on_message(&mut self, now: Now, from: Address, message: CallMessage) {
         let CallMessage { call_id, word } = message;
         if !self.is_from_arbiter(call_id, &from, &word) {
+            if let Address::Device(sender) = from {
+                self.on_direct(now, sender, call_id, word);
+            }
             return;
         }
+        self.note_heard(now, call_id);
         match word {
             Word::Invite(invite) => self.on_invite(now, from, *invite),
             Word::Alert(alert) => self.on_alert(call_id, alert),
@@ -355,19 +306,21 @@ impl Line {
             Word::AnswerConfirm(confirm) => self.on_answer_confirm(now, from, call_id, confirm),
             Word::Cancel(cancel) => self.on_cancel(now, from, call_id, cancel),
             Word::End(end) => self.on_end(now, from, call_id, end),
-            Word::Negotiation(negotiation) => self.on_negotiation(call_id, negotiation.body),
-            Word::KeepAlive { .. } => {}
+            Word::Negotiation(negotiation) => self.on_negotiation(now, call_id, *negotiation),
+            Word::KeepAlive(_) => {}
             Word::Reachability { reachable, ends_in_ms } => self.on_reachability(now, call_id, reachable, ends_in_ms),
+            Word::Hold { held } => self.on_peer_held(call_id, held),
+            Word::Missed(invite) => self.on_missed(now, from, *invite),
         }
     }
 
     /// Whether a message about a call comes from whoever decides about that call.
     fn is_from_arbiter(&self, call_id: CallId, from: &Address, word: &Word) -> bool {
-        if let Some(call) = self.call_with(call_id) {
+        if let Some(call) = self.calls.get(&call_id) {
             return call.arbiter == *from;
         }
         if let Some(alerting) = self.alerting.get(&call_id) {
-            return alerting.call.arbiter == *from;
+            return alerting.arbiter == *from;
         }
         if let Some(farewell) = self.farewells.get(&call_id) {
             return farewell.to == *from;
@@ -376,39 +329,23 @@ impl Line {
             return over.arbiter == *from;
         }
         match (word, from) {
+            (Word::Invite(_) | Word::Missed(_), Address::Server) => true,
+            (Word::Invite(invite) | Word::Missed(invite), Address::Device(party)) => invite.caller == *party,
             // The end of a call may come before its invite: it is remembered, so that nothing older makes it ring.
             (
-                Word::Invite(_)
-                | Word::AnswerConfirm(_)
-                | Word::Cancel(_)
-                | Word::End(_)
-                | Word::RingConfirm(RingConfirm::Over { .. }),
-                Address::Server,
+                Word::AnswerConfirm(_) | Word::Cancel(_) | Word::End(_) | Word::RingConfirm(RingConfirm::Over { .. }),
+                Address::Server | Address::Device(_),
             ) => true,
-            (Word::Invite(invite), Address::Device(party)) => invite.caller == *party,
             (
-                Word::RingConfirm(_)
+                Word::RingConfirm(RingConfirm::Ring { .. } | RingConfirm::Refused { .. })
                 | Word::Alert(_)
                 | Word::Answer(_)
-                | Word::AnswerConfirm(_)
-                | Word::Cancel(_)
-                | Word::End(_)
-                | Word::KeepAlive { .. }
+                | Word::KeepAlive(_)
                 | Word::Reachability { .. }
+                | Word::Hold { .. }
                 | Word::Negotiation(_),
                 Address::Server | Address::Device(_),
             ) => false,
-        }
-    }
-
-    /// The call of the present state, if it is this one.
-    pub(crate) fn call_with(&self, call_id: CallId) -> Option<&Call> {
-        match &self.state {
-            State::Idle => None,
-            State::Calling { call, .. }
-            | State::Ringing { call, .. }
-            | State::Answering { call, .. }
-            | State::InCall { call, .. } => (call.invite.call_id == call_id).then_some(call),
         }
     }
 
@@ -420,39 +357,34 @@ impl Line {
         self.outputs.push_back(Output::Send { to, message: CallMessage { call_id, word } });
     }
 
+    /// Says something on the media path as well, so that it is heard where the server is slow or dead. A device that arbitrates is told by
+    /// both ways anyhow.
+    pub(crate) fn say_directly(&mut self, arbiter: &Address, to: Party, call_id: CallId, word: Word) {
+        match arbiter {
+            Address::Server => self.outputs.push_back(Output::Direct { to, message: CallMessage { call_id, word } }),
+            Address::Device(_) => {}
+        }
+    }
+
     pub(crate) fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Tell(event));
     }
 
     fn next_timer(&self) -> Option<(Time, Timer)> {
-        let state = match &self.state {
-            State::Idle => None,
-            State::Calling { confirmed, next, give_up, .. } => {
-                let repeat = if *confirmed { Timer::KeepAlive } else { Timer::Repeat };
-                Some((next.at, repeat).min((*give_up, Timer::CallerPatience)))
-            }
-            State::Ringing { next, deadline, .. } => {
-                Some((*next, Timer::KeepAlive).min((*deadline, Timer::RingDeadline)))
-            }
-            State::Answering { next, give_up, .. } => {
-                Some((next.at, Timer::Repeat).min((*give_up, Timer::AnswerConfirm)))
-            }
-            State::InCall { next, peer_away_until, .. } => {
-                let back = peer_away_until.map(|at| (at, Timer::PeerBack));
-                back.into_iter().chain([(*next, Timer::KeepAlive)]).min()
-            }
-        };
+        let calls = self.calls.values().map(|call| call.next_timer(&self.me, &self.config));
         let alerts = self.alerting.values().map(|a| (a.next.at, Timer::Repeat).min((a.give_up, Timer::Alert)));
         let farewells = self.farewells.values().map(|farewell| (farewell.next.at, Timer::Farewell));
-        state.into_iter().chain(alerts).chain(farewells).min()
+        calls.chain(alerts).chain(farewells).min()
     }
 
     /// A device that was out of reach is heard at once, not only with its next sign of life.
     fn on_connected(&mut self, now: Now) {
-        match &mut self.state {
-            State::Idle => {}
-            State::Calling { next, .. } | State::Answering { next, .. } => next.at = now.mono,
-            State::Ringing { next, .. } | State::InCall { next, .. } => *next = now.mono,
+        for call in self.calls.values_mut() {
+            match &mut call.state {
+                State::Calling { next, .. } | State::Answering { next, .. } => next.at = now.mono,
+                State::Ringing { next, .. } | State::InCall { next, .. } => *next = now.mono,
+            }
+            call.dialogs.values_mut().for_each(|dialog| dialog.hurry(now));
         }
         let alerts = self.alerting.values_mut().map(|alerting| &mut alerting.next);
         let farewells = self.farewells.values_mut().map(|farewell| &mut farewell.next);
@@ -462,12 +394,16 @@ impl Line {
     fn on_time(&mut self, now: Now) {
         self.repeat_alerts(now);
         self.repeat_farewells(now);
-        match &self.state {
-            State::Idle => {}
-            State::Calling { .. } => self.on_time_calling(now),
-            State::Ringing { .. } => self.on_time_ringing(now),
-            State::Answering { .. } => self.on_time_answering(now),
-            State::InCall { .. } => self.on_time_in_call(now),
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for call_id in calls {
+            self.repeat_steps(now, call_id);
+            let Some(call) = self.calls.get(&call_id) else { continue };
+            match &call.state {
+                State::Calling { .. } => self.on_time_calling(now, call_id),
+                State::Ringing { .. } => self.on_time_ringing(now, call_id),
+                State::Answering { .. } => self.on_time_answering(now, call_id),
+                State::InCall { .. } => self.on_time_in_call(now, call_id),
+            }
         }
     }
 }

@@ -2,39 +2,51 @@
 
 use call_protocol::accept::AnswerResult;
 use call_protocol::end::EndReason;
+use call_protocol::invite::{CallType, Invite};
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, State as ArbiterState};
-use crate::line::{Address, Call, Event, Line, State};
+use crate::door::{Address, Event};
+use crate::end::{MissedCall, is_missed};
+use crate::invite::Admission;
+use crate::line::{Call, Line, State};
 use crate::time::{Now, Repeat, Time};
+
+/// Devices of a callee that one call keeps apart; further ones ring, but the caller does not hear of them.
+const DEVICES: usize = 16;
 
 /// An invite that asked whether it may ring.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Alerting {
-    pub(crate) call: Call,
+    pub(crate) invite: Invite,
+    pub(crate) arbiter: Address,
     pub(crate) next: Repeat,
     pub(crate) give_up: Time,
 }
 
 impl Line {
-    pub(crate) fn alert(&mut self, now: Now, call: Call) {
-        self.send_alert(&call);
+    pub(crate) fn alert(&mut self, now: Now, invite: Invite, arbiter: Address) {
+        let call_id = invite.call_id;
+        self.send_alert(arbiter.clone(), call_id);
         let give_up = now.mono + self.config.alert_ms;
-        self.alerting.insert(call.invite.call_id, Alerting { call, next: Repeat::first(now), give_up });
+        self.alerting.insert(call_id, Alerting { invite, arbiter, next: Repeat::first(now), give_up });
     }
 
-    fn send_alert(&mut self, call: &Call) {
+    fn send_alert(&mut self, arbiter: Address, call_id: CallId) {
         let alert = Word::Alert(Alert { callee: self.me.clone() });
-        self.send(call.arbiter.clone(), call.invite.call_id, alert);
+        self.send(arbiter, call_id, alert);
     }
 
-    /// At the caller: the callee's phone is about to ring.
+    /// At the caller: a phone of the callee is about to ring.
     pub(crate) fn on_alert(&mut self, call_id: CallId, alert: Alert) {
-        let State::Calling { call, alerted, .. } = &mut self.state else { return };
-        if call.invite.call_id == call_id && call.invite.callees.contains(&alert.callee.user) && !*alerted {
-            *alerted = true;
-            self.tell(Event::Alerted { call_id, callee: alert.callee.user });
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let State::Calling { alerted, .. } = &mut call.state else { return };
+        if call.invite.callees.contains(&alert.callee.user)
+            && alerted.len() < DEVICES
+            && alerted.insert(alert.callee.clone())
+        {
+            self.tell(Event::Alerted { call_id, callee: alert.callee });
         }
     }
 
@@ -42,24 +54,24 @@ impl Line {
         match confirm {
             RingConfirm::Ring { deadline_unix_ms } => self.on_may_ring(now, call_id, deadline_unix_ms),
             RingConfirm::Over { reason } => {
-                self.will_not_ring(now, from, call_id, reason);
+                self.over_before_it_rang(now, from, call_id, reason);
                 self.on_over(now, call_id, reason);
             }
             RingConfirm::Refused { refusal } => {
-                let State::Calling { call, .. } = &self.state else { return };
-                if call.invite.call_id == call_id {
+                let Some(call) = self.calls.get(&call_id) else { return };
+                if let State::Calling { .. } = call.state {
                     self.tell(Event::Failed { call_id, refusal });
-                    self.end_current(now, EndReason::Error, None);
+                    self.end_call(now, call_id, EndReason::Error, None);
                 }
             }
         }
     }
 
     fn on_may_ring(&mut self, now: Now, call_id: CallId, deadline_unix_ms: u64) {
-        if let State::Calling { call, confirmed, next, give_up, .. } = &mut self.state
-            && call.invite.call_id == call_id
-        {
-            if !*confirmed {
+        if let Some(call) = self.calls.get_mut(&call_id) {
+            if let State::Calling { confirmed, next, give_up, .. } = &mut call.state
+                && !*confirmed
+            {
                 *confirmed = true;
                 next.at = now.mono + self.config.keep_alive_ms;
                 let longest = now.mono + u64::from(call.invite.ring_timeout_ms);
@@ -67,64 +79,126 @@ impl Line {
             }
             return;
         }
-        let Some(alerting) = self.alerting.remove(&call_id) else {
-            self.remind_of_end(call_id);
-            return;
-        };
-        let mut call = alerting.call;
+        let Some(alerting) = self.alerting.remove(&call_id) else { return self.on_still_rings(call_id) };
+        let Alerting { mut invite, arbiter, .. } = alerting;
         if deadline_unix_ms <= now.unix_ms {
             return;
         }
-        if self.state != State::Idle {
-            self.answer_busy(now, call_id, call.arbiter);
-            return;
+        invite.ring_deadline_unix_ms = deadline_unix_ms;
+        match self.admission(&invite) {
+            Admission::Ring => self.ring(now, invite, arbiter),
+            Admission::Replaces(old) => {
+                self.end_call(now, old, EndReason::RemoteDrop, Some(Self::end_word(EndReason::RemoteDrop)));
+                self.ring(now, invite, arbiter);
+            }
+            Admission::Merges(old) => self.merge(now, old, invite, arbiter),
+            Admission::Yields => {}
+            Admission::Busy => self.answer_busy(now, invite, arbiter),
         }
-        // A clock that is off must not make a phone ring for longer than the caller asked.
-        let longest = now.mono + u64::from(call.invite.ring_timeout_ms);
-        let deadline = now.at_unix_ms(deadline_unix_ms).min(longest);
-        call.invite.ring_deadline_unix_ms = deadline_unix_ms;
-        self.tell(Event::Ringing { invite: Box::new(call.invite.clone()) });
-        self.state = State::Ringing { call, next: now.mono + self.config.keep_alive_ms, deadline };
-        self.others_are_busy(now);
     }
 
-    /// The line is taken: whoever else asked whether they may ring is told busy.
-    pub(crate) fn others_are_busy(&mut self, now: Now) {
-        for (call_id, alerting) in std::mem::take(&mut self.alerting) {
-            self.answer_busy(now, call_id, alerting.call.arbiter);
+    fn ring(&mut self, now: Now, invite: Invite, arbiter: Address) {
+        // A clock that is off must not make a phone ring for longer than the caller asked.
+        let longest = now.mono + u64::from(invite.ring_timeout_ms);
+        let deadline = now.at_unix_ms(invite.ring_deadline_unix_ms).min(longest);
+        let waiting = !self.calls.is_empty();
+        self.tell(Event::Ringing { invite: Box::new(invite.clone()), waiting });
+        let state = State::Ringing { next: now.mono + self.config.keep_alive_ms, deadline };
+        self.calls.insert(invite.call_id, Call::new(now, invite, arbiter, state));
+        self.look_again_at_alerts(now);
+    }
+
+    /// Both called each other: the call placed here ends without a word to the app but that it goes on as the other one, which is
+    /// answered: the user wants to talk to that user.
+    fn merge(&mut self, now: Now, old: CallId, mut invite: Invite, arbiter: Address) {
+        let Some(mine) = self.calls.remove(&old) else { return };
+        let farewell = Some(Self::cancel_word(EndReason::AnsweredElsewhere));
+        self.leave(now, old, mine.arbiter, EndReason::AnsweredElsewhere, MissedCall::No, farewell);
+        let call_type = (mine.invite.call_type != invite.call_type).then_some(CallType::Audio1v1);
+        invite.call_type = call_type.unwrap_or(invite.call_type);
+        self.tell(Event::Merged { old, invite: Box::new(invite.clone()) });
+        let call_id = invite.call_id;
+        let give_up = now.mono + self.config.answer_confirm_ms;
+        let state = State::Answering { call_type, next: Repeat::first(now), give_up };
+        self.calls.insert(call_id, Call::new(now, invite, arbiter, state));
+        self.send_answer(call_id);
+        self.look_again_at_alerts(now);
+    }
+
+    /// The arbiter says that a call rings which is not known to ring here. For a busy answer that is the receipt.
+    fn on_still_rings(&mut self, call_id: CallId) {
+        let over = self.over.iter().find(|over| over.call_id == call_id);
+        if over.is_some_and(|over| over.reason == EndReason::Busy) {
+            self.on_receipt_of_answer(call_id);
+        } else {
+            self.remind_of_end(call_id);
+        }
+    }
+
+    /// The line is in another state: whoever asked whether they may ring, and may not any more, is told busy.
+    pub(crate) fn look_again_at_alerts(&mut self, now: Now) {
+        let busy = |line: &Line, invite: &Invite| match line.admission(invite) {
+            Admission::Busy => true,
+            Admission::Ring | Admission::Replaces(_) | Admission::Merges(_) | Admission::Yields => false,
+        };
+        let calls: Vec<CallId> =
+            self.alerting.iter().filter(|(_, a)| busy(self, &a.invite)).map(|(id, _)| *id).collect();
+        for call_id in calls {
+            let Some(Alerting { invite, arbiter, .. }) = self.alerting.remove(&call_id) else { continue };
+            self.answer_busy(now, invite, arbiter);
         }
     }
 
     /// The call is over before it rang here: a late invite or confirmation must not make it ring.
     pub(crate) fn will_not_ring(&mut self, now: Now, arbiter: Address, call_id: CallId, reason: EndReason) {
         self.alerting.remove(&call_id);
-        if self.call_with(call_id).is_none() && !self.is_over(call_id) {
-            self.leave(now, call_id, arbiter, reason, None);
+        if !self.calls.contains_key(&call_id) && !self.is_over(call_id) {
+            self.leave(now, call_id, arbiter, reason, MissedCall::No, None);
+        }
+    }
+
+    /// In reply to an alert. Who has forgotten the call says remote_drop: what became of it may still be on its way.
+    fn over_before_it_rang(&mut self, now: Now, arbiter: Address, call_id: CallId, reason: EndReason) {
+        let Some(alerting) = self.alerting.remove(&call_id) else {
+            return self.will_not_ring(now, arbiter, call_id, reason);
+        };
+        let invite = Box::new(alerting.invite);
+        if reason == EndReason::RemoteDrop {
+            return self.leave(now, call_id, arbiter, reason, MissedCall::Undecided(invite), None);
+        }
+        self.leave(now, call_id, arbiter, reason, MissedCall::No, None);
+        if is_missed(reason) {
+            self.tell(Event::Missed { invite });
         }
     }
 
     pub(crate) fn repeat_alerts(&mut self, now: Now) {
         self.alerting.retain(|_, alerting| now.mono < alerting.give_up);
         let mut due = Vec::new();
-        for alerting in self.alerting.values_mut() {
+        for (call_id, alerting) in &mut self.alerting {
             if now.mono >= alerting.next.at {
                 alerting.next.again(now);
-                due.push(alerting.call.clone());
+                due.push((alerting.arbiter.clone(), *call_id));
             }
         }
-        for call in due {
-            self.send_alert(&call);
+        for (arbiter, call_id) in due {
+            self.send_alert(arbiter, call_id);
         }
     }
 
-    pub(crate) fn on_time_ringing(&mut self, now: Now) {
-        let State::Ringing { call, next, deadline } = &mut self.state else { return };
+    pub(crate) fn on_time_ringing(&mut self, now: Now, call_id: CallId) {
+        let keep_alive_ms = self.config.keep_alive_ms;
+        let gone = self.arbiter_is_gone(now, call_id, self.config.liveness_ms);
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let State::Ringing { next, deadline } = &mut call.state else { return };
         if now.mono >= *deadline {
-            self.end_current(now, EndReason::NoResponse, None);
+            self.end_call(now, call_id, EndReason::NoResponse, None);
+        } else if gone {
+            self.end_call(now, call_id, EndReason::RemoteDrop, None);
         } else if now.mono >= *next {
-            *next = now.mono + self.config.keep_alive_ms;
-            let call = call.clone();
-            self.send_alert(&call);
+            *next = now.mono + keep_alive_ms;
+            let arbiter = call.arbiter.clone();
+            self.send_alert(arbiter, call_id);
         }
     }
 }
@@ -135,19 +209,19 @@ impl Arbiter {
             return;
         }
         match &mut self.state {
-            ArbiterState::Ringing { alerted, deadline, .. } => {
+            ArbiterState::Ringing { alerted, busy, rang, deadline, .. } => {
                 if now.mono >= *deadline {
                     return;
                 }
-                let first = alerted.is_empty();
-                let asks_again = !alerted.insert(from.clone());
+                let first = !std::mem::replace(rang, true);
+                busy.remove(&from);
+                let is_new = alerted.insert(from.clone(), now.mono).is_none();
                 let confirm = RingConfirm::Ring { deadline_unix_ms: self.invite.ring_deadline_unix_ms };
                 self.send_to(from.clone(), Word::RingConfirm(confirm));
-                if !asks_again {
-                    self.pass_on_offered(&from);
-                }
                 if first {
                     self.tell(Fact::Ringing { call_id: self.invite.call_id });
+                }
+                if is_new {
                     self.send_to(self.invite.caller.clone(), Word::Alert(Alert { callee: from }));
                 }
             }

@@ -15,16 +15,22 @@ pub enum Timer {
     CallerPatience,
     /// Line, callee: an answer without confirmation ends the call after 10 s: remote_drop.
     AnswerConfirm,
+    /// Line: an arbiter that is another device and says nothing for 10 s is out of reach: what rings stops, remote_drop; of a running call the
+    /// app is told, and it ends after 15 s, remote_drop.
+    ArbiterLiveness,
     /// Line: a party that was said to be out of reach is taken to be back when the call goes on 5 s after it should have ended.
     PeerBack,
     /// Line: the last statement about a call that is over is said again up to 5 times until the arbiter has acknowledged it.
     Farewell,
-    /// Arbiter: an invite that no device has taken up is sent again after 1 s, 2 s, 4 s and then every 4 s.
+    /// Arbiter: an invite is sent again after 1 s, 2 s, 4 s and then every 4 s, for devices that have not heard of it, while it rings.
     InviteRepeat,
+    /// Arbiter: 2 s after the first device said that it is in another call the user is busy, if no other device rings by then. At once if
+    /// every device known to be there has said so.
+    BusyGrace,
     /// Arbiter: the one absolute deadline of a call: no answer until then ends it.
     Deadline,
-    /// Arbiter: a caller that rings, or a party of an answered call, that is silent for 10 s is out of reach. Before the answer that ends the call; after it the
-    /// other party is told.
+    /// Arbiter: a caller that rings, or a party of an answered call, that is silent for 10 s is out of reach. Before the answer that ends the
+    /// call; after it the other party is told. A device of the callee that is silent for so long while it rings does not ring any more.
     Liveness,
     /// Arbiter: a party of an answered call that stays out of reach until 15 s after it was last heard has dropped.
     ResumeWindow,

@@ -29,7 +29,7 @@ pub struct Invite {
     #[prost(uint64, tag = "7")]
     pub ring_deadline_unix_ms: u64,
 }
-/// Callee device to arbiter: "I have it, may I ring?" The arbiter passes the first one on to the caller: "it is about to ring".
+/// Callee device to arbiter: "I have it, may I ring?" The arbiter passes the first one of each device on to the caller: "it is about to ring".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Alert {
     #[prost(message, optional, tag = "1")]
@@ -56,6 +56,9 @@ pub struct Answer {
     pub callee: ::core::option::Option<Party>,
     #[prost(enumeration = "AnswerResult", tag = "2")]
     pub result: i32,
+    /// The kind of call that was taken; as invited where absent.
+    #[prost(enumeration = "CallType", optional, tag = "3")]
+    pub call_type: ::core::option::Option<i32>,
 }
 /// Arbiter to every device of the callee: what was answered and by which device.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -203,7 +206,8 @@ pub mod channel_event {
         TokenExpiring(super::TokenExpiring),
     }
 }
-/// Caller to arbiter before the answer; arbiter to the callee's devices. The reason is the receiver's.
+/// Caller to arbiter before the answer; arbiter to the callee's devices. The reason is the receiver's. Of a caller: cancel, or
+/// answered_elsewhere where both called each other and this call goes on as the other one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
     #[prost(enumeration = "EndReason", tag = "1")]
@@ -221,6 +225,18 @@ pub struct KeepAlive {
     /// The sender holds the call to be answered.
     #[prost(bool, tag = "1")]
     pub in_call: bool,
+    /// The sender has put the call on hold.
+    #[prost(bool, tag = "2")]
+    pub held: bool,
+    /// The sender believes that the other one has.
+    #[prost(bool, tag = "3")]
+    pub peer_held: bool,
+}
+/// Arbiter to a party: whether the other one has put the call on hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {
+    #[prost(bool, tag = "1")]
+    pub held: bool,
 }
 /// Arbiter to a party: the other one cannot be heard at the moment, or is back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -231,13 +247,22 @@ pub struct Reachability {
     #[prost(uint32, tag = "2")]
     pub ends_in_ms: u32,
 }
-/// One step of setting the media up, between the caller and the device that takes the call: from a party to the arbiter, from there to
-/// the other one. What the caller says while it rings is kept for every device that alerts; a callee's device speaks after its answer.
+/// One step of setting the media up, between the caller and a device of the callee that rings or took the call: from one to the
+/// arbiter, from there to the other. Steps are numbered, said again until acknowledged, and taken in order, each once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Negotiation {
     /// Who says it; the server fills in the true one.
     #[prost(message, optional, tag = "1")]
     pub from: ::core::option::Option<Party>,
+    /// Who is to get it.
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<Party>,
+    /// The number of this step, from 1 on; 0 where there is none and only `ack` is told.
+    #[prost(uint32, tag = "3")]
+    pub seq: u32,
+    /// Every step of the other one up to this number has been taken.
+    #[prost(uint32, tag = "4")]
+    pub ack: u32,
     #[prost(oneof = "negotiation::Body", tags = "10, 11")]
     pub body: ::core::option::Option<negotiation::Body>,
 }
@@ -256,7 +281,7 @@ pub mod negotiation {
 pub struct CallMessage {
     #[prost(string, tag = "1")]
     pub call_id: ::prost::alloc::string::String,
-    #[prost(oneof = "call_message::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
+    #[prost(oneof = "call_message::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
     pub body: ::core::option::Option<call_message::Body>,
 }
 /// Nested message and enum types in `CallMessage`.
@@ -283,6 +308,11 @@ pub mod call_message {
         Reachability(super::Reachability),
         #[prost(message, tag = "19")]
         Negotiation(super::Negotiation),
+        #[prost(message, tag = "20")]
+        Hold(super::Hold),
+        /// Arbiter to a device that was not there while it rang: nobody answered. Its receipt is an end.
+        #[prost(message, tag = "21")]
+        Missed(super::Invite),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

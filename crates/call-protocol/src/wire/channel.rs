@@ -10,25 +10,30 @@ use crate::media::{
 
 pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiation {
     use proto::negotiation::Body;
-    let body = match &negotiation.body {
+    let body = negotiation.body.as_ref().map(|body| match body {
         NegotiationBody::Description(description) => Body::Description(description_to_proto(description)),
         NegotiationBody::Candidate(candidate) => Body::Candidate(candidate_to_proto(candidate)),
-    };
-    proto::Negotiation { from: Some(party_to_proto(&negotiation.from)), body: Some(body) }
+    });
+    proto::Negotiation {
+        from: Some(party_to_proto(&negotiation.from)),
+        to: Some(party_to_proto(&negotiation.to)),
+        seq: negotiation.seq,
+        ack: negotiation.ack,
+        body,
+    }
 }
 
-pub(super) fn negotiation_from_proto(negotiation: proto::Negotiation) -> Result<Option<Negotiation>, WireError> {
+/// A step of a kind unknown here keeps its number, so that the steps after it are taken.
+pub(super) fn negotiation_from_proto(negotiation: proto::Negotiation) -> Result<Negotiation, WireError> {
     use proto::negotiation::Body;
     let from = party_from_proto("negotiation.from", negotiation.from)?;
+    let to = party_from_proto("negotiation.to", negotiation.to)?;
     let body = match negotiation.body {
-        None => return Ok(None),
-        Some(Body::Description(description)) => {
-            let Some(description) = description_from_proto(description)? else { return Ok(None) };
-            NegotiationBody::Description(description)
-        }
-        Some(Body::Candidate(candidate)) => NegotiationBody::Candidate(candidate_from_proto(candidate)?),
+        None => None,
+        Some(Body::Description(description)) => description_from_proto(description)?.map(NegotiationBody::Description),
+        Some(Body::Candidate(candidate)) => Some(NegotiationBody::Candidate(candidate_from_proto(candidate)?)),
     };
-    Ok(Some(Negotiation { from, body }))
+    Ok(Negotiation { from, to, seq: negotiation.seq, ack: negotiation.ack, body })
 }
 
 pub(super) fn channel_request_to_proto(request: &ChannelRequest) -> proto::ChannelRequest {

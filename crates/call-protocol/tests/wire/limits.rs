@@ -178,7 +178,7 @@ fn parts_that_are_missing_or_no_ids() {
     assert_eq!(call(&good, alert(None)), Err(WireError::Missing("alert.callee")));
     assert_eq!(call(&good, alert(party("", "phone"))), id("alert.callee", IdError::Empty));
     assert_eq!(call(&good, alert(party("bob", "a\nb"))), id("alert.callee", IdError::ControlCharacter));
-    let answer = Body::Answer(proto::Answer { callee: None, result: 1 });
+    let answer = Body::Answer(proto::Answer { callee: None, result: 1, call_type: None });
     assert_eq!(call(&good, answer), Err(WireError::Missing("answer.callee")));
     let confirm = Body::AnswerConfirm(proto::AnswerConfirm { winner: None, result: 1 });
     assert_eq!(call(&good, confirm), Err(WireError::Missing("answer_confirm.winner")));

@@ -143,7 +143,7 @@ fn an_unknown_reason_is_an_error() {
 fn an_unknown_answer_is_no_answer() {
     use proto::call_message::Body;
     let party = proto::Party { user: "bob".to_owned(), device: "phone".to_owned() };
-    let answer = |result| Body::Answer(proto::Answer { callee: Some(party.clone()), result });
+    let answer = |result| Body::Answer(proto::Answer { callee: Some(party.clone()), result, call_type: None });
     let confirm = |result| Body::AnswerConfirm(proto::AnswerConfirm { winner: Some(party.clone()), result });
     assert_eq!(word(answer(UNKNOWN_VALUE)), None);
     assert_eq!(word(confirm(UNKNOWN_VALUE)), None);

@@ -27,6 +27,10 @@ fn result() -> impl Strategy<Value = AnswerResult> {
     select(vec![AnswerResult::Accept, AnswerResult::Refuse, AnswerResult::Busy])
 }
 
+fn call_type() -> impl Strategy<Value = CallType> {
+    select(vec![CallType::Audio1v1, CallType::Video1v1, CallType::Multi])
+}
+
 fn reason() -> impl Strategy<Value = EndReason> {
     select(EndReason::ALL.to_vec())
 }
@@ -36,7 +40,7 @@ prop_compose! {
         bits in any::<u128>(),
         caller in party(),
         callees in vec(ID, 0..=8),
-        call_type in select(vec![CallType::Audio1v1, CallType::Video1v1, CallType::Multi]),
+        call_type in call_type(),
         ext in btree_map(".{0,8}", ".{0,16}", 0..=8),
         ring_timeout_ms in any::<u32>(),
         ring_deadline_unix_ms in any::<u64>(),
@@ -63,17 +67,27 @@ fn call() -> impl Strategy<Value = CallMessage> {
         invite().prop_map(|invite| Word::Invite(Box::new(invite))),
         party().prop_map(|callee| Word::Alert(Alert { callee })),
         ring_confirm().prop_map(Word::RingConfirm),
-        (party(), result()).prop_map(|(callee, result)| Word::Answer(Answer { callee, result })),
+        (party(), result(), option::of(call_type())).prop_map(|(callee, result, call_type)| Word::Answer(Answer {
+            callee,
+            result,
+            call_type
+        })),
         (party(), result()).prop_map(|(winner, result)| Word::AnswerConfirm(AnswerConfirm { result, winner })),
         reason().prop_map(|reason| Word::Cancel(Cancel { reason })),
         reason().prop_map(|reason| Word::End(End { reason })),
-        any::<bool>().prop_map(|in_call| Word::KeepAlive { in_call }),
+        any::<(bool, bool, bool)>().prop_map(|(in_call, held, peer_held)| Word::KeepAlive(KeepAlive {
+            in_call,
+            held,
+            peer_held
+        })),
+        any::<bool>().prop_map(|held| Word::Hold { held }),
+        invite().prop_map(|invite| Word::Missed(Box::new(invite))),
         any::<(bool, u32)>().prop_map(|(reachable, ends_in_ms)| Word::Reachability { reachable, ends_in_ms }),
         negotiation().prop_map(|negotiation| Word::Negotiation(Box::new(negotiation))),
     ];
     (any::<u128>(), word).prop_map(|(bits, mut word)| {
         let call_id = CallId::from_bits(bits);
-        if let Word::Invite(invite) = &mut word {
+        if let Word::Invite(invite) | Word::Missed(invite) = &mut word {
             invite.call_id = call_id;
         }
         CallMessage { call_id, word }
@@ -113,7 +127,8 @@ fn negotiation() -> impl Strategy<Value = Negotiation> {
         description().prop_map(NegotiationBody::Description),
         candidate().prop_map(NegotiationBody::Candidate)
     ];
-    (party(), body).prop_map(|(from, body)| Negotiation { from, body })
+    (party(), party(), any::<u32>(), any::<u32>(), option::of(body))
+        .prop_map(|(from, to, seq, ack, body)| Negotiation { from, to, seq, ack, body })
 }
 
 fn request() -> impl Strategy<Value = ChannelRequest> {

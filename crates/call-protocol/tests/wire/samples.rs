@@ -33,9 +33,17 @@ pub(crate) fn invite() -> Invite {
 
 /// Every kind of word; the name says which.
 pub(crate) fn words() -> Vec<(&'static str, Word)> {
-    let answer = |result| Word::Answer(Answer { callee: party("bob"), result });
+    let answer = |result| Word::Answer(Answer { callee: party("bob"), result, call_type: None });
     let confirm = |result| Word::AnswerConfirm(AnswerConfirm { result, winner: party("bob") });
-    let negotiation = |body| Word::Negotiation(Box::new(Negotiation { from: party("alice"), body }));
+    let negotiation = |body| {
+        Word::Negotiation(Box::new(Negotiation {
+            from: party("alice"),
+            to: party("bob"),
+            seq: 7,
+            ack: 3,
+            body: Some(body),
+        }))
+    };
     let refused = |refusal| Word::RingConfirm(RingConfirm::Refused { refusal });
     vec![
         ("invite", Word::Invite(Box::new(invite()))),
@@ -53,7 +61,27 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ("answer_confirm_busy", confirm(AnswerResult::Busy)),
         ("cancel", Word::Cancel(Cancel { reason: EndReason::Cancel })),
         ("end", Word::End(End { reason: EndReason::Hangup })),
-        ("keep_alive", Word::KeepAlive { in_call: true }),
+        ("keep_alive", Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: false })),
+        ("hold", Word::Hold { held: true }),
+        ("missed", Word::Missed(Box::new(invite()))),
+        (
+            "answer_voice_only",
+            Word::Answer(Answer {
+                callee: party("bob"),
+                result: AnswerResult::Accept,
+                call_type: Some(CallType::Audio1v1),
+            }),
+        ),
+        (
+            "negotiation_ack",
+            Word::Negotiation(Box::new(Negotiation {
+                from: party("bob"),
+                to: party("alice"),
+                seq: 0,
+                ack: 8,
+                body: None,
+            })),
+        ),
         ("reachability", Word::Reachability { reachable: false, ends_in_ms: 5_000 }),
         ("negotiation_description", negotiation(NegotiationBody::Description(description()))),
         ("negotiation_candidate", negotiation(NegotiationBody::Candidate(candidate()))),
@@ -139,7 +167,18 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     vec![
         ("hello", frame(0, 0, Some(ClientBody::Hello(hello())))),
         ("hello_new", frame(0, 0, Some(ClientBody::Hello(Hello { resume: None, ..hello() })))),
-        ("call", frame(1, 2, Some(ClientBody::Call(call(Word::KeepAlive { in_call: true }))))),
+        (
+            "call",
+            frame(
+                1,
+                2,
+                Some(ClientBody::Call(call(Word::KeepAlive(KeepAlive {
+                    in_call: true,
+                    held: false,
+                    peer_held: true,
+                })))),
+            ),
+        ),
         ("channel", frame(2, 2, Some(ClientBody::Channel(request)))),
         ("ping", frame(0, 3, Some(ClientBody::Ping { nonce: 99 }))),
         ("goodbye", frame(3, 3, Some(ClientBody::Goodbye))),
