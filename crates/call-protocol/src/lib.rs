@@ -33,4 +33,4 @@ pub mod token;
 pub mod wire;
 
 pub use ids::{AppId, CallId, ChannelId, DeviceId, IdError, Party, Uid, UserId};
-pub use message::{CallMessage, Word};
+pub use message::{CallMessage, ChatMessage, Word};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accept::{Answer, AnswerConfirm};
 use crate::end::{Cancel, End};
-use crate::ids::CallId;
+use crate::ids::{CallId, DeviceId};
 use crate::invite::Invite;
 use crate::media::{KeepAlive, Negotiation};
 use crate::ring::{Alert, RingConfirm};
@@ -53,6 +53,17 @@ pub enum Word {
     },
     /// Arbiter to a device that was not there while it rang: nobody answered. Its receipt is an [`End`].
     Missed(Box<Invite>),
+}
+
+/// A word as an app's own chat carries it, which vouches for the user it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// The device of that user.
+    pub from: DeviceId,
+    /// The device it is for; every device of the user if absent.
+    pub to: Option<DeviceId>,
+    /// What is said.
+    pub message: CallMessage,
 }
 
 impl Word {

@@ -7,11 +7,11 @@ use prost::Message as _;
 
 use crate::accept::{Answer, AnswerConfirm, AnswerResult};
 use crate::end::{Cancel, End, EndReason};
-use crate::ids::{IdError, Party, UserId};
+use crate::ids::{DeviceId, IdError, Party, UserId};
 use crate::invite::{CallType, Invite};
 use crate::limits;
 use crate::media::KeepAlive;
-use crate::message::{CallMessage, Word};
+use crate::message::{CallMessage, ChatMessage, Word};
 use crate::ring::{Alert, InviteRefusal, RingConfirm};
 
 mod channel;
@@ -61,6 +61,23 @@ pub fn encode_call(message: &CallMessage) -> Vec<u8> {
 pub fn decode_call(bytes: &[u8]) -> Result<Option<CallMessage>, WireError> {
     let message = proto::CallMessage::decode(bytes).map_err(|_| WireError::NotProtobuf)?;
     call_from_proto(message)
+}
+
+/// The bytes of a word in an app's own chat.
+pub fn encode_chat(chat: &ChatMessage) -> Vec<u8> {
+    let to_device = chat.to.as_ref().map(DeviceId::to_string).unwrap_or_default();
+    let message = Some(call_to_proto(&chat.message));
+    proto::ChatMessage { from_device: chat.from.to_string(), to_device, message }.encode_to_vec()
+}
+
+/// The word in bytes that came through an app's own chat; `None` if its kind is unknown here.
+pub fn decode_chat(bytes: &[u8]) -> Result<Option<ChatMessage>, WireError> {
+    let chat = proto::ChatMessage::decode(bytes).map_err(|_| WireError::NotProtobuf)?;
+    let device = |place, text: String| text.parse().map_err(|error| WireError::Id { place, error });
+    let from = device("chat.from_device", chat.from_device)?;
+    let to = (!chat.to_device.is_empty()).then(|| device("chat.to_device", chat.to_device)).transpose()?;
+    let message = call_from_proto(chat.message.ok_or(WireError::Missing("chat.message"))?)?;
+    Ok(message.map(|message| ChatMessage { from, to, message }))
 }
 
 fn call_to_proto(message: &CallMessage) -> proto::CallMessage {

@@ -199,7 +199,8 @@ async fn call(ann: &mut Client, bob: &mut Client, call_id: CallId, number: usize
     bob.say(call_id, Word::Alert(Alert { callee: party(&callee) })).await;
     assert!(matches!(bob.word().await, Word::RingConfirm(_)));
     assert!(matches!(ann.word().await, Word::Alert(_)));
-    bob.say(call_id, Word::Answer(Answer { callee: party(&callee), result: AnswerResult::Accept })).await;
+    bob.say(call_id, Word::Answer(Answer { callee: party(&callee), result: AnswerResult::Accept, call_type: None }))
+        .await;
     assert!(matches!(bob.word().await, Word::AnswerConfirm(_)));
     assert!(matches!(ann.word().await, Word::Answer(_)));
     ann.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;

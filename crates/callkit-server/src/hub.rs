@@ -27,7 +27,7 @@ use crate::metering::Metering;
 use crate::store::{Kept, Store};
 use crate::stun::StunAddress;
 use crate::token::{AppNo, Grant};
-use calls::{CallFact, CallOutput, Calls, CallsConfig};
+use calls::{CallFact, CallOutput, Calls, CallsConfig, People};
 use channels::{Asker, Channels, ChannelsConfig};
 use session::{Arrival, Session, SessionKey, TooSlow};
 use timers::Timers;
@@ -124,6 +124,7 @@ impl Hub {
             liveness_ms: config.call_liveness_ms.into(),
             resume_window_ms: config.resume_window_ms.into(),
             tombstone_ms: config.call_tombstone_ms.into(),
+            ..ArbiterConfig::default()
         };
         let calls = CallsConfig {
             arbiter,
@@ -236,7 +237,11 @@ impl Hub {
         self.sessions.insert(key, Session::new(name, app, party.clone()));
         self.devices.entry(device).or_default().push(key);
         self.take_up(now, key, link, None);
-        self.calls.on_online(now, app, &party);
+        // A client that asks for a session which is gone has lost nothing itself; one that asks for none was started anew.
+        match resume {
+            Some(_) => self.calls.on_online(now, app, &party),
+            None => self.calls.on_restarted(now, app, &party),
+        }
     }
 
     /// Binds a stream to a session, new or resumed.
@@ -299,15 +304,9 @@ impl Hub {
                 return self.end_session(now, key, None, LeaveReason::Left);
             }
             Some(Body::Call(message)) => {
-                let (directory, devices) = (self.around.directory.as_deref(), &self.devices);
-                // Without a directory every user can exist.
-                let knows = |user: &UserId| match directory {
-                    Some(directory) if directory.app == app => {
-                        directory.knows(user) || devices.contains_key(&(app, user.clone()))
-                    }
-                    Some(_) | None => true,
-                };
-                self.calls.on_message(now, app, party, message, knows);
+                let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
+                let people = PeopleOf { app, directory, devices: &self.devices, sessions: &self.sessions };
+                self.calls.on_message(now, app, party, message, &people);
             }
             Some(Body::Channel(request, grant)) => {
                 let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
@@ -524,6 +523,27 @@ impl Hub {
         for connection in self.ending.values() {
             connection.cut();
         }
+    }
+}
+
+/// The users of one app.
+struct PeopleOf<'a> {
+    app: AppNo,
+    /// Without a directory every user can exist.
+    directory: Option<&'a Directory>,
+    devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
+    sessions: &'a HashMap<SessionKey, Session>,
+}
+
+impl People for PeopleOf<'_> {
+    fn can_exist(&self, user: &UserId) -> bool {
+        self.directory.is_none_or(|known| known.knows(user) || self.devices.contains_key(&(self.app, user.clone())))
+    }
+
+    fn online(&self, user: &UserId) -> Vec<Party> {
+        let keys = self.devices.get(&(self.app, user.clone())).into_iter().flatten();
+        let sessions = keys.filter_map(|key| self.sessions.get(key)).filter(|session| session.link.is_some());
+        sessions.map(|session| session.party.clone()).collect()
     }
 }
 

@@ -1,12 +1,15 @@
 //! Accept: the call is taken, and both sides join its channel.
 
-use call_protocol::CallId;
+use call_protocol::end::EndReason;
 use call_protocol::invite::Invite;
-use signaling::{Command, Input};
+use call_protocol::{CallId, Party};
+use signaling::{Command, Input, Role};
 
 use crate::core::Core;
 use crate::error::CallError;
 use crate::events::CallKitEvent;
+use crate::media::Media;
+use crate::paths::WarmPath;
 
 impl Core {
     pub(crate) fn answer(&mut self, call_id: CallId) -> Result<(), CallError> {
@@ -14,13 +17,34 @@ impl Core {
             return Err(CallError::NotInitialized);
         }
         self.try_input(Input::Command(Command::Answer { call_id }))?;
-        self.prepare_path();
+        self.get_ready(call_id);
         Ok(())
     }
 
-    pub(crate) fn on_accepted(&mut self, invite: Invite) {
-        tracing::info!(call = %invite.call_id, "accepted");
-        self.teller.tell(CallKitEvent::Answer { call_id: invite.call_id });
-        self.join();
+    /// The user accepts: what a callee was not to show before is shown, and the audio devices are opened while the arbiter is asked.
+    fn get_ready(&mut self, call_id: CallId) {
+        self.take_offers(call_id, WarmPath::Full);
+        if let Err(error) = self.start_voice() {
+            self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
+        }
+    }
+
+    /// Both called each other, and the call goes on as the other one's, which is being answered.
+    pub(crate) fn on_merged(&mut self, old: CallId, invite: Invite) {
+        let Invite { call_id, call_type, .. } = invite;
+        tracing::info!(call = %call_id, %old, "both called: merged");
+        self.leave(old);
+        self.calls.insert(call_id, Media::new(call_id, Role::Callee));
+        self.fetch_token(call_id);
+        self.teller.tell(CallKitEvent::CallMerged { old, call_id, call_type });
+        self.get_ready(call_id);
+    }
+
+    pub(crate) fn on_accepted(&mut self, invite: Invite, peer: Party) {
+        let call_id = invite.call_id;
+        tracing::info!(call = %call_id, "accepted");
+        self.teller.tell(CallKitEvent::Answer { call_id });
+        self.settle_on(call_id, peer);
+        self.join(call_id);
     }
 }

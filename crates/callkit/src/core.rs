@@ -1,25 +1,28 @@
 //! The owner loop: everything a kit knows is changed here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use call_protocol::session::{ClientBody, ServerBody, Welcome};
-use call_protocol::{AppId, CallId, CallMessage, Uid, UserId};
-use rtc_transport::Interfaces;
-use signaling::{Address, Event, Input, Line, Now, Output, Time};
+use call_protocol::{AppId, CallId, CallMessage, Party, Uid, UserId, Word};
+use rtc_transport::{Interfaces, TurnServer};
+use signaling::{Address, Desk, DeskOutput, Event, Input, Now, Route, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::chat::ChatSender;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState, Teller};
 use crate::handlers::{RtcToken, RtcTokenHandler, UserMapperHandler};
 use crate::link::{LinkCommand, LinkEvent};
 use crate::media::Media;
+use crate::paths::WarmPath;
 use crate::peer::PeerNotice;
 use crate::quality::CallQuality;
-use crate::voice::{VoiceConfig, VoiceNotice};
+use crate::voice::{Voice, VoiceConfig, VoiceNotice};
 
 /// What the app wants.
 pub(crate) enum Command {
@@ -39,10 +42,16 @@ pub(crate) enum Command {
         call_id: CallId,
         reply: Reply<()>,
     },
+    Hold {
+        call_id: CallId,
+        held: bool,
+        reply: Reply<()>,
+    },
     Mute(bool, Reply<()>),
     Speaker(bool, Reply<()>),
     Quality(oneshot::Sender<Option<CallQuality>>),
     AccessToken(String),
+    NetworkChanged,
     SignOut(oneshot::Sender<()>),
 }
 
@@ -53,8 +62,10 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
 pub(crate) enum Report {
     Token { call_id: CallId, token: Result<RtcToken, String> },
     User { call_id: CallId, uid: Uid, user: Option<UserId> },
-    Peer { call_id: CallId, notice: PeerNotice },
-    Voice { call_id: CallId, notice: VoiceNotice },
+    Peer { call_id: CallId, device: Party, serial: u64, notice: PeerNotice },
+    Voice(VoiceNotice),
+    NetworkChanged,
+    Chat { from: Party, message: CallMessage },
 }
 
 /// What the app set, shared with its handles. The locks are held only to look up a handler.
@@ -88,7 +99,8 @@ pub(crate) struct Settings {
     pub(crate) call_timeout: Duration,
     pub(crate) voice: VoiceConfig,
     pub(crate) interfaces: Interfaces,
-    pub(crate) offer_while_ringing: bool,
+    pub(crate) turn_servers: Vec<TurnServer>,
+    pub(crate) warm_path: WarmPath,
 }
 
 /// The state of a kit.
@@ -96,7 +108,9 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) supplied: Arc<Supplied>,
     pub(crate) teller: Teller,
-    pub(crate) line: Line,
+    pub(crate) desk: Desk,
+    /// What carries the words of calls, where it is not the server.
+    pub(crate) chat: Option<ChatSender>,
     link: mpsc::UnboundedSender<LinkCommand>,
     pub(crate) connected: bool,
     pub(crate) stun_servers: Vec<String>,
@@ -104,7 +118,10 @@ pub(crate) struct Core {
     pub(crate) initialized: bool,
     pub(crate) muted: bool,
     pub(crate) speaker: bool,
-    pub(crate) media: Option<Media>,
+    pub(crate) calls: BTreeMap<CallId, Media>,
+    /// The audio devices, while a call has them.
+    pub(crate) voice: Option<Voice>,
+    pub(crate) last_path: u64,
     /// Voices of calls that are over, until their devices are released.
     pub(crate) releasing: Vec<std::thread::JoinHandle<()>>,
     epoch: Instant,
@@ -118,7 +135,8 @@ impl Core {
         settings: Settings,
         supplied: Arc<Supplied>,
         teller: Teller,
-        line: Line,
+        desk: Desk,
+        chat: Option<ChatSender>,
         link: mpsc::UnboundedSender<LinkCommand>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Core {
@@ -126,7 +144,8 @@ impl Core {
             settings,
             supplied,
             teller,
-            line,
+            desk,
+            chat,
             link,
             connected: false,
             stun_servers: Vec::new(),
@@ -134,7 +153,9 @@ impl Core {
             initialized: false,
             muted: false,
             speaker: true,
-            media: None,
+            calls: BTreeMap::new(),
+            voice: None,
+            last_path: 0,
             releasing: Vec::new(),
             epoch: Instant::now(),
             epoch_unix_ms: 0,
@@ -189,7 +210,7 @@ impl Core {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let media = self.media.as_ref().and_then(Media::deadline);
+        let media = self.calls.values().filter_map(Media::deadline);
         self.wake.into_iter().chain(media).min().map(|time| self.epoch + Duration::from_millis(time.0))
     }
 
@@ -210,6 +231,10 @@ impl Core {
             Command::Hangup { call_id, reply } => {
                 let _ = reply.send(self.hang_up(call_id));
             }
+            Command::Hold { call_id, held, reply } => {
+                let command = signaling::Command::Hold { call_id, held };
+                let _ = reply.send(self.try_input(Input::Command(command)));
+            }
             Command::Mute(muted, reply) => {
                 let _ = reply.send(self.mute(muted));
             }
@@ -217,11 +242,12 @@ impl Core {
                 let _ = reply.send(self.speaker(on));
             }
             Command::Quality(reply) => {
-                let _ = reply.send(self.media.as_ref().and_then(Media::quality));
+                let _ = reply.send(self.quality());
             }
             Command::AccessToken(token) => {
                 let _ = self.link.send(LinkCommand::AccessToken(token));
             }
+            Command::NetworkChanged => self.on_network_changed(),
             Command::SignOut(_) => {}
         }
     }
@@ -263,8 +289,10 @@ impl Core {
         match report {
             Report::Token { call_id, token } => self.on_token(call_id, token),
             Report::User { call_id, uid, user } => self.on_user(call_id, uid, user),
-            Report::Peer { call_id, notice } => self.on_peer(call_id, notice),
-            Report::Voice { call_id, notice } => self.on_voice(call_id, notice),
+            Report::Peer { call_id, device, serial, notice } => self.on_peer(call_id, device, serial, notice),
+            Report::Voice(notice) => self.on_voice(notice),
+            Report::NetworkChanged => self.on_network_changed(),
+            Report::Chat { from, message } => self.input(Input::Message { from: Address::Device(from), message }),
         }
     }
 
@@ -284,12 +312,14 @@ impl Core {
 
     /// Gives the line an input and carries out what it says.
     pub(crate) fn try_input(&mut self, input: Input) -> Result<(), CallError> {
-        let result = self.line.handle_input(self.now(), input);
-        while let Some(output) = self.line.poll_output() {
+        let result = self.desk.handle_input(self.now(), input);
+        while let Some(output) = self.desk.poll_output() {
             match output {
-                Output::Send { to: _, message } => self.send_call(message),
-                Output::Tell(event) => self.on_event(event),
-                Output::WakeAt(time, _timer) => self.wake = Some(time),
+                DeskOutput::Send { to, message } => self.send_call(to, message),
+                DeskOutput::Direct { to, message } => self.say_directly(&to, &message),
+                DeskOutput::Tell(event) => self.on_event(event),
+                DeskOutput::Fact(fact) => tracing::debug!(?fact, "arbitrated"),
+                DeskOutput::WakeAt(time, _timer) => self.wake = Some(time),
             }
         }
         result.map_err(CallError::from)
@@ -298,10 +328,15 @@ impl Core {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Alerted { call_id, callee } => self.on_alerted(call_id, callee),
-            Event::Ringing { invite } => self.on_ringing(*invite),
-            Event::Accepted { invite, .. } => self.on_accepted(*invite),
+            Event::Ringing { invite, waiting } => self.on_ringing(*invite, waiting),
+            Event::Merged { old, invite } => self.on_merged(old, *invite),
+            Event::Answering { call_id, peer } => self.open_sound(call_id, &peer),
+            Event::Accepted { invite, peer, .. } => self.on_accepted(*invite, peer),
             Event::Failed { call_id: _, refusal } => self.on_failed(refusal),
-            Event::Negotiation { call_id, body } => self.on_negotiation(call_id, body),
+            Event::Negotiation { call_id, from, body } => self.on_negotiation(call_id, from, body),
+            Event::Held { call_id, held } => self.on_held(call_id, held),
+            Event::PeerHeld { call_id, held } => self.teller.tell(CallKitEvent::PeerHeld { call_id, held }),
+            Event::Missed { invite } => self.on_missed(*invite),
             Event::Reachability { call_id, reachable, ends_in_ms } => {
                 self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
             }
@@ -309,9 +344,37 @@ impl Core {
         }
     }
 
-    fn send_call(&mut self, message: CallMessage) {
+    fn send_call(&mut self, to: Route, message: CallMessage) {
         tracing::debug!(call = %message.call_id, word = message.word.name(), "said");
-        self.send(ClientBody::Call(message));
+        match &to {
+            Route::Server => return self.send(ClientBody::Call(message)),
+            Route::Device(device) => {
+                // What two devices tell each other all the time need not burden the app's carrier; what is urgent goes both ways.
+                let has_path = self.is_connected_to(message.call_id, device);
+                match &message.word {
+                    Word::KeepAlive(_) | Word::Hold { .. } if has_path => return self.say_directly(device, &message),
+                    Word::Answer(_) | Word::AnswerConfirm(_) | Word::Cancel(_) | Word::End(_) => {
+                        self.say_directly(device, &message);
+                    }
+                    Word::Invite(_)
+                    | Word::Alert(_)
+                    | Word::RingConfirm(_)
+                    | Word::KeepAlive(_)
+                    | Word::Negotiation(_)
+                    | Word::Reachability { .. }
+                    | Word::Hold { .. }
+                    | Word::Missed(_) => {}
+                }
+            }
+            Route::User(_) => {}
+        }
+        if let Some(chat) = &self.chat {
+            chat.send(to, &message);
+        }
+    }
+
+    pub(crate) fn reconnect(&self) {
+        let _ = self.link.send(LinkCommand::Reconnect);
     }
 
     pub(crate) fn send(&mut self, body: ClientBody) {

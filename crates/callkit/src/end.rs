@@ -26,25 +26,26 @@ impl Core {
     }
 
     pub(crate) fn end_whatever_there_is(&mut self) {
-        if let Some(call_id) = self.present_call() {
+        for call_id in self.present_calls() {
             self.input(Input::Command(Command::Hangup { call_id }));
         }
     }
 
     /// The kit cannot hold a call any more.
     pub(crate) fn give_up_whatever_there_is(&mut self, error: CallError) {
-        if let Some(call_id) = self.present_call() {
-            self.give_up(call_id, error, EndReason::Error);
+        for call_id in self.present_calls() {
+            self.give_up(call_id, error.clone(), EndReason::Error);
         }
     }
 
-    fn present_call(&self) -> Option<CallId> {
-        match self.line.phase() {
+    fn present_calls(&self) -> Vec<CallId> {
+        let calls = self.desk.line().calls().filter_map(|phase| match phase {
             Phase::Idle => None,
             Phase::Calling(call_id) | Phase::Ringing(call_id) | Phase::Answering(call_id) | Phase::InCall(call_id) => {
                 Some(call_id)
             }
-        }
+        });
+        calls.collect()
     }
 
     /// The call cannot go on.
@@ -57,7 +58,7 @@ impl Core {
 
     pub(crate) fn on_ended(&mut self, call_id: CallId, reason: EndReason, role: Role) {
         tracing::info!(call = %call_id, %reason, "ended");
-        self.leave();
+        self.leave(call_id);
         if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
             self.fail_with(CallError::Refused);
         }

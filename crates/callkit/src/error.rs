@@ -59,6 +59,9 @@ pub enum CallError {
     /// The kit is signed out.
     #[error("signed out")]
     SignedOut,
+    /// The call is not answered yet.
+    #[error("the call is not answered yet")]
+    NotAnswered,
 }
 
 impl CallError {
@@ -72,7 +75,8 @@ impl CallError {
             | CallError::UnknownUser
             | CallError::TooManyCalls
             | CallError::NoSuchCall
-            | CallError::NotRinging => ErrorKind::Process,
+            | CallError::NotRinging
+            | CallError::NotAnswered => ErrorKind::Process,
             CallError::NotInitialized | CallError::Join(_) | CallError::Device(_) | CallError::Media(_) => {
                 ErrorKind::Rtc
             }
@@ -96,7 +100,8 @@ impl CallError {
             | CallError::Device(_)
             | CallError::Media(_)
             | CallError::Disconnected
-            | CallError::SignedOut => 1,
+            | CallError::SignedOut
+            | CallError::NotAnswered => 1,
         }
     }
 }
@@ -107,6 +112,9 @@ impl From<signaling::CommandError> for CallError {
             signaling::CommandError::Busy => CallError::Busy,
             signaling::CommandError::NoSuchCall => CallError::NoSuchCall,
             signaling::CommandError::NotRinging => CallError::NotRinging,
+            signaling::CommandError::NotAnswered => CallError::NotAnswered,
+            // Steps of negotiation are not the app's.
+            signaling::CommandError::NoSuchDevice | signaling::CommandError::TooManySteps => CallError::NoSuchCall,
             signaling::CommandError::Invite(error) => CallError::InvalidParam(error.to_string()),
         }
     }

@@ -38,6 +38,52 @@ pub enum CallKitEvent {
         /// The caller's app data.
         ext: Ext,
     },
+    /// Callee: somebody calls while a call runs, and the kit lets a second call wait ([`SecondCall::Waiting`](crate::SecondCall::Waiting)).
+    /// Answering it puts the running one on hold.
+    CallWaiting {
+        /// Who calls.
+        user: UserId,
+        /// The call.
+        call_id: CallId,
+        /// The kind of call.
+        call_type: CallType,
+        /// The caller's app data.
+        ext: Ext,
+    },
+    /// Somebody called, and no device of the user answered; it did not ring here, as this one was busy or away.
+    CallMissed {
+        /// Who called.
+        user: UserId,
+        /// The call.
+        call_id: CallId,
+        /// The kind of call.
+        call_type: CallType,
+        /// The caller's app data.
+        ext: Ext,
+    },
+    /// The other one called at the same moment: the call placed here goes on as the other one's. Nothing more is told of the old one.
+    CallMerged {
+        /// The call that was placed here.
+        old: CallId,
+        /// The call it goes on as.
+        call_id: CallId,
+        /// Its kind: voice, if the two were of different kinds.
+        call_type: CallType,
+    },
+    /// The call was put on hold here, or goes on.
+    CallHeld {
+        /// The call.
+        call_id: CallId,
+        /// Whether it is on hold now.
+        held: bool,
+    },
+    /// The other one put the call on hold, or goes on with it.
+    PeerHeld {
+        /// The call.
+        call_id: CallId,
+        /// Whether it is on hold now.
+        held: bool,
+    },
     /// Caller: the callee's phone is about to ring.
     Ringing {
         /// The call.
@@ -132,6 +178,26 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_receive_call(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
         let _ = (user, call_id, call_type, ext);
     }
+    /// Callee: somebody calls while a call runs, and second calls may wait. Answering it puts the running one on hold.
+    fn on_call_waiting(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
+        let _ = (user, call_id, call_type, ext);
+    }
+    /// Somebody called, no device of the user answered, and it did not ring here.
+    fn on_call_missed(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
+        let _ = (user, call_id, call_type, ext);
+    }
+    /// The other one called at the same moment: the call `old` goes on as `call_id`.
+    fn on_call_merged(&self, old: CallId, call_id: CallId, call_type: CallType) {
+        let _ = (old, call_id, call_type);
+    }
+    /// The call was put on hold here, or goes on.
+    fn on_call_held(&self, call_id: CallId, held: bool) {
+        let _ = (call_id, held);
+    }
+    /// The other one put the call on hold, or goes on with it.
+    fn on_peer_held(&self, call_id: CallId, held: bool) {
+        let _ = (call_id, held);
+    }
     /// Caller: the callee's phone is about to ring.
     fn on_ringing(&self, call_id: CallId, user: &UserId) {
         let _ = (call_id, user);
@@ -193,6 +259,15 @@ impl CallKitEvent {
             CallKitEvent::ReceiveCall { user, call_id, call_type, ext } => {
                 handler.on_receive_call(user, *call_id, *call_type, ext)
             }
+            CallKitEvent::CallWaiting { user, call_id, call_type, ext } => {
+                handler.on_call_waiting(user, *call_id, *call_type, ext);
+            }
+            CallKitEvent::CallMissed { user, call_id, call_type, ext } => {
+                handler.on_call_missed(user, *call_id, *call_type, ext);
+            }
+            CallKitEvent::CallMerged { old, call_id, call_type } => handler.on_call_merged(*old, *call_id, *call_type),
+            CallKitEvent::CallHeld { call_id, held } => handler.on_call_held(*call_id, *held),
+            CallKitEvent::PeerHeld { call_id, held } => handler.on_peer_held(*call_id, *held),
             CallKitEvent::Ringing { call_id, user } => handler.on_ringing(*call_id, user),
             CallKitEvent::Answer { call_id } => handler.on_answer(*call_id),
             CallKitEvent::JoinedChannel { channel } => handler.on_joined_channel(channel),
@@ -352,6 +427,11 @@ impl CallKitEvent {
     pub fn name(&self) -> &'static str {
         match self {
             CallKitEvent::ReceiveCall { .. } => "receive_call",
+            CallKitEvent::CallWaiting { .. } => "call_waiting",
+            CallKitEvent::CallMissed { .. } => "call_missed",
+            CallKitEvent::CallMerged { .. } => "call_merged",
+            CallKitEvent::CallHeld { .. } => "call_held",
+            CallKitEvent::PeerHeld { .. } => "peer_held",
             CallKitEvent::Ringing { .. } => "ringing",
             CallKitEvent::Answer { .. } => "answer",
             CallKitEvent::JoinedChannel { .. } => "joined_channel",

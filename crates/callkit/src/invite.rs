@@ -14,18 +14,19 @@ impl Core {
         if !self.initialized {
             return Err(CallError::NotInitialized);
         }
-        if !self.connected {
+        // With a carrier of its own the app knows itself whether it is connected.
+        if !self.connected && self.chat.is_none() {
             return Err(CallError::Disconnected);
         }
         let call_id = CallId::from_bits(rand::random());
         let ring_timeout_ms = u32::try_from(self.settings.call_timeout.as_millis()).unwrap_or(u32::MAX);
         let command = signaling::Command::Invite { call_id, callees: vec![user], call_type, ext, ring_timeout_ms };
-        self.try_input(Input::Command(command))?;
-        self.media = Some(Media::new(call_id, Role::Caller));
-        self.fetch_token();
-        if self.settings.offer_while_ringing {
-            self.prepare_path();
+        self.calls.insert(call_id, Media::new(call_id, Role::Caller));
+        if let Err(error) = self.try_input(Input::Command(command)) {
+            self.calls.remove(&call_id);
+            return Err(error);
         }
+        self.fetch_token(call_id);
         Ok(call_id)
     }
 

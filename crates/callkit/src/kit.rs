@@ -8,16 +8,19 @@ use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
 use futures_util::Stream;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
 use rtc_transport::Interfaces;
-use signaling::{Line, LineConfig};
+use rtc_transport::TurnServer;
+use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Endpoint;
 
+use crate::chat::{Chat, ChatSender};
 use crate::core::{Command, Core, Reply, Settings, Supplied};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
 use crate::handlers::{RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn};
+use crate::paths::WarmPath;
 use crate::quality::CallQuality;
 use crate::session::Session;
 use crate::voice::VoiceConfig;
@@ -31,7 +34,10 @@ pub struct Builder {
     call_timeout: Duration,
     voice: VoiceConfig,
     interfaces: Interfaces,
-    offer_while_ringing: bool,
+    turn_servers: Vec<TurnServer>,
+    warm_path: WarmPath,
+    second_call: SecondCall,
+    chat: Option<Arc<dyn Chat>>,
 }
 
 impl Builder {
@@ -83,10 +89,29 @@ impl Builder {
         self
     }
 
-    /// Whether a callee's phone gets this caller's addresses while it rings, so that voice begins sooner after the answer. Default: yes. With no, they
-    /// are shown to whoever answers only.
-    pub fn offer_while_ringing(mut self, on: bool) -> Self {
-        self.offer_while_ringing = on;
+    /// Whether media is set up while it rings, so that the voice is there at once after the answer. Default: [`WarmPath::Full`], by which
+    /// each side sees the other one's addresses before the answer.
+    pub fn warm_path(mut self, warm_path: WarmPath) -> Self {
+        self.warm_path = warm_path;
+        self
+    }
+
+    /// Adds a relay (TURN over UDP), for two ends that no direct way joins, and for [`WarmPath::RelayOnly`]. Default: none.
+    pub fn turn_server(mut self, server: TurnServer) -> Self {
+        self.turn_servers.push(server);
+        self
+    }
+
+    /// What becomes of a call that comes in while another one runs. Default: [`SecondCall::Busy`].
+    pub fn second_call(mut self, second_call: SecondCall) -> Self {
+        self.second_call = second_call;
+        self
+    }
+
+    /// Carries the words of calls through the app's own chat and not through the server; see [`Chat`]. Everybody who is to be called needs the
+    /// same.
+    pub fn chat(mut self, chat: impl Chat + 'static) -> Self {
+        self.chat = Some(Arc::new(chat));
         self
     }
 
@@ -124,7 +149,7 @@ impl Builder {
             SignIn { endpoint, app_id: self.app_id, access_token, user: user.to_string(), device: device.to_string() };
 
         let session = Session::default();
-        let stream = link::sign_in(&to, &session).await?;
+        let stream = link::sign_in(&to, session.resume()).await?;
 
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (link_sender, link_receiver) = mpsc::unbounded_channel();
@@ -133,15 +158,20 @@ impl Builder {
         let supplied = Arc::new(Supplied::default());
         let teller = Teller::start(tokio::runtime::Handle::current())
             .map_err(|error| SignInError::Unreachable(format!("no thread for events: {error}")))?;
-        let line = Line::new(Party { user: user.clone(), device }, LineConfig::default());
+        let me = Party { user: user.clone(), device };
+        let arbiter = if self.chat.is_some() { Address::Device(me.clone()) } else { Address::Server };
+        let line = LineConfig { arbiter, second_call: self.second_call, ..LineConfig::default() };
+        let desk = Desk::new(me.clone(), line, ArbiterConfig::default());
+        let chat = self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone()));
         let settings = Settings {
             app_id,
             call_timeout: self.call_timeout,
             voice: self.voice,
             interfaces: self.interfaces,
-            offer_while_ringing: self.offer_while_ringing,
+            turn_servers: self.turn_servers,
+            warm_path: self.warm_path,
         };
-        let mut core = Core::new(settings, supplied.clone(), teller.clone(), line, link_sender, report_sender);
+        let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, chat, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
@@ -176,7 +206,10 @@ impl CallKit {
                 level_interval: LevelMeter::DEFAULT_INTERVAL,
             },
             interfaces: Interfaces::default(),
-            offer_while_ringing: true,
+            turn_servers: Vec::new(),
+            warm_path: WarmPath::default(),
+            second_call: SecondCall::default(),
+            chat: None,
         }
     }
 
@@ -253,7 +286,8 @@ impl CallKit {
         self.ask(|reply| Command::StartCall { user, call_type, ext, reply }).await
     }
 
-    /// Takes the call that rings. The other side's devices fall silent, both sides get `on_answer`, and voice begins.
+    /// Takes the call that rings. The user's other devices fall silent, both sides get `on_answer`, and voice begins. A running call is put
+    /// on hold.
     pub async fn answer(&self, call_id: CallId) -> Result<(), CallError> {
         self.ask(|reply| Command::Answer { call_id, reply }).await
     }
@@ -261,6 +295,26 @@ impl CallKit {
     /// Cancels the call that is being made, declines the one that rings, or ends the one that runs.
     pub async fn hangup(&self, call_id: CallId) -> Result<(), CallError> {
         self.ask(|reply| Command::Hangup { call_id, reply }).await
+    }
+
+    /// Puts a running call on hold: nothing is said or heard, and the other side gets `on_peer_held`.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`], [`CallError::NotAnswered`].
+    pub async fn hold(&self, call_id: CallId) -> Result<(), CallError> {
+        self.ask(|reply| Command::Hold { call_id, held: true, reply }).await
+    }
+
+    /// Goes on with a call on hold; another running one is put on hold. Errors as of [`CallKit::hold`].
+    pub async fn unhold(&self, call_id: CallId) -> Result<(), CallError> {
+        self.ask(|reply| Command::Hold { call_id, held: false, reply }).await
+    }
+
+    /// The device is on another network: connects anew and looks for new ways for the media at once. The kit notices this by itself on
+    /// desktop systems; a phone's app may know sooner.
+    pub fn network_changed(&self) {
+        // A kit that is signed out has no network.
+        let _ = self.commands.send(Command::NetworkChanged);
     }
 
     /// Plays the other side's voice again.

@@ -98,24 +98,28 @@ mod accept;
 mod media;
 mod end;
 
+mod chat;
 mod core;
 #[cfg(feature = "dev-backend")]
 mod dev_backend;
 mod error;
 mod handlers;
 mod link;
+mod paths;
 mod peer;
 mod quality;
 mod session;
 mod voice;
 mod wire;
 
+pub use chat::Chat;
 #[cfg(feature = "dev-backend")]
 pub use dev_backend::{DevBackend, DevBackendError};
 pub use error::{CallError, ErrorKind, SignInError};
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState};
 pub use handlers::{HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler};
 pub use kit::{Builder, CallKit};
+pub use paths::WarmPath;
 pub use quality::CallQuality;
 
 pub use call_protocol::end::EndReason;
@@ -124,7 +128,8 @@ pub use call_protocol::media::JoinRefusal;
 pub use call_protocol::session::RefuseReason;
 pub use call_protocol::{AppId, CallId, ChannelId, DeviceId, IdError, Uid, UserId};
 pub use rtc_media::{AudioInput, AudioOutput, AudioSink, AudioSource, DeviceError, Frame, ReadOutcome, Recording};
-pub use rtc_transport::Interfaces;
+pub use rtc_transport::{Interfaces, TurnServer};
+pub use signaling::SecondCall;
 
 #[cfg(all(doctest, feature = "dev-backend"))]
 #[doc = include_str!("../../../README.md")]

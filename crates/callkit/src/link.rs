@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use call_protocol::session::{ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, ServerBody, Welcome};
+use call_protocol::session::{
+    ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, Resume, ServerBody, Welcome,
+};
 use call_protocol::{Word, limits};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -28,6 +30,8 @@ pub(crate) enum LinkCommand {
     Send(ClientBody),
     /// The access token for the next sign-in.
     AccessToken(String),
+    /// The network changed: the present connection may hang for long.
+    Reconnect,
     /// Sign out and end.
     Close,
 }
@@ -56,7 +60,7 @@ pub(crate) struct Stream {
 }
 
 /// Connects and signs in.
-pub(crate) async fn sign_in(to: &SignIn, session: &Session) -> Result<Stream, SignInError> {
+pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Stream, SignInError> {
     let unreachable = |error: &dyn std::error::Error| SignInError::Unreachable(innermost(error));
     let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect()).await;
     let channel = connecting
@@ -69,7 +73,7 @@ pub(crate) async fn sign_in(to: &SignIn, session: &Session) -> Result<Stream, Si
         access_token: to.access_token.clone(),
         user: to.user.clone(),
         device: to.device.clone(),
-        resume: session.resume(),
+        resume,
         agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
     };
     let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
@@ -140,17 +144,24 @@ pub(crate) async fn run(
                 }
             }
         }
-        if !wait_collecting(&mut to, backoff(attempt), &mut session, &mut commands).await {
-            return;
+        let pause = tokio::time::sleep(backoff(attempt));
+        match collect_until(pause, &mut to, &mut session, &mut commands).await {
+            Collected::Done(()) => {}
+            // On another network the wait makes no sense.
+            Collected::Reconnect => attempt = 0,
+            Collected::Close => return,
         }
         attempt += 1;
-        match sign_in(&to, &session).await {
-            Ok(new) => stream = Some(new),
-            Err(SignInError::Refused { reason, .. }) if !reason.is_passing() => {
+        let (signing, resume) = (to.clone(), session.resume());
+        match collect_until(async { sign_in(&signing, resume).await }, &mut to, &mut session, &mut commands).await {
+            Collected::Done(Ok(new)) => stream = Some(new),
+            Collected::Done(Err(SignInError::Refused { reason, .. })) if !reason.is_passing() => {
                 let _ = events.send(LinkEvent::SignedOut(reason));
                 return;
             }
-            Err(error) => tracing::debug!(%error, attempt, "not back yet"),
+            Collected::Done(Err(error)) => tracing::debug!(%error, attempt, "not back yet"),
+            Collected::Reconnect => attempt = 0,
+            Collected::Close => return,
         }
     }
 }
@@ -161,17 +172,26 @@ fn backoff(attempt: usize) -> Duration {
     Duration::from_millis(base + if base == 0 { 0 } else { rand::random_range(0..base / 4) })
 }
 
-/// Waits while keeping what is to be sent; `false` if the link is to close.
-async fn wait_collecting(
+/// How a wait without a connection ended.
+enum Collected<T> {
+    Done(T),
+    /// The network changed meanwhile.
+    Reconnect,
+    /// The link is to close.
+    Close,
+}
+
+/// Waits for something while keeping what is to be sent.
+async fn collect_until<T>(
+    something: impl Future<Output = T>,
     to: &mut SignIn,
-    wait: Duration,
     session: &mut Session,
     commands: &mut mpsc::UnboundedReceiver<LinkCommand>,
-) -> bool {
-    let until = Instant::now() + wait;
+) -> Collected<T> {
+    tokio::pin!(something);
     loop {
         tokio::select! {
-            () = sleep_until(until) => return true,
+            done = &mut something => return Collected::Done(done),
             command = commands.recv() => match command {
                 Some(LinkCommand::Send(body)) if is_worth_keeping(&body) => {
                     if session.number(body).is_none() {
@@ -180,7 +200,8 @@ async fn wait_collecting(
                 }
                 Some(LinkCommand::Send(_)) => {}
                 Some(LinkCommand::AccessToken(token)) => to.access_token = token,
-                Some(LinkCommand::Close) | None => return false,
+                Some(LinkCommand::Reconnect) => return Collected::Reconnect,
+                Some(LinkCommand::Close) | None => return Collected::Close,
             },
         }
     }
@@ -188,7 +209,7 @@ async fn wait_collecting(
 
 /// A sign of life means nothing later.
 fn is_worth_keeping(body: &ClientBody) -> bool {
-    !matches!(body, ClientBody::Call(message) if matches!(message.word, Word::KeepAlive { .. }))
+    !matches!(body, ClientBody::Call(message) if matches!(message.word, Word::KeepAlive(_)))
 }
 
 /// Carries frames both ways until the stream ends.
@@ -249,6 +270,7 @@ async fn pump(
                     to.access_token = token;
                     true
                 }
+                Some(LinkCommand::Reconnect) => return Ended::Broken,
                 Some(LinkCommand::Close) | None => {
                     send(session.bare(Some(ClientBody::Goodbye)));
                     drop(sender);

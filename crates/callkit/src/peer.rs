@@ -1,11 +1,20 @@
-//! The media path to one other member of a channel, on a task of its own.
+//! The media path to one device at the other end, on a task of its own.
 
-use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
-use rtc_transport::{MediaPath, PathConfig, PathEvent, PathState};
 use std::sync::mpsc as std_mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use call_protocol::CallId;
+use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
+use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathEvents, PathState};
+use signaling::Role;
 use tokio::sync::mpsc;
 
 use crate::voice::VoiceCommand;
+
+/// How often the last word on a path is said, and how far apart: it may be lost, and after it there is no path to repeat it on.
+const LAST_WORDS: u32 = 3;
+const LAST_WORD_EVERY: Duration = Duration::from_millis(30);
 
 /// What the owner loop wants of a path.
 pub(crate) enum PeerCommand {
@@ -14,7 +23,11 @@ pub(crate) enum PeerCommand {
     /// Take the other one's description or candidate.
     Negotiation(NegotiationBody),
     /// The call is accepted: sound may flow, from and to here.
-    Voice(std_mpsc::Sender<VoiceCommand>),
+    Voice(CallId, std_mpsc::Sender<VoiceCommand>),
+    /// No sound flows any more.
+    Quiet,
+    /// Say this to the other end.
+    Control(Bytes),
     /// Look for a new way (RFC 8445 section 9).
     Restart,
 }
@@ -25,6 +38,7 @@ pub(crate) enum PeerNotice {
     Opened(MediaPath),
     Negotiation(NegotiationBody),
     State(PathState),
+    Control(Bytes),
     Failed(String),
 }
 
@@ -35,9 +49,9 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Opens a path. `tell` is called on its task.
-    pub(crate) fn start(config: PathConfig, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
+    pub(crate) fn start(config: PathConfig, role: Role, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(config, receiver, tell));
+        tokio::spawn(run(config, role, receiver, tell));
         Peer { commands }
     }
 
@@ -47,8 +61,19 @@ impl Peer {
     }
 }
 
+struct Running<T> {
+    path: MediaPath,
+    role: Role,
+    /// An offer of this side waits for its answer.
+    offers: bool,
+    voice: Option<std_mpsc::Sender<VoiceCommand>>,
+    last_word: Option<Bytes>,
+    tell: T,
+}
+
 async fn run(
     config: PathConfig,
+    role: Role,
     mut commands: mpsc::UnboundedReceiver<PeerCommand>,
     tell: impl Fn(PeerNotice) + Send + Sync,
 ) {
@@ -56,67 +81,122 @@ async fn run(
         Ok(opened) => opened,
         Err(error) => return tell(PeerNotice::Failed(error.to_string())),
     };
-    let mut voice: Option<std_mpsc::Sender<VoiceCommand>> = None;
     tell(PeerNotice::Opened(path.clone()));
+    let mut running = Running { path, role, offers: false, voice: None, last_word: None, tell };
     loop {
         tokio::select! {
             command = commands.recv() => {
                 let Some(command) = command else { break };
-                if let PeerCommand::Voice(sender) = command {
-                    let _ = sender.send(VoiceCommand::Attach(path.clone()));
-                    voice = Some(sender);
-                    continue;
-                }
-                if let Err(error) = obey(&path, command, &tell).await {
+                if let Err(error) = running.obey(command).await {
                     tracing::warn!(%error, "negotiation");
-                    tell(PeerNotice::Failed(error.to_string()));
+                    (running.tell)(PeerNotice::Failed(error.to_string()));
                 }
             }
             event = events.recv() => match event {
-                Some(PathEvent::Voice(packet)) => {
-                    // Before the accept nothing is heard.
-                    if let Some(voice) = &voice {
-                        let _ = voice.send(VoiceCommand::Packet(packet));
-                    }
-                }
-                Some(PathEvent::LocalCandidate(candidate)) => tell(PeerNotice::Negotiation(NegotiationBody::Candidate(Candidate {
-                    candidate: candidate.candidate,
-                    sdp_mid: candidate.sdp_mid,
-                    sdp_mline_index: candidate.sdp_mline_index,
-                    username_fragment: candidate.username_fragment,
-                }))),
-                Some(PathEvent::GatheringComplete) => {}
-                Some(PathEvent::StateChanged(state)) => tell(PeerNotice::State(state)),
+                Some(event) => running.on_event(event),
                 None => break,
             },
         }
     }
-    path.close().await;
+    running.leave(&mut events).await;
 }
 
-async fn obey(
-    path: &MediaPath,
-    command: PeerCommand,
-    tell: &(impl Fn(PeerNotice) + Send + Sync),
-) -> Result<(), rtc_transport::NegotiationError> {
-    let described = |kind, sdp| tell(PeerNotice::Negotiation(NegotiationBody::Description(Description { kind, sdp })));
-    match command {
-        PeerCommand::Offer => described(DescriptionKind::Offer, path.create_offer().await?),
-        PeerCommand::Restart => described(DescriptionKind::Offer, path.restart_ice().await?),
-        PeerCommand::Negotiation(NegotiationBody::Description(Description { kind, sdp })) => match kind {
-            DescriptionKind::Offer => described(DescriptionKind::Answer, path.accept_offer(&sdp).await?),
-            DescriptionKind::Answer => path.accept_answer(&sdp).await?,
-        },
-        PeerCommand::Negotiation(NegotiationBody::Candidate(candidate)) => {
-            path.add_candidate(rtc_transport::Candidate {
-                candidate: candidate.candidate,
-                sdp_mid: candidate.sdp_mid,
-                sdp_mline_index: candidate.sdp_mline_index,
-                username_fragment: candidate.username_fragment,
-            })
-            .await?
+impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
+    fn on_event(&self, event: PathEvent) {
+        match event {
+            PathEvent::Voice(packet) => {
+                // Before the accept, and on hold, nothing is heard.
+                if let Some(voice) = &self.voice {
+                    let _ = voice.send(VoiceCommand::Packet(packet));
+                }
+            }
+            PathEvent::LocalCandidate(candidate) => {
+                (self.tell)(PeerNotice::Negotiation(NegotiationBody::Candidate(Candidate {
+                    candidate: candidate.candidate,
+                    sdp_mid: candidate.sdp_mid,
+                    sdp_mline_index: candidate.sdp_mline_index,
+                    username_fragment: candidate.username_fragment,
+                })));
+            }
+            PathEvent::GatheringComplete => {}
+            PathEvent::Control(bytes) => (self.tell)(PeerNotice::Control(bytes)),
+            PathEvent::StateChanged(state) => (self.tell)(PeerNotice::State(state)),
         }
-        PeerCommand::Voice(_) => {}
     }
-    Ok(())
+
+    async fn obey(&mut self, command: PeerCommand) -> Result<(), NegotiationError> {
+        match command {
+            PeerCommand::Offer => {
+                self.offers = true;
+                self.describe(DescriptionKind::Offer, self.path.create_offer().await?);
+            }
+            PeerCommand::Restart => {
+                if !self.offers {
+                    self.offers = true;
+                    self.describe(DescriptionKind::Offer, self.path.restart_ice().await?);
+                }
+            }
+            PeerCommand::Negotiation(NegotiationBody::Description(description)) => {
+                self.on_description(description).await?;
+            }
+            PeerCommand::Negotiation(NegotiationBody::Candidate(candidate)) => {
+                let candidate = rtc_transport::Candidate {
+                    candidate: candidate.candidate,
+                    sdp_mid: candidate.sdp_mid,
+                    sdp_mline_index: candidate.sdp_mline_index,
+                    username_fragment: candidate.username_fragment,
+                };
+                self.path.add_candidate(candidate).await?;
+            }
+            PeerCommand::Voice(call_id, sender) => {
+                let _ = sender.send(VoiceCommand::Attach(call_id, self.path.clone()));
+                self.voice = Some(sender);
+            }
+            PeerCommand::Quiet => self.voice = None,
+            PeerCommand::Control(bytes) => {
+                if let Err(error) = self.path.send_control(bytes.clone()) {
+                    tracing::debug!(%error, "a control message");
+                }
+                self.last_word = Some(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where both sides have made an offer at the same time the caller's counts (perfect negotiation, W3C WebRTC section 10.7).
+    async fn on_description(&mut self, description: Description) -> Result<(), NegotiationError> {
+        let Description { kind, sdp } = description;
+        match (kind, self.role) {
+            (DescriptionKind::Offer, Role::Caller) if self.offers => {}
+            (DescriptionKind::Offer, Role::Caller | Role::Callee) => {
+                self.offers = false;
+                self.describe(DescriptionKind::Answer, self.path.accept_offer(&sdp).await?);
+            }
+            (DescriptionKind::Answer, Role::Caller | Role::Callee) => {
+                // The answer to an offer that gave way comes to nothing.
+                if std::mem::take(&mut self.offers) {
+                    self.path.accept_answer(&sdp).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, kind: DescriptionKind, sdp: String) {
+        (self.tell)(PeerNotice::Negotiation(NegotiationBody::Description(Description { kind, sdp })));
+    }
+
+    async fn leave(&mut self, events: &mut PathEvents) {
+        if let Some(bytes) = self.last_word.take() {
+            for _ in 1..LAST_WORDS {
+                let closed = async { while events.recv().await.is_some() {} };
+                if tokio::time::timeout(LAST_WORD_EVERY, closed).await.is_ok()
+                    || self.path.send_control(bytes.clone()).is_err()
+                {
+                    break;
+                }
+            }
+        }
+        self.path.close().await;
+    }
 }

@@ -96,7 +96,7 @@ mod tests {
     use call_protocol::{CallId, CallMessage, Word, media::ChannelRequest, media::ChannelRequestBody};
 
     fn call(n: u128) -> ClientBody {
-        ClientBody::Call(CallMessage { call_id: CallId::from_bits(n), word: Word::KeepAlive { in_call: true } })
+        ClientBody::Call(CallMessage { call_id: CallId::from_bits(n), word: Word::KeepAlive(Default::default()) })
     }
 
     fn welcome(resumed: bool, received: u64) -> Welcome {

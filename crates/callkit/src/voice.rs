@@ -4,6 +4,7 @@ use std::sync::mpsc::{self as std_mpsc, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use call_protocol::CallId;
 use rtc_media::{
     AudioInput, AudioOutput, AudioSink, AudioSource, Frame, LevelMeter, Mixer, ReceiverStats, VoiceEncoder,
     VoiceEncoderConfig, VoicePacket, VoiceReceiver, VoiceReceiverConfig,
@@ -23,8 +24,10 @@ pub(crate) struct VoiceConfig {
 
 /// What the owner loop and the path want of the voice.
 pub(crate) enum VoiceCommand {
-    /// Send over this path from now on.
-    Attach(MediaPath),
+    /// Send over this path from now on; what comes in is of this call.
+    Attach(CallId, MediaPath),
+    /// This call has no sound any more.
+    Detach(CallId),
     Packet(IncomingVoice),
     Mute(bool),
     Speaker(bool),
@@ -35,7 +38,7 @@ pub(crate) enum VoiceCommand {
 #[derive(Debug)]
 pub(crate) enum VoiceNotice {
     /// The first decoded sound of the other one was given to the speaker.
-    FirstAudio,
+    FirstAudio(CallId),
     /// A device failed; the voice goes on without it.
     Device(String),
 }
@@ -121,13 +124,14 @@ struct Running {
     receiver_config: VoiceReceiverConfig,
     ssrc: Option<u32>,
     mixer: Mixer,
-    path: Option<MediaPath>,
+    path: Option<(CallId, MediaPath)>,
     muted: bool,
     speaker: bool,
     input_meter: LevelMeter,
     output_meter: LevelMeter,
     figures: VoiceStats,
-    first_audio_told: bool,
+    /// The calls whose first sound was told.
+    first_audio_told: Vec<CallId>,
     tell: Box<dyn FnMut(VoiceNotice)>,
     stats: watch::Sender<VoiceStats>,
 }
@@ -158,7 +162,7 @@ impl Running {
             input_meter: LevelMeter::new(config.level_interval),
             output_meter: LevelMeter::new(config.level_interval),
             figures: VoiceStats::default(),
-            first_audio_told: false,
+            first_audio_told: Vec::new(),
             tell,
             stats,
         }
@@ -194,7 +198,10 @@ impl Running {
 
     fn obey(&mut self, command: VoiceCommand) {
         match command {
-            VoiceCommand::Attach(path) => self.path = Some(path),
+            VoiceCommand::Attach(call_id, path) => self.path = Some((call_id, path)),
+            VoiceCommand::Detach(call_id) => {
+                self.path.take_if(|(attached, _)| *attached == call_id);
+            }
             VoiceCommand::Packet(packet) => self.insert(packet),
             VoiceCommand::Mute(muted) => self.muted = muted,
             VoiceCommand::Speaker(speaker) => self.speaker = speaker,
@@ -230,7 +237,7 @@ impl Running {
         if let Some(reading) = self.input_meter.push(&frame) {
             self.figures.input_level = reading.level;
         }
-        let Some(path) = &self.path else { return };
+        let Some((_, path)) = &self.path else { return };
         match self.encoder.push(&frame) {
             Ok(Some(voice)) => {
                 let packet = OutgoingVoice {
@@ -264,11 +271,12 @@ impl Running {
             self.sink = None;
             (self.tell)(VoiceNotice::Device(error.to_string()));
         }
-        if !self.first_audio_told && self.ssrc.is_some() {
+        let Some(call_id) = self.path.as_ref().map(|(call_id, _)| *call_id) else { return };
+        if self.ssrc.is_some() && !self.first_audio_told.contains(&call_id) {
             let stats = self.receiver.stats();
             if stats.total_samples > stats.concealed_samples {
-                self.first_audio_told = true;
-                (self.tell)(VoiceNotice::FirstAudio);
+                self.first_audio_told.push(call_id);
+                (self.tell)(VoiceNotice::FirstAudio(call_id));
             }
         }
     }

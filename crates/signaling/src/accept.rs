@@ -103,9 +103,9 @@ impl Line {
             AnswerResult::Busy => EndReason::Busy,
         };
         let alerted = self.alerting.get(&call_id).map(|alerting| alerting.invite.clone());
-        self.will_not_ring(now, from, call_id, reason);
+        self.will_not_ring(now, from.clone(), call_id, reason);
         if let (AnswerResult::Busy, Some(invite)) = (confirm.result, alerted) {
-            self.tell(Event::Missed { invite: Box::new(invite) });
+            self.tell_missed(from, Box::new(invite));
         }
     }
 
@@ -165,7 +165,7 @@ impl Arbiter {
                 AnswerResult::Busy => {
                     alerted.remove(&from);
                     busy.insert(from.clone());
-                    busy_until.get_or_insert(now.mono + self.config.busy_grace_ms);
+                    busy_until.get_or_insert((now.mono + self.config.busy_grace_ms).min(*deadline));
                     if !self.settle_busy(now) {
                         // Another device of the user rings, or may: this one only gets its receipt.
                         let deadline_unix_ms = self.invite.ring_deadline_unix_ms;

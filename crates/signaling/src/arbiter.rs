@@ -364,25 +364,29 @@ impl Arbiter {
                 // A device that rings says so every few seconds.
                 let liveness_ms = self.config.liveness_ms;
                 alerted.retain(|_, heard| now.mono - *heard < liveness_ms);
-                if now.mono >= *deadline {
-                    let caller = self.invite.caller.clone();
-                    self.send_to(caller, crate::Line::end_word(EndReason::RemoteNoResponse));
-                    self.call_off(now, EndReason::RemoteNoResponse, EndReason::NoResponse);
-                } else if now.mono - *caller_heard >= self.config.liveness_ms {
-                    let caller = self.invite.caller.clone();
-                    self.send_to(caller, crate::Line::end_word(EndReason::RemoteDrop));
-                    self.call_off(now, EndReason::RemoteDrop, EndReason::RemoteDrop);
-                } else if now.mono >= invite_again.at {
+                let (is_late, is_alone) = (now.mono >= *deadline, now.mono - *caller_heard >= liveness_ms);
+                let says_invite = now.mono >= invite_again.at;
+                if says_invite {
                     invite_again.again(now);
+                }
+                if self.settle_busy(now) {
+                    // Also at the deadline: a user who is busy is told so, rather than that nobody answers.
+                } else if is_late {
+                    self.give_up_on_ringing(now, EndReason::RemoteNoResponse, EndReason::NoResponse);
+                } else if is_alone {
+                    self.give_up_on_ringing(now, EndReason::RemoteDrop, EndReason::RemoteDrop);
+                } else if says_invite {
                     self.send_invites();
-                    self.settle_busy(now);
-                } else {
-                    self.settle_busy(now);
                 }
             }
             State::Answered { .. } => self.watch_parties(now),
             State::Ended { forget, .. } => self.done = now.mono >= *forget,
         }
+    }
+
+    fn give_up_on_ringing(&mut self, now: Now, caller_reason: EndReason, callee_reason: EndReason) {
+        self.send_to(self.invite.caller.clone(), crate::Line::end_word(caller_reason));
+        self.call_off(now, caller_reason, callee_reason);
     }
 
     /// What comes after the deadline comes too late, also where the wake is late, as after a restart of the server; so does what a

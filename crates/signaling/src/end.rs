@@ -118,15 +118,16 @@ impl Line {
     /// A device says something by itself, on the media path. It counts only where it is at the other end, and only what it may say for
     /// itself: that it answers, that it goes. Whatever is done about it the arbiter is told.
     pub(crate) fn on_direct(&mut self, now: Now, sender: Party, call_id: CallId, word: Word) {
-        let Some(call) = self.calls.get(&call_id) else { return };
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
         match call.arbiter {
             Address::Server => {}
             Address::Device(_) => return,
         }
         let is_with = call.is_with(&sender);
-        match (&call.state, word) {
-            (State::Calling { alerted, .. }, Word::Answer(answer)) if alerted.contains(&sender) => {
-                if answer.result == AnswerResult::Accept {
+        match (&mut call.state, word) {
+            (State::Calling { alerted, answering, .. }, Word::Answer(answer)) if alerted.contains(&sender) => {
+                // It is said again until the arbiter has confirmed it.
+                if answer.result == AnswerResult::Accept && answering.insert(sender.clone()) {
                     self.tell(Event::Answering { call_id, peer: sender });
                 }
             }
@@ -160,9 +161,9 @@ impl Line {
         let missed = is_missed(cancel.reason);
         if let Some(alerting) = self.alerting.get(&call_id) {
             let invite = Box::new(alerting.invite.clone());
-            self.will_not_ring(now, from, call_id, cancel.reason);
+            self.will_not_ring(now, from.clone(), call_id, cancel.reason);
             if missed {
-                self.tell(Event::Missed { invite });
+                self.tell_missed(from, invite);
             }
             return;
         }
@@ -280,10 +281,16 @@ impl Line {
         } else {
             self.will_not_ring(now, from.clone(), call_id, EndReason::NoResponse);
         }
-        self.send(from, call_id, Self::end_word(EndReason::NoResponse));
-        if let Some(invite) = untold {
-            self.tell(Event::Missed { invite });
+        match untold {
+            Some(invite) => self.tell_missed(from, invite),
+            None => self.send(from, call_id, Self::end_word(EndReason::NoResponse)),
         }
+    }
+
+    /// The arbiter is told, too: this device need not hear of it again.
+    pub(crate) fn tell_missed(&mut self, arbiter: Address, invite: Box<Invite>) {
+        self.send(arbiter, invite.call_id, Self::end_word(EndReason::NoResponse));
+        self.tell(Event::Missed { invite });
     }
 
     /// How a call ended to which this line was busy.
@@ -292,8 +299,7 @@ impl Line {
         match std::mem::replace(&mut over.missed, MissedCall::No) {
             MissedCall::Undecided(invite) if missed => {
                 let arbiter = over.arbiter.clone();
-                self.send(arbiter, call_id, Self::end_word(EndReason::NoResponse));
-                self.tell(Event::Missed { invite });
+                self.tell_missed(arbiter, invite);
             }
             MissedCall::InviteToCome => over.missed = MissedCall::InviteToCome,
             MissedCall::Undecided(_) | MissedCall::No => {}
@@ -306,7 +312,8 @@ impl Line {
         let Some(over) = self.over.iter_mut().find(|over| over.call_id == invite.call_id) else { return };
         if sound && over.missed == MissedCall::InviteToCome {
             over.missed = MissedCall::No;
-            self.tell(Event::Missed { invite: Box::new(invite) });
+            let arbiter = over.arbiter.clone();
+            self.tell_missed(arbiter, Box::new(invite));
         }
     }
 }

@@ -55,7 +55,13 @@ impl Line {
         let arbiter = self.config.arbiter.clone();
         self.send(arbiter.clone(), call_id, Word::Invite(Box::new(invite.clone())));
         let give_up = now.mono + u64::from(ring_timeout_ms) + self.config.caller_patience_ms;
-        let state = State::Calling { confirmed: false, alerted: Default::default(), next: Repeat::first(now), give_up };
+        let state = State::Calling {
+            confirmed: false,
+            alerted: Default::default(),
+            answering: Default::default(),
+            next: Repeat::first(now),
+            give_up,
+        };
         self.calls.insert(call_id, Call::new(now, invite, arbiter, state));
         self.look_again_at_alerts(now);
         Ok(())

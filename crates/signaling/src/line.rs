@@ -78,10 +78,32 @@ impl Default for LineConfig {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    Calling { confirmed: bool, alerted: BTreeSet<Party>, next: Repeat, give_up: Time },
-    Ringing { next: Time, deadline: Time },
-    Answering { call_type: Option<CallType>, next: Repeat, give_up: Time },
-    InCall { role: Role, peer: Party, held: bool, peer_held: bool, next: Time, peer_away_until: Option<Time> },
+    Calling {
+        confirmed: bool,
+        /// Devices that are about to ring.
+        alerted: BTreeSet<Party>,
+        /// Those of them that have said directly that they accept.
+        answering: BTreeSet<Party>,
+        next: Repeat,
+        give_up: Time,
+    },
+    Ringing {
+        next: Time,
+        deadline: Time,
+    },
+    Answering {
+        call_type: Option<CallType>,
+        next: Repeat,
+        give_up: Time,
+    },
+    InCall {
+        role: Role,
+        peer: Party,
+        held: bool,
+        peer_held: bool,
+        next: Time,
+        peer_away_until: Option<Time>,
+    },
 }
 
 /// One call of a line.
@@ -203,8 +225,9 @@ impl Line {
     pub(crate) const ALERTS: usize = 8;
     /// Last statements that wait for their receipt.
     pub(crate) const FAREWELLS: usize = 16;
-    /// Calls remembered as over, so that their late messages change nothing.
-    pub(crate) const MEMORY: usize = 32;
+    /// Calls remembered as over, so that their late messages change nothing: more than a device hears of in the minute for which an arbiter
+    /// remembers a call.
+    pub(crate) const MEMORY: usize = 128;
 
     /// An idle line.
     pub fn new(me: Party, config: LineConfig) -> Self {

@@ -166,9 +166,9 @@ impl Line {
         if reason == EndReason::RemoteDrop {
             return self.leave(now, call_id, arbiter, reason, MissedCall::Undecided(invite), None);
         }
-        self.leave(now, call_id, arbiter, reason, MissedCall::No, None);
+        self.leave(now, call_id, arbiter.clone(), reason, MissedCall::No, None);
         if is_missed(reason) {
-            self.tell(Event::Missed { invite });
+            self.tell_missed(arbiter, invite);
         }
     }
 

@@ -276,6 +276,18 @@ pub mod negotiation {
         Candidate(super::Candidate),
     }
 }
+/// One word about one call, as an app's own chat carries it. The chat vouches for the user it comes from.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChatMessage {
+    /// The device of that user.
+    #[prost(string, tag = "1")]
+    pub from_device: ::prost::alloc::string::String,
+    /// The device it is for; every device of the user where absent.
+    #[prost(string, tag = "2")]
+    pub to_device: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub message: ::core::option::Option<CallMessage>,
+}
 /// One word about one call.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallMessage {

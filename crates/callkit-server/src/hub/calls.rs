@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use call_protocol::media::KeepAlive;
 use call_protocol::ring::InviteRefusal;
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 use signaling::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, Now, Time, To};
@@ -49,6 +50,14 @@ pub(crate) struct CallsConfig {
     pub(crate) keeps: bool,
 }
 
+/// What the calls ask about the users of the app in question.
+pub(crate) trait People {
+    /// Whether there can be such a user.
+    fn can_exist(&self, user: &UserId) -> bool;
+    /// The devices of a user that are connected.
+    fn online(&self, user: &UserId) -> Vec<Party>;
+}
+
 pub(crate) struct Calls {
     config: CallsConfig,
     calls: HashMap<CallKey, Call>,
@@ -88,19 +97,19 @@ impl Calls {
         self.running
     }
 
-    /// A device says something about a call. `knows` tells whether a user can exist.
+    /// A device says something about a call.
     pub(crate) fn on_message(
         &mut self,
         now: Now,
         app: AppNo,
         from: Party,
         mut message: CallMessage,
-        knows: impl Fn(&UserId) -> bool,
+        people: &impl People,
     ) {
         vouch(&mut message.word, &from);
         let key = CallKey { app, call_id: message.call_id };
         let Some(call) = self.calls.get_mut(&key) else {
-            return self.on_unknown(now, key, from, message, knows);
+            return self.on_unknown(now, key, from, message, people);
         };
         let invite = call.arbiter.invite();
         let is_invite = matches!(message.word, Word::Invite(_));
@@ -110,7 +119,7 @@ impl Calls {
         if invite.caller != from && !invite.callees.contains(&from.user) {
             return self.reply(app, from.clone(), Arbiter::reply_to_unknown(&from, &message));
         }
-        let changes = !matches!(message.word, Word::KeepAlive { .. });
+        let changes = !matches!(message.word, Word::KeepAlive(_) | Word::Negotiation(_));
         call.arbiter.handle_input(now, ArbiterInput::Message { from, word: message.word });
         self.drain(now, key, changes);
     }
@@ -118,6 +127,11 @@ impl Calls {
     /// A device signed in: what rings for it is to reach it.
     pub(crate) fn on_online(&mut self, now: Now, app: AppNo, party: &Party) {
         self.for_each_of(now, app, party, ArbiterInput::Online);
+    }
+
+    /// A device signed in without what it knew: its app was started anew.
+    pub(crate) fn on_restarted(&mut self, now: Now, app: AppNo, party: &Party) {
+        self.for_each_of(now, app, party, ArbiterInput::Restarted);
     }
 
     /// A device signed out for good.
@@ -145,32 +159,26 @@ impl Calls {
         self.outputs.pop_front()
     }
 
-    fn on_unknown(
-        &mut self,
-        now: Now,
-        key: CallKey,
-        from: Party,
-        message: CallMessage,
-        knows: impl Fn(&UserId) -> bool,
-    ) {
+    fn on_unknown(&mut self, now: Now, key: CallKey, from: Party, message: CallMessage, people: &impl People) {
         match message.word {
             Word::Invite(mut invite) => {
                 invite.caller = from.clone();
                 if invite.check().is_err() {
                     self.refuse(key, from, InviteRefusal::Invalid);
-                } else if !invite.callees.iter().all(knows) {
+                } else if !invite.callees.iter().all(|user| people.can_exist(user)) {
                     self.refuse(key, from, InviteRefusal::UnknownUser);
                 } else if self.opened_by(key.app, &from) >= self.config.per_device {
                     self.refuse(key, from, InviteRefusal::TooMany);
                 } else {
-                    let arbiter = Arbiter::open(self.config.arbiter, now, from, *invite);
+                    let online = invite.callees.iter().flat_map(|user| people.online(user)).collect();
+                    let arbiter = Arbiter::open(self.config.arbiter, now, from, *invite, online);
                     let key = self.insert(key.app, arbiter);
                     self.outputs.push_back(CallOutput::Tell(CallFact::Opened));
                     self.calls[&key].span.in_scope(|| info!("opened"));
                     self.drain(now, key, true);
                 }
             }
-            Word::KeepAlive { in_call: true } if now.mono < self.config.quiet_until => {}
+            Word::KeepAlive(KeepAlive { in_call: true, .. }) if now.mono < self.config.quiet_until => {}
             _ => self.reply(key.app, from.clone(), Arbiter::reply_to_unknown(&from, &message)),
         }
     }
@@ -271,8 +279,10 @@ fn vouch(word: &mut Word, from: &Party) {
         | Word::AnswerConfirm(_)
         | Word::Cancel(_)
         | Word::End(_)
-        | Word::KeepAlive { .. }
-        | Word::Reachability { .. } => {}
+        | Word::KeepAlive(_)
+        | Word::Reachability { .. }
+        | Word::Hold { .. }
+        | Word::Missed(_) => {}
     }
 }
 
@@ -337,6 +347,30 @@ mod tests {
         CallMessage { call_id, word: Word::Invite(Box::new(invite)) }
     }
 
+    struct Anybody;
+
+    impl People for Anybody {
+        fn can_exist(&self, _: &UserId) -> bool {
+            true
+        }
+
+        fn online(&self, _: &UserId) -> Vec<Party> {
+            Vec::new()
+        }
+    }
+
+    struct Somebody(bool);
+
+    impl People for Somebody {
+        fn can_exist(&self, _: &UserId) -> bool {
+            self.0
+        }
+
+        fn online(&self, _: &UserId) -> Vec<Party> {
+            Vec::new()
+        }
+    }
+
     /// Who is told what.
     fn said(calls: &mut Calls) -> Vec<(String, CallMessage)> {
         let mut said = Vec::new();
@@ -362,13 +396,13 @@ mod tests {
     #[test]
     fn the_true_sender_is_written_into_what_is_carried() {
         let mut calls = calls(0);
-        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), |_| true);
+        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
         let heard = said(&mut calls);
         let to_bob = heard.iter().find(|(to, _)| to == "bob").unwrap();
         assert!(matches!(&to_bob.1.word, Word::Invite(invite) if invite.caller == party("ann")));
 
         let alert = CallMessage { call_id: CALL, word: Word::Alert(Alert { callee: party("carl") }) };
-        calls.on_message(at(1), APP, party("bob"), alert, |_| true);
+        calls.on_message(at(1), APP, party("bob"), alert, &Anybody);
         let heard = said(&mut calls);
         assert!(heard.iter().any(|(to, message)| {
             to == "ann/phone" && matches!(&message.word, Word::Alert(alert) if alert.callee == party("bob"))
@@ -379,7 +413,7 @@ mod tests {
     fn an_invite_is_refused_for_what_is_wrong_with_it() {
         let mut calls = calls(0);
         let refusal = |calls: &mut Calls, from: &str, message: CallMessage, known: bool| {
-            calls.on_message(at(0), APP, party(from), message, |_| known);
+            calls.on_message(at(0), APP, party(from), message, &Somebody(known));
             refused_for(&said(calls))
         };
         assert_eq!(refusal(&mut calls, "ann", invite(CALL, "ann"), true), Some(InviteRefusal::Invalid));
@@ -394,12 +428,12 @@ mod tests {
     #[test]
     fn a_stranger_changes_nothing() {
         let mut calls = calls(0);
-        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), |_| true);
+        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
         said(&mut calls);
         let end = CallMessage { call_id: CALL, word: Word::End(End { reason: EndReason::Hangup }) };
-        calls.on_message(at(1), APP, party("eve"), end.clone(), |_| true);
+        calls.on_message(at(1), APP, party("eve"), end.clone(), &Anybody);
         assert_eq!(said(&mut calls), [("eve/phone".to_owned(), end.clone())], "a receipt, and nobody else hears of it");
-        calls.on_message(at(2), AppNo(1), party("ann"), end.clone(), |_| true);
+        calls.on_message(at(2), AppNo(1), party("ann"), end.clone(), &Anybody);
         assert_eq!(said(&mut calls), [("ann/phone".to_owned(), end)], "the other app's ann is another ann");
         assert_eq!(calls.running(), 1);
     }
@@ -407,17 +441,18 @@ mod tests {
     #[test]
     fn after_a_start_a_running_call_that_is_unknown_is_left_alone_for_a_while() {
         let mut calls = calls(1_000);
-        let alive = CallMessage { call_id: CALL, word: Word::KeepAlive { in_call: true } };
-        calls.on_message(at(999), APP, party("ann"), alive.clone(), |_| true);
+        let word = Word::KeepAlive(KeepAlive { in_call: true, ..KeepAlive::default() });
+        let alive = CallMessage { call_id: CALL, word };
+        calls.on_message(at(999), APP, party("ann"), alive.clone(), &Anybody);
         assert_eq!(said(&mut calls), []);
-        calls.on_message(at(1_000), APP, party("ann"), alive, |_| true);
+        calls.on_message(at(1_000), APP, party("ann"), alive, &Anybody);
         assert!(matches!(said(&mut calls)[..], [(_, CallMessage { word: Word::End(_), .. })]));
     }
 
     #[test]
     fn a_call_that_is_over_is_forgotten_everywhere() {
         let mut calls = calls(0);
-        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), |_| true);
+        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
         let mut saved = 0;
         let mut forgotten = 0;
         while let Some(wake) = calls.next_wake() {

@@ -2,6 +2,7 @@
 
 use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::media::KeepAlive;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::session::{ClientBody, ServerBody};
 use call_protocol::{CallId, Word};
@@ -11,7 +12,7 @@ use crate::client::{Client, app, config, hello, http, metric, start};
 use crate::words::{invite, party};
 
 fn accept(callee: &str) -> Word {
-    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept })
+    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept, call_type: None })
 }
 
 async fn refusal(client: &mut Client, call_id: CallId, invite: Word) -> InviteRefusal {
@@ -159,7 +160,7 @@ async fn a_party_that_vanishes_is_noticed() {
     // Ann stays alive in the call, Bob does not.
     let mut told = Vec::new();
     while !matches!(told.last(), Some(Word::End(_))) {
-        ann.say(call_id, Word::KeepAlive { in_call: true }).await;
+        ann.say(call_id, Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;
         ann.frame(0, Some(ClientBody::Ping { nonce: 1 })).await;
         while let ServerBody::Call(message) = ann.body().await {
             told.push(message.word);
@@ -187,8 +188,8 @@ async fn a_call_outlives_a_restart_of_the_server() {
     let address = server.local_addr();
     let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
     assert_eq!(metric(address, "callkit_calls").await, 2.0);
-    ann.say(talks, Word::KeepAlive { in_call: true }).await;
-    bob.say(talks, Word::KeepAlive { in_call: true }).await;
+    ann.say(talks, Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;
+    bob.say(talks, Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;
     ann.hears_nothing().await;
     let mut carl = Client::sign_in(address, "carl").await;
     assert!(matches!(carl.word().await, Word::Invite(_)), "it still rings");
@@ -201,9 +202,9 @@ async fn a_call_outlives_a_restart_of_the_server() {
 async fn a_call_that_the_server_lost_goes_on_for_a_while() {
     let server = start().await;
     let mut ann = Client::sign_in(server.local_addr(), "ann").await;
-    ann.say(CallId::from_bits(7), Word::KeepAlive { in_call: true }).await;
+    ann.say(CallId::from_bits(7), Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;
     ann.hears_nothing().await;
-    ann.say(CallId::from_bits(7), Word::KeepAlive { in_call: false }).await;
+    ann.say(CallId::from_bits(7), Word::KeepAlive(KeepAlive { in_call: false, ..Default::default() })).await;
     assert_eq!(ann.word().await, Word::End(End { reason: EndReason::RemoteDrop }), "one that only rang does not");
     server.stop().await;
 }

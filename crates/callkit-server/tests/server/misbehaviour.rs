@@ -91,7 +91,7 @@ async fn frames_too_large_or_unsound_end_that_session_only() {
     let mut unnumbered = Client::sign_in(address, "dan").await;
     let message = call_protocol::CallMessage {
         call_id: CallId::from_bits(1),
-        word: call_protocol::Word::KeepAlive { in_call: false },
+        word: call_protocol::Word::KeepAlive(Default::default()),
     };
     unnumbered.frame(0, Some(ClientBody::Call(message))).await;
     assert_eq!(unnumbered.end().await, Some(RefuseReason::BadFrame), "a word without a number");

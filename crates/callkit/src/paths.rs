@@ -1,0 +1,335 @@
+//! The media paths of a call: while it rings one to each device that may take it, after the accept one to the device that did.
+
+use call_protocol::end::EndReason;
+use call_protocol::media::NegotiationBody;
+use call_protocol::{CallId, CallMessage, Party, wire};
+use rtc_transport::{MediaPath, PathConfig, PathState};
+use signaling::{Address, Command, Input, Role};
+
+use crate::core::{Core, Report};
+use crate::error::CallError;
+use crate::events::CallKitEvent;
+use crate::media::{Membership, PathLink};
+use crate::peer::{Peer, PeerCommand, PeerNotice};
+use crate::quality::CallQuality;
+use crate::voice::{Voice, VoiceCommand, VoiceNotice};
+
+/// How long media may take to be set up, in ms.
+const SETUP_MS: u64 = 20_000;
+/// How long media may be interrupted before the call is given up, in ms.
+const INTERRUPTION_MS: u64 = 15_000;
+/// How often a new way is looked for while media is interrupted, in ms.
+const RESTART_MS: u64 = 2_000;
+/// Devices that a caller sets a path up to while they ring; further ones get theirs if they answer.
+const WARM_PATHS: usize = 8;
+/// Steps of the caller kept while it rings: an offer and its candidates.
+const OFFERED: usize = 40;
+
+/// Whether ICE and DTLS are set up while it rings, so that the accept only opens the sound. Nothing is heard or said before the accept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WarmPath {
+    /// Over every address. Each side sees the other one's addresses while it rings.
+    #[default]
+    Full,
+    /// Over relays only, so that the other side sees no address of this one before the accept; the call stays on the relay. Without a relay
+    /// as with `Off`.
+    RelayOnly,
+    /// Not at all: this side shows nothing of itself before the accept, and the voice begins some round trips later.
+    Off,
+}
+
+/// A path to one device at the other end.
+pub(crate) struct Remote {
+    peer: Peer,
+    /// Tells the notices of this path from those of one before it.
+    serial: u64,
+    path: Option<MediaPath>,
+    connected: bool,
+}
+
+/// Setting up.
+impl Core {
+    /// A device of the callee is about to ring: the path to it is set up ahead of the answer.
+    pub(crate) fn warm_up(&mut self, call_id: CallId, device: Party) {
+        let Some(media) = self.calls.get(&call_id) else { return };
+        if media.remotes.len() < WARM_PATHS && self.may_warm_up() {
+            self.open_path(call_id, device, self.settings.warm_path);
+        }
+    }
+
+    fn may_warm_up(&self) -> bool {
+        match self.settings.warm_path {
+            WarmPath::Full => true,
+            WarmPath::RelayOnly => !self.settings.turn_servers.is_empty(),
+            WarmPath::Off => false,
+        }
+    }
+
+    /// Opens a path, if there is none; a caller makes its offer.
+    fn open_path(&mut self, call_id: CallId, device: Party, warm_path: WarmPath) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        if media.remotes.contains_key(&device) {
+            return;
+        }
+        let config = PathConfig {
+            stun_servers: self.stun_servers.clone(),
+            interfaces: self.settings.interfaces.clone(),
+            turn_servers: self.settings.turn_servers.clone(),
+            policy: match warm_path {
+                WarmPath::RelayOnly => rtc_transport::IcePolicy::RelayOnly,
+                WarmPath::Full | WarmPath::Off => rtc_transport::IcePolicy::All,
+            },
+            ..PathConfig::default()
+        };
+        self.last_path += 1;
+        let serial = self.last_path;
+        let (reports, to) = (self.reports.clone(), device.clone());
+        let tell = move |notice| drop(reports.send(Report::Peer { call_id, device: to.clone(), serial, notice }));
+        let peer = Peer::start(config, media.role, tell);
+        if media.role == Role::Caller {
+            peer.send(PeerCommand::Offer);
+        }
+        media.remotes.insert(device, Remote { peer, serial, path: None, connected: false });
+    }
+
+    /// A device at the other end says something about its media. A callee that is to show nothing yet keeps it.
+    pub(crate) fn on_negotiation(&mut self, call_id: CallId, from: Party, body: NegotiationBody) {
+        let may_open = self.may_warm_up();
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        if media.remotes.contains_key(&from) {
+            return self.tell_peer(call_id, &from, PeerCommand::Negotiation(body));
+        }
+        if media.offered.len() < OFFERED {
+            media.offered.push((from, body));
+        }
+        let is_answered = media.membership != Membership::NotWanted || media.winner.is_some();
+        if is_answered {
+            self.take_offers(call_id, WarmPath::Full);
+        } else if may_open {
+            self.take_offers(call_id, self.settings.warm_path);
+        }
+    }
+
+    /// Opens the paths that the caller has offered.
+    pub(crate) fn take_offers(&mut self, call_id: CallId, warm_path: WarmPath) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        if media.role == Role::Caller {
+            return;
+        }
+        for (device, body) in std::mem::take(&mut media.offered) {
+            self.open_path(call_id, device.clone(), warm_path);
+            self.tell_peer(call_id, &device, PeerCommand::Negotiation(body));
+        }
+    }
+
+    fn tell_peer(&self, call_id: CallId, device: &Party, command: PeerCommand) {
+        if let Some(remote) = self.calls.get(&call_id).and_then(|media| media.remotes.get(device)) {
+            remote.peer.send(command);
+        }
+    }
+
+    fn negotiate(&mut self, call_id: CallId, to: Party, body: NegotiationBody) {
+        if let Err(error) = self.try_input(Input::Command(Command::Negotiate { call_id, to, body })) {
+            tracing::debug!(%error, "a step of negotiation");
+        }
+    }
+}
+
+/// Accept.
+impl Core {
+    /// The call is accepted by this device: the path to it stays, those to others go.
+    pub(crate) fn settle_on(&mut self, call_id: CallId, winner: Party) {
+        let now = self.now().mono;
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        media.remotes.retain(|device, _| *device == winner);
+        media.winner = Some(winner.clone());
+        let is_connected = media.remotes.get(&winner).is_some_and(|remote| remote.connected);
+        media.link = if is_connected { PathLink::Connected } else { PathLink::SettingUp { give_up: now + SETUP_MS } };
+        match media.role {
+            Role::Caller => self.open_path(call_id, winner.clone(), WarmPath::Full),
+            Role::Callee => self.take_offers(call_id, WarmPath::Full),
+        }
+        self.open_sound(call_id, &winner);
+    }
+
+    /// Voice flows between the audio devices and this device at the other end.
+    pub(crate) fn open_sound(&mut self, call_id: CallId, device: &Party) {
+        if let Err(error) = self.start_voice() {
+            return self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
+        }
+        let is_held = self.calls.get(&call_id).is_none_or(|media| media.held);
+        if let Some(voice) = self.voice.as_ref().filter(|_| !is_held) {
+            self.tell_peer(call_id, device, PeerCommand::Voice(call_id, voice.commands()));
+        }
+    }
+
+    /// Opens the audio devices, if they are not open: once the user has accepted, before anybody is to be heard.
+    pub(crate) fn start_voice(&mut self) -> std::io::Result<()> {
+        if self.voice.is_none() {
+            let reports = self.reports.clone();
+            let tell = move |notice| drop(reports.send(Report::Voice(notice)));
+            self.voice = Some(Voice::start(self.settings.voice.clone(), self.muted, self.speaker, tell)?);
+        }
+        Ok(())
+    }
+
+    /// The call has no sound any more; the last one lets go of the audio devices.
+    pub(crate) fn release_voice_of(&mut self, call_id: CallId) {
+        let Some(voice) = &self.voice else { return };
+        voice.send(VoiceCommand::Detach(call_id));
+        if self.calls.values().all(|media| media.winner.is_none()) {
+            self.releasing.retain(|voice| !voice.is_finished());
+            self.releasing.extend(self.voice.take().and_then(Voice::stop));
+        }
+    }
+
+    pub(crate) fn on_held(&mut self, call_id: CallId, held: bool) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        media.held = held;
+        if let Some(winner) = media.winner.clone() {
+            if held {
+                self.tell_peer(call_id, &winner, PeerCommand::Quiet);
+                if let Some(voice) = &self.voice {
+                    voice.send(VoiceCommand::Detach(call_id));
+                }
+            } else {
+                self.open_sound(call_id, &winner);
+            }
+        }
+        self.teller.tell(CallKitEvent::CallHeld { call_id, held });
+    }
+
+    pub(crate) fn speaker(&mut self, on: bool) -> Result<(), CallError> {
+        self.speaker = on;
+        if let Some(voice) = &self.voice {
+            voice.send(VoiceCommand::Speaker(on));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn quality(&self) -> Option<CallQuality> {
+        let media = self.calls.values().find(|media| media.winner.is_some() && !media.held)?;
+        let path = media.remotes.get(media.winner.as_ref()?)?.path.as_ref()?;
+        Some(CallQuality::of(&path.stats(), &self.voice.as_ref()?.stats()))
+    }
+}
+
+/// What is said on the path itself.
+impl Core {
+    /// Says a word on the media path to a device, if it stands.
+    pub(crate) fn say_directly(&mut self, to: &Party, message: &CallMessage) {
+        tracing::debug!(call = %message.call_id, word = message.word.name(), "said on the media path");
+        self.tell_peer(message.call_id, to, PeerCommand::Control(wire::encode_call(message).into()));
+    }
+
+    pub(crate) fn is_connected_to(&self, call_id: CallId, device: &Party) -> bool {
+        let remote = self.calls.get(&call_id).and_then(|media| media.remotes.get(device));
+        remote.is_some_and(|remote| remote.connected)
+    }
+
+    /// The encryption vouches for the device; it may speak of the call whose path it is only.
+    fn on_control(&mut self, call_id: CallId, from: Party, bytes: &[u8]) {
+        match wire::decode_call(bytes) {
+            Ok(Some(message)) if message.call_id == call_id => {
+                self.input(Input::Message { from: Address::Device(from), message });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "a control message"),
+        }
+    }
+}
+
+/// How the paths do.
+impl Core {
+    pub(crate) fn on_peer(&mut self, call_id: CallId, device: Party, serial: u64, notice: PeerNotice) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        let is_winner = media.winner.as_ref() == Some(&device);
+        let Some(remote) = media.remotes.get_mut(&device).filter(|remote| remote.serial == serial) else { return };
+        match notice {
+            PeerNotice::Opened(path) => remote.path = Some(path),
+            PeerNotice::Negotiation(body) => self.negotiate(call_id, device, body),
+            PeerNotice::Control(bytes) => self.on_control(call_id, device, &bytes),
+            PeerNotice::State(state) => self.on_path_state(call_id, &device, state),
+            PeerNotice::Failed(why) if is_winner => match media.link {
+                PathLink::SettingUp { .. } => self.give_up(call_id, CallError::Media(why), EndReason::Error),
+                PathLink::Idle | PathLink::Connected | PathLink::Interrupted { .. } => {}
+            },
+            // Tried again when the call is accepted.
+            PeerNotice::Failed(_) => drop(media.remotes.remove(&device)),
+        }
+    }
+
+    fn on_path_state(&mut self, call_id: CallId, device: &Party, state: PathState) {
+        let now = self.now().mono;
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        let is_winner = media.winner.as_ref() == Some(device);
+        let Some(remote) = media.remotes.get_mut(device) else { return };
+        match state {
+            PathState::Connected => {
+                remote.connected = true;
+                if is_winner {
+                    media.link = PathLink::Connected;
+                }
+            }
+            PathState::Disconnected | PathState::Failed | PathState::Closed => {
+                remote.connected = false;
+                if is_winner && media.link == PathLink::Connected {
+                    media.link = PathLink::Interrupted { give_up: now + INTERRUPTION_MS, restart: now };
+                } else if !is_winner && state != PathState::Disconnected {
+                    media.remotes.remove(device);
+                }
+            }
+            PathState::New | PathState::Connecting => {}
+        }
+    }
+
+    /// The addresses of this machine changed: the server is connected to anew, and a new way is looked for, for every call.
+    pub(crate) fn on_network_changed(&mut self) {
+        tracing::info!("the network changed");
+        self.reconnect();
+        for media in self.calls.values() {
+            media.remotes.values().for_each(|remote| remote.peer.send(PeerCommand::Restart));
+        }
+    }
+
+    pub(crate) fn on_time_media(&mut self) {
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        calls.into_iter().for_each(|call_id| self.on_time_path(call_id));
+    }
+
+    fn on_time_path(&mut self, call_id: CallId) {
+        let now = self.now().mono;
+        let can_negotiate = self.connected || self.chat.is_some();
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        match &mut media.link {
+            PathLink::SettingUp { give_up } if now >= *give_up => {
+                let why = "no media path to the other end within 20 s".to_owned();
+                self.give_up(call_id, CallError::Media(why), EndReason::Error);
+            }
+            PathLink::Interrupted { give_up, .. } if now >= *give_up => {
+                let why = "the media path broke and did not come back".to_owned();
+                self.give_up(call_id, CallError::Media(why), EndReason::RemoteDrop);
+            }
+            PathLink::Interrupted { restart, .. } if now >= *restart => {
+                *restart = now + RESTART_MS;
+                if let (Role::Caller, true, Some(winner)) = (media.role, can_negotiate, media.winner.clone()) {
+                    self.tell_peer(call_id, &winner, PeerCommand::Restart);
+                }
+            }
+            PathLink::Idle | PathLink::SettingUp { .. } | PathLink::Connected | PathLink::Interrupted { .. } => {}
+        }
+    }
+
+    pub(crate) fn on_voice(&mut self, notice: VoiceNotice) {
+        match notice {
+            VoiceNotice::FirstAudio(call_id) => {
+                let Some(media) = self.calls.get_mut(&call_id) else { return };
+                match media.others.keys().next() {
+                    Some(uid) => self.teller.tell(CallKitEvent::FirstAudio { uid: *uid }),
+                    None => media.first_audio_untold = true,
+                }
+            }
+            VoiceNotice::Device(why) => self.fail_with(CallError::Device(why)),
+        }
+    }
+}
