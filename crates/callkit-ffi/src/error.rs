@@ -115,6 +115,9 @@ pub enum CallError {
     /// The kit is signed out.
     #[error("signed out")]
     SignedOut,
+    /// The call is not answered yet.
+    #[error("the call is not answered yet")]
+    NotAnswered,
 }
 
 #[uniffi::export]
@@ -158,6 +161,7 @@ impl From<callkit::CallError> for CallError {
             callkit::CallError::Media(detail) => CallError::Media { detail },
             callkit::CallError::Disconnected => CallError::Disconnected,
             callkit::CallError::SignedOut => CallError::SignedOut,
+            callkit::CallError::NotAnswered => CallError::NotAnswered,
         }
     }
 }
@@ -179,6 +183,7 @@ impl From<CallError> for callkit::CallError {
             CallError::Media { detail } => callkit::CallError::Media(detail),
             CallError::Disconnected => callkit::CallError::Disconnected,
             CallError::SignedOut => callkit::CallError::SignedOut,
+            CallError::NotAnswered => callkit::CallError::NotAnswered,
         }
     }
 }

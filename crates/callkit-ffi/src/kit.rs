@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callkit::{Builder, CallId, CallQuality, CallType, HandlerError, UserId};
+use callkit::{Builder, CallId, CallQuality, CallType, HandlerError, UserId, WarmPath};
 
 use crate::device::{AudioInput, AudioOutput};
 use crate::error::{CallError, SignInError};
@@ -47,6 +47,18 @@ impl From<Interfaces> for callkit::Interfaces {
     }
 }
 
+/// Whether ICE and DTLS are set up while it rings, so that the accept only opens the sound. Nothing is heard or said before the accept.
+#[uniffi::remote(Enum)]
+pub enum WarmPath {
+    /// Over every address. Each side sees the other one's addresses while it rings.
+    Full,
+    /// Over relays only, so that the other side sees no address of this one before the accept; the call stays on the relay. Without a relay
+    /// as with off.
+    RelayOnly,
+    /// Not at all: this side shows nothing of itself before the accept, and the voice begins some round trips later.
+    Off,
+}
+
 /// Everything that is set before signing in. Only the app must be named.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct CallKitConfig {
@@ -76,10 +88,10 @@ pub struct CallKitConfig {
     /// Which local addresses media may use. Default: every one that is not loopback.
     #[uniffi(default = None)]
     pub interfaces: Option<Interfaces>,
-    /// Whether a callee's phone gets this caller's addresses while it rings, so that voice begins sooner after the answer. Default:
-    /// yes. With no, they are shown to whoever answers only.
+    /// Whether media is set up while it rings, so that the voice is there at once after the answer. Default: fully, by which each side
+    /// sees the other one's addresses before the answer.
     #[uniffi(default = None)]
-    pub offer_while_ringing: Option<bool>,
+    pub warm_path: Option<WarmPath>,
     /// How often levels are measured, in ms. Default: 500.
     #[uniffi(default = None)]
     pub level_interval_ms: Option<u64>,
@@ -96,7 +108,7 @@ impl From<CallKitConfig> for Builder {
         let builder = set(builder, config.voice_bitrate, Builder::voice_bitrate);
         let builder = set(builder, config.voice_dtx, Builder::voice_dtx);
         let builder = set(builder, config.interfaces.map(Into::into), Builder::interfaces);
-        let builder = set(builder, config.offer_while_ringing, Builder::offer_while_ringing);
+        let builder = set(builder, config.warm_path, Builder::warm_path);
         set(builder, config.level_interval_ms.map(Duration::from_millis), Builder::level_interval)
     }
 }
