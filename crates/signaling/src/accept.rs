@@ -122,12 +122,16 @@ impl Line {
     }
 
     fn begin(&mut self, now: Now, call_id: CallId, role: Role, peer: Party) {
+        // The user may have gone on with the other call meanwhile.
+        self.hold_others(call_id);
         let Some(call) = self.calls.get_mut(&call_id) else { return };
         let next = now.mono + self.config.keep_alive_ms;
         call.dialogs.retain(|device, _| *device == peer);
         call.state =
             State::InCall { role, peer: peer.clone(), held: false, peer_held: false, next, peer_away_until: None };
         let (invite, arbiter, alive) = (Box::new(call.invite.clone()), call.arbiter.clone(), call.keep_alive());
+        // The user may have gone on with the other call while this one waited for its confirmation.
+        self.hold_others(call_id);
         self.tell(Event::Accepted { invite, role, peer });
         self.send(arbiter, call_id, alive);
         self.look_again_at_alerts(now);
