@@ -130,8 +130,6 @@ impl Line {
         call.state =
             State::InCall { role, peer: peer.clone(), held: false, peer_held: false, next, peer_away_until: None };
         let (invite, arbiter, alive) = (Box::new(call.invite.clone()), call.arbiter.clone(), call.keep_alive());
-        // The user may have gone on with the other call while this one waited for its confirmation.
-        self.hold_others(call_id);
         self.tell(Event::Accepted { invite, role, peer });
         self.send(arbiter, call_id, alive);
         self.look_again_at_alerts(now);
