@@ -171,6 +171,46 @@ async fn a_party_that_vanishes_is_noticed() {
     server.stop().await;
 }
 
+/// No word but of the restart: its app was killed, and what it was in is gone.
+#[tokio::test]
+async fn an_app_that_was_started_anew_has_left_its_calls() {
+    let server = start().await;
+    let address = server.local_addr();
+    let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
+    talk(&mut ann, &mut bob, CallId::from_bits(7)).await;
+    let _ann = Client::sign_in(address, "ann").await;
+    assert_eq!(bob.word().await, Word::End(End { reason: EndReason::RemoteDrop }));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_missed_is_told_to_a_device_that_signs_in_later_until_it_says_that_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ServerConfig { data_dir: Some(folder.path().join("data")), ..config() };
+    let server = Server::start(config.clone()).await.unwrap();
+    let mut ann = Client::sign_in(server.local_addr(), "ann").await;
+    let missed = CallId::from_bits(7);
+    ann.say(missed, invite(missed, "ann", "bob")).await;
+    assert!(matches!(ann.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
+    ann.say(missed, Word::Cancel(Cancel { reason: EndReason::Cancel })).await;
+    assert_eq!(ann.word().await, Word::End(End { reason: EndReason::Cancel }));
+    server.stop().await;
+
+    let server = Server::start(config).await.unwrap();
+    let address = server.local_addr();
+    for _ in 0..2 {
+        let mut bob = Client::sign_in(address, "bob").await;
+        assert!(matches!(bob.word().await, Word::Missed(invite) if invite.call_id == missed));
+    }
+    let mut bob = Client::sign_in(address, "bob").await;
+    assert!(matches!(bob.word().await, Word::Missed(_)));
+    bob.say(missed, Word::End(End { reason: EndReason::NoResponse })).await;
+    assert!(matches!(bob.word().await, Word::End(_)), "the receipt");
+    let mut bob = Client::sign_in(address, "bob").await;
+    bob.hears_nothing().await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_call_outlives_a_restart_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -186,7 +226,8 @@ async fn a_call_outlives_a_restart_of_the_server() {
 
     let server = Server::start(config).await.unwrap();
     let address = server.local_addr();
-    let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
+    // Their clients ask for the session that the server has lost, so they have not lost their calls.
+    let (mut ann, mut bob) = (ann.resume(address, "ann").await, bob.resume(address, "bob").await);
     assert_eq!(metric(address, "callkit_calls").await, 2.0);
     ann.say(talks, Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;
     bob.say(talks, Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;

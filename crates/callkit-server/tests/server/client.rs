@@ -108,6 +108,9 @@ impl Client {
         let mut client = Self::open(address).await;
         (client.sent, client.received) = (sent, received);
         client.greet(Hello { resume, ..hello(&app("shop"), user, "phone") }).await.unwrap();
+        if !client.welcome.as_ref().unwrap().resumed {
+            (client.sent, client.received) = (0, 0);
+        }
         client
     }
 
