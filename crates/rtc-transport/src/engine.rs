@@ -1,6 +1,5 @@
 //! How the engine is set up for a voice path, and its events translated.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,11 +15,12 @@ use tokio::sync::Notify;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, SettingEngine,
-    SettingEngineBuilder, SrtpProtectionProfile,
+    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    SettingEngine, SettingEngineBuilder, SrtpProtectionProfile,
 };
 
-use crate::config::{Interfaces, PathConfig};
+use crate::addresses::{BindAddresses, can_be_bound};
+use crate::config::{IcePolicy, PathConfig};
 use crate::error::OpenError;
 use crate::event::{Candidate, EventQueue, PathEvent, PathState};
 use crate::reports::{Reports, Shared};
@@ -59,10 +59,15 @@ fn settings(config: &PathConfig, seam: &Seam) -> Result<SettingEngine, OpenError
     // The agent gives a pair up after this many looks. Its count cannot be tied to what reached the wire, so it is
     // set beyond any connection attempt: `failed_after` ends an attempt, nothing else.
     const LOOKS: u16 = u16::MAX - 1;
+    // Checks of direct pairs are paced at the socket, those through a relay only by this (Ta of RFC 8445 section 14.2).
+    let (check_interval, relay_wait) = match config.policy {
+        IcePolicy::All => (config.swiftness.check_interval, Duration::from_millis(200)),
+        IcePolicy::RelayOnly => (config.swiftness.check_interval.max(Duration::from_millis(50)), Duration::ZERO),
+    };
     let mut settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
         .with_ice_timeouts(Some(config.disconnected_after), Some(config.failed_after), Some(config.keepalive))
-        .with_ice_connection_attempts(Some(config.swiftness.check_interval), Some(LOOKS))
+        .with_ice_connection_attempts(Some(check_interval), Some(LOOKS))
         .with_srtp_protection_profiles(vec![
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
             SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
@@ -74,7 +79,7 @@ fn settings(config: &PathConfig, seam: &Seam) -> Result<SettingEngine, OpenError
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_relay_acceptance_min_wait(Some(Duration::from_millis(200)));
+        .with_relay_acceptance_min_wait(Some(relay_wait));
     if let Some(provider) = seam.crypto_provider() {
         settings = settings.with_crypto_provider(provider);
     }
@@ -97,26 +102,34 @@ pub(crate) fn voice_track(ssrc: u32) -> Arc<TrackLocalStaticRTP> {
 /// Builds the engine's connection on `runtime`, which is the seam's.
 pub(crate) async fn build(
     config: &PathConfig,
-    stun_urls: Vec<String>,
+    servers: Vec<RTCIceServer>,
     runtime: Arc<dyn Runtime>,
     seam: &Seam,
     shared: &Arc<Shared>,
     handler: Handler,
 ) -> Result<Box<dyn PeerConnection>, OpenError> {
-    let addresses = bind_addresses(&config.interfaces)?;
-    let ice_servers = match stun_urls.is_empty() {
-        true => vec![],
-        false => vec![RTCIceServer { urls: stun_urls, ..RTCIceServer::default() }],
+    let addresses = config.interfaces.addresses().map_err(failed)?;
+    if addresses.is_empty() {
+        return Err(OpenError::NoAddress);
+    }
+    if !addresses.into_iter().any(can_be_bound) {
+        return Err(failed("none of the local addresses can be bound"));
+    }
+    let policy = match config.policy {
+        IcePolicy::All => RTCIceTransportPolicy::All,
+        IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
     };
+    let configuration =
+        RTCConfigurationBuilder::new().with_ice_servers(servers).with_ice_transport_policy(policy).build();
     let reports = Reports::new(shared.clone(), runtime.now());
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build())
+        .with_configuration(configuration)
         .with_media_engine(media_engine()?)
         .with_setting_engine(settings(config, seam)?)
         .with_interceptor_registry(Registry::new().with(Slot::ReceiverReport, reports))
         .with_runtime(runtime)
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(addresses)
+        .with_udp_addrs(vec![BindAddresses(config.interfaces.clone())])
         // Only an engine on a reactor of its own ends when its handle is dropped. The runtime the seam gives it puts
         // that reactor where every other task is.
         .with_dedicated_reactor_pool_size(1)
@@ -126,50 +139,13 @@ pub(crate) async fn build(
     Ok(Box::new(connection))
 }
 
-/// The engine expands a wildcard to the addresses of the interfaces, anew at each ICE restart, so that a restart
-/// follows a change of network. It must not be given one where no such address is: it would offer `0.0.0.0`.
-fn bind_addresses(interfaces: &Interfaces) -> Result<Vec<String>, OpenError> {
-    let any_port = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => format!("{ip}:0"),
-        IpAddr::V6(ip) => format!("[{ip}]:0"),
-    };
-    let loopback = || vec!["127.0.0.1:0".to_owned()];
-    Ok(match interfaces {
-        Interfaces::Loopback => loopback(),
-        Interfaces::Addresses(addresses) if addresses.is_empty() => return Err(OpenError::NoAddress),
-        Interfaces::Addresses(addresses) => addresses.iter().map(any_port).collect(),
-        Interfaces::All => {
-            let usable: Vec<IpAddr> = rtc::shared::ifaces::ifaces()
-                .map_err(failed)?
-                .into_iter()
-                .filter_map(|interface| interface.addr.map(|address| address.ip()))
-                .filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !link_local(ip))
-                .collect();
-            let mut wildcards = vec![];
-            if usable.iter().any(IpAddr::is_ipv4) {
-                wildcards.push("0.0.0.0:0".to_owned());
-            }
-            if usable.iter().any(IpAddr::is_ipv6) {
-                wildcards.push("[::]:0".to_owned());
-            }
-            if wildcards.is_empty() { loopback() } else { wildcards }
-        }
-    })
-}
-
-fn link_local(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
-}
-
 /// Hears the engine. It is awaited by the task that also drives ICE and DTLS, so it only queues.
 pub(crate) struct Handler {
     pub(crate) events: Arc<EventQueue>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) seam: Arc<Seam>,
     pub(crate) changed: Arc<Notify>,
+    pub(crate) policy: IcePolicy,
 }
 
 #[async_trait]
@@ -177,8 +153,9 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         match event.candidate.to_json() {
             Ok(init) if !init.candidate.is_empty() => {
+                let Some(candidate) = self.policy.said_of_candidate(&init.candidate) else { return };
                 self.events.push(PathEvent::LocalCandidate(Candidate {
-                    candidate: init.candidate,
+                    candidate,
                     sdp_mid: init.sdp_mid.filter(|mid| !mid.is_empty()).or_else(|| Some("0".to_owned())),
                     sdp_mline_index: init.sdp_mline_index.or(Some(0)),
                     username_fragment: init.username_fragment,

@@ -1,27 +1,26 @@
 //! One path to one other end: opening, negotiation, sending, closing.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify};
-use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::config::PathConfig;
-use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, negotiated_level_id, voice_track};
+use crate::config::{IcePolicy, Interfaces, PathConfig};
+use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, voice_track};
 use crate::error::{NegotiationError, OpenError, SendError};
 use crate::event::{Candidate, PathEvent, PathEvents, PathState, lock};
 use crate::reports::Shared;
 use crate::runtime::{Runtime, tokio as tokio_runtime};
-use crate::seam::{Seam, SeamRuntime};
+use crate::seam::{Rebound, Seam, SeamRuntime};
 use crate::selected;
-use crate::stats::PathStats;
+use crate::sending::Sending;
+use crate::servers;
+use crate::stats::{CandidateKind, PathStats};
 use crate::voice::{Outbox, OutgoingVoice};
 
 /// Candidates kept while there is no description yet; a machine has a handful.
@@ -48,6 +47,8 @@ struct Inner {
     outbox: Arc<Outbox>,
     changed: Arc<Notify>,
     payload_type: Arc<AtomicU8>,
+    interfaces: Interfaces,
+    policy: IcePolicy,
     /// One negotiation step at a time; inside: candidates that came before the description.
     negotiation: Mutex<Negotiation>,
     closed: AtomicBool,
@@ -63,9 +64,9 @@ impl MediaPath {
     /// Opens a path: binds its sockets and starts its tasks, but says nothing to anybody yet.
     pub async fn open(config: PathConfig) -> Result<(MediaPath, PathEvents), OpenError> {
         let runtime = config.runtime.clone().unwrap_or_else(tokio_runtime);
-        let stun_urls = resolve(&config, &*runtime).await?;
+        let servers = servers::resolve(&config, &*runtime).await?;
         let shared = Arc::new(Shared::default());
-        let changed = Arc::new(Notify::new());
+        let changed = shared.changed.clone();
         let seam = Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone(), changed.clone()));
         let outbox = Arc::new(Outbox::default());
         let handler = Handler {
@@ -73,24 +74,26 @@ impl MediaPath {
             outbox: outbox.clone(),
             seam: seam.clone(),
             changed: changed.clone(),
+            policy: config.policy,
         };
         let seam_runtime = Arc::new(SeamRuntime::new(runtime.clone(), seam.clone()));
         let connection: Arc<dyn PeerConnection> =
-            Arc::from(engine::build(&config, stun_urls, seam_runtime, &seam, &shared, handler).await?);
+            Arc::from(engine::build(&config, servers, seam_runtime, &seam, &shared, handler).await?);
         let engine_error = |error: webrtc::error::Error| OpenError::Engine(error.to_string());
         let (ssrc, sequence) = seam.random_ids();
         let track = voice_track(ssrc);
         let sender = connection.add_track(track.clone()).await.map_err(engine_error)?;
         let payload_type = Arc::new(AtomicU8::new(OPUS_PAYLOAD_TYPE));
-        runtime
-            .spawn(Box::pin(send_loop(outbox.clone(), shared.clone(), track, ssrc, sequence, payload_type.clone())))
-            .detach();
+        let sending =
+            Sending { outbox: outbox.clone(), shared: shared.clone(), track, ssrc, payload_type: payload_type.clone() };
+        runtime.spawn(Box::pin(sending.run(sequence))).detach();
         runtime
             .spawn(Box::pin(selected::follow(
                 Arc::downgrade(&connection),
                 sender.clone(),
                 shared.clone(),
                 outbox.clone(),
+                seam.clone(),
                 changed.clone(),
                 runtime.clone(),
             )))
@@ -105,6 +108,8 @@ impl MediaPath {
             outbox,
             changed,
             payload_type,
+            interfaces: config.interfaces,
+            policy: config.policy,
             negotiation: Mutex::default(),
             closed: AtomicBool::new(false),
         };
@@ -127,7 +132,7 @@ impl MediaPath {
         self.inner.seam.on_remote_description(sdp, true);
         self.inner.connection.set_remote_description(offer).await.map_err(rejected)?;
         let answer = self.inner.connection.create_answer(None).await.map_err(unavailable)?;
-        let sdp = answer.sdp.clone();
+        let sdp = self.inner.policy.said(&answer.sdp);
         self.inner.connection.set_local_description(answer).await.map_err(unavailable)?;
         self.described(&mut negotiation).await;
         Ok(sdp)
@@ -159,9 +164,24 @@ impl MediaPath {
         Ok(())
     }
 
-    /// Starts over with finding a way, over the addresses there are now; the encryption and the voice go on.
+    /// Follows a change of the machine's addresses ([`NetworkWatch`](crate::NetworkWatch)) without signalling: sockets
+    /// whose address is gone are replaced, and the other end follows as it would follow a NAT.
     ///
-    /// Gives a new offer, to be answered like the first.
+    /// Voice of this end is heard at once, voice of the other end after two round trips. [`Rebound::Unreachable`],
+    /// after a second at the most, says that the other end cannot be reached this way: because its NAT lets nobody in
+    /// whom it did not call, because media takes a relay, or because nothing is left of the address family; then
+    /// [`MediaPath::restart_ice`] finds another way. Needs the other end to be of this crate. Cancel safe: the sockets
+    /// are replaced by the first poll, the rest is waiting.
+    pub async fn rebind(&self) -> Rebound {
+        let addresses = self.inner.interfaces.addresses().unwrap_or_default();
+        self.inner.seam.rebind(&addresses).await
+    }
+
+    /// Starts over with finding a way, over new sockets at the addresses there are now, at both ends; the encryption
+    /// and the voice go on.
+    ///
+    /// Gives a new offer, to be answered like the first. Either end may ask. There is no voice from here until both
+    /// ends have found a pair, about two round trips after the answer.
     pub async fn restart_ice(&self) -> Result<String, NegotiationError> {
         let mut negotiation = self.begin().await?;
         // Candidates that overtake the new answer belong to it.
@@ -176,6 +196,16 @@ impl MediaPath {
         self.inner.outbox.push(packet)
     }
 
+    /// Says a word of the call to the other end, which gets it as [`PathEvent::Control`]; at most
+    /// [`MAX_CONTROL`](crate::MAX_CONTROL) bytes, never waits.
+    ///
+    /// Words are encrypted like the voice and can be said as soon as the path is connected. Each arrives at most once,
+    /// and the network may lose or reorder them: say again what matters until the other end shows that it knows. A
+    /// queue of 32 drops its oldest.
+    pub fn send_control(&self, word: Bytes) -> Result<(), SendError> {
+        self.inner.outbox.push_control(word)
+    }
+
     /// The figures of this moment.
     pub fn stats(&self) -> PathStats {
         let now = self.inner.runtime.now();
@@ -186,7 +216,14 @@ impl MediaPath {
     }
 
     /// Closes the path: tells the other end, ends the tasks and gives the sockets back. Closing twice is fine.
+    ///
+    /// Control words said before leave before the notice, the last of them twice, since nobody can repeat it any more.
+    /// The other end hears the notice one one-way delay later, as [`PathState::Closed`]; it goes out three times, and
+    /// an end that hears none of them says [`PathState::Disconnected`] after
+    /// [`PathConfig::disconnected_after`](crate::PathConfig::disconnected_after). Not cancel safe: a call dropped
+    /// half-way closes with the last handle.
     pub async fn close(&self) {
+        self.inner.say_the_last_words().await;
         self.inner.shut();
         if let Err(error) = self.inner.connection.close().await {
             tracing::debug!(%error, "closing");
@@ -202,7 +239,7 @@ impl MediaPath {
 
     async fn offer(&self, options: Option<RTCOfferOptions>) -> Result<String, NegotiationError> {
         let offer = self.inner.connection.create_offer(options).await.map_err(unavailable)?;
-        let sdp = self.inner.seam.on_offer(&offer.sdp);
+        let sdp = self.inner.seam.on_offer(&self.inner.policy.said(&offer.sdp));
         self.inner.connection.set_local_description(offer).await.map_err(unavailable)?;
         Ok(sdp)
     }
@@ -239,9 +276,38 @@ impl MediaPath {
 }
 
 impl Inner {
+    async fn say_the_last_words(&self) {
+        /// Time in which the engine sends what it has taken through a relay.
+        const RELAYED: Duration = Duration::from_millis(3);
+        let said = self.outbox.finish();
+        self.have_left(said).await;
+        // An engine that closes gives its relay back first, and the notice of the encryption has no way.
+        let way = lock(&self.shared.accounts).selected;
+        if self.outbox.is_open() && way.is_some_and(|way| way.local == CandidateKind::Relay) {
+            for _ in 0..3 {
+                self.have_left(self.outbox.say_closing()).await;
+                self.runtime.sleep(RELAYED).await;
+            }
+        }
+    }
+
+    /// Waits until what was said has left, but not for an engine that is stuck.
+    async fn have_left(&self, said: u64) {
+        const AT_MOST: Duration = Duration::from_millis(100);
+        let left = async {
+            while self.shared.controls_left.load(Ordering::Acquire) < said {
+                self.shared.control_left.notified().await;
+            }
+        };
+        tokio::select! {
+            () = left => {}
+            () = self.runtime.sleep(AT_MOST) => tracing::debug!("closing before the last word has left"),
+        }
+    }
+
     fn shut(&self) {
         self.closed.store(true, Ordering::Release);
-        self.outbox.close();
+        self.outbox.end();
         self.seam.close();
         self.changed.notify_one();
     }
@@ -260,69 +326,4 @@ fn rejected(error: impl std::fmt::Display) -> NegotiationError {
 
 fn unavailable(error: impl std::fmt::Display) -> NegotiationError {
     NegotiationError::Unavailable(error.to_string())
-}
-
-/// Names to addresses, all at once and not for long: the engine would resolve on the task that drives the path.
-async fn resolve(config: &PathConfig, runtime: &dyn Runtime) -> Result<Vec<String>, OpenError> {
-    let mut hosts = Vec::new();
-    for url in &config.stun_servers {
-        let host = url.strip_prefix("stun:").filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| OpenError::BadStunServer(url.clone()))?;
-        let has_port =
-            host.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
-        hosts.push(if has_port { host.to_owned() } else { format!("{host}:3478") });
-    }
-    let lookups = hosts.iter().map(|host| async move {
-        if let Ok(address) = host.parse::<SocketAddr>() {
-            return vec![address];
-        }
-        match webrtc::runtime::timeout(runtime, config.resolve_timeout, runtime.resolve_host(host)).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!("a STUN server's name does not resolve; it is left out");
-                vec![]
-            }
-        }
-    });
-    let addresses = join_all(lookups).await.into_iter().flat_map(|found| {
-        let first = |v4: bool| found.iter().copied().find(|address| address.is_ipv4() == v4);
-        [first(true), first(false)].into_iter().flatten().collect::<Vec<_>>()
-    });
-    Ok(addresses.map(|address| format!("stun:{address}")).collect())
-}
-
-/// Takes packets from the outbox to the engine until the path closes.
-async fn send_loop(
-    outbox: Arc<Outbox>,
-    shared: Arc<Shared>,
-    track: Arc<TrackLocalStaticRTP>,
-    ssrc: u32,
-    first_sequence: u16,
-    payload_type: Arc<AtomicU8>,
-) {
-    let mut sequence = first_sequence;
-    while let Some(voice) = outbox.next().await {
-        let mut packet = rtc::rtp::Packet {
-            header: rtc::rtp::Header {
-                version: 2,
-                marker: voice.marker,
-                payload_type: payload_type.load(Ordering::Relaxed),
-                sequence_number: sequence,
-                timestamp: voice.timestamp,
-                ssrc,
-                ..rtc::rtp::Header::default()
-            },
-            payload: voice.payload,
-        };
-        if let Some(id) = negotiated_level_id(&shared) {
-            let byte = voice.level.min(127) | if voice.voice_activity { 0x80 } else { 0 };
-            if let Err(error) = packet.header.set_extension(id, Bytes::copy_from_slice(&[byte])) {
-                tracing::debug!(%error, "audio level");
-            }
-        }
-        match track.write_rtp(packet).await {
-            Ok(()) => sequence = sequence.wrapping_add(1),
-            Err(error) => tracing::debug!(%error, "a voice packet was not sent"),
-        }
-    }
 }
