@@ -1,5 +1,7 @@
 //! A client of the reference app backend that `callkitd --dev` serves. A real app talks to its own backend instead.
 
+use std::time::Duration;
+
 use call_protocol::{ChannelId, Uid, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -49,11 +51,17 @@ struct Refusal {
     error: String,
 }
 
+/// How long a request may take. It is made twice: the network may have changed under the first.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 impl DevBackend {
     /// Registers the user unless that was done before, and fetches an access token.
     pub async fn sign_in(url: impl Into<String>, user: &str, password: &str) -> Result<DevBackend, DevBackendError> {
         let url = url.into();
-        let mut backend = DevBackend { http: reqwest::Client::new(), url, access_token: String::new() };
+        // No connection is kept: after a change of network a kept one would hang.
+        let http = reqwest::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build();
+        let http = http.map_err(|error| DevBackendError::Unreachable(error.to_string()))?;
+        let mut backend = DevBackend { http, url, access_token: String::new() };
         let who = json!({ "user": user, "password": password });
         match backend.post::<Value>("register", &who).await {
             // Known already: the password decides below.
@@ -101,8 +109,12 @@ impl DevBackend {
 
     async fn post<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, DevBackendError> {
         let unreachable = |error: reqwest::Error| DevBackendError::Unreachable(error.to_string());
-        let request = self.http.post(format!("{}/dev/{what}", self.url)).bearer_auth(&self.access_token).json(body);
-        let response = request.send().await.map_err(unreachable)?;
+        let request = || self.http.post(format!("{}/dev/{what}", self.url)).bearer_auth(&self.access_token).json(body);
+        let response = match request().send().await {
+            Err(error) if error.is_timeout() => request().send().await,
+            response => response,
+        };
+        let response = response.map_err(unreachable)?;
         if response.status().is_success() {
             return response.json().await.map_err(|_| DevBackendError::NotUnderstood);
         }

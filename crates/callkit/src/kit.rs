@@ -7,15 +7,14 @@ use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
 use futures_util::Stream;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
-use rtc_transport::Interfaces;
-use rtc_transport::TurnServer;
+use rtc_transport::{Interfaces, NetworkWatch, TurnServer};
 use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Endpoint;
 
 use crate::chat::{Chat, ChatSender};
-use crate::core::{Command, Core, Reply, Settings, Supplied};
+use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
 use crate::handlers::{RtcTokenHandler, UserMapperHandler};
@@ -163,6 +162,7 @@ impl Builder {
         let line = LineConfig { arbiter, second_call: self.second_call, ..LineConfig::default() };
         let desk = Desk::new(me.clone(), line, ArbiterConfig::default());
         let chat = self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone()));
+        let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
         let settings = Settings {
             app_id,
             call_timeout: self.call_timeout,
@@ -174,8 +174,23 @@ impl Builder {
         let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, chat, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
+        tokio::spawn(watch_network(watched, reports));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
         Ok(CallKit { user, commands, teller, supplied })
+    }
+}
+
+/// Tells the owner loop when the addresses of the machine change, for as long as it lives.
+async fn watch_network(interfaces: Interfaces, reports: mpsc::UnboundedSender<Report>) {
+    let mut watch = NetworkWatch::of(interfaces, rtc_transport::runtime::tokio());
+    loop {
+        tokio::select! {
+            () = watch.changed() => {}
+            () = reports.closed() => return,
+        }
+        if reports.send(Report::NetworkChanged).is_err() {
+            return;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Media: the channel is joined; who is in it, and what each sends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use call_protocol::end::EndReason;
 use call_protocol::media::{
@@ -16,6 +17,9 @@ use crate::events::CallKitEvent;
 use crate::handlers::{RtcToken, RtcTokenRequest};
 use crate::paths::Remote;
 use crate::voice::VoiceCommand;
+
+/// How long the app's handler may take to get a channel token.
+const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The media side of one call.
 pub(crate) struct Media {
@@ -124,7 +128,11 @@ impl Core {
             media.token = TokenState::Fetching;
         }
         tokio::spawn(async move {
-            let token = handler.rtc_token(request).await.map_err(|error| error.0);
+            // A handler that never answers must not leave the call without an end.
+            let token = match tokio::time::timeout(HANDLER_PATIENCE, handler.rtc_token(request)).await {
+                Ok(token) => token.map_err(|error| error.0),
+                Err(_) => Err("the handler did not answer within 10 s".to_owned()),
+            };
             let _ = reports.send(Report::Token { call_id, token });
         });
     }

@@ -288,7 +288,7 @@ impl Core {
         tracing::info!("the network changed");
         self.reconnect();
         for media in self.calls.values() {
-            media.remotes.values().for_each(|remote| remote.peer.send(PeerCommand::Restart));
+            media.remotes.values().for_each(|remote| remote.peer.send(PeerCommand::Rebind));
         }
     }
 

@@ -1,20 +1,17 @@
 //! The media path to one device at the other end, on a task of its own.
 
 use std::sync::mpsc as std_mpsc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use call_protocol::CallId;
 use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
-use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathEvents, PathState};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathState, Rebound};
 use signaling::Role;
 use tokio::sync::mpsc;
 
 use crate::voice::VoiceCommand;
-
-/// How often the last word on a path is said, and how far apart: it may be lost, and after it there is no path to repeat it on.
-const LAST_WORDS: u32 = 3;
-const LAST_WORD_EVERY: Duration = Duration::from_millis(30);
 
 /// What the owner loop wants of a path.
 pub(crate) enum PeerCommand {
@@ -30,6 +27,8 @@ pub(crate) enum PeerCommand {
     Control(Bytes),
     /// Look for a new way (RFC 8445 section 9).
     Restart,
+    /// The addresses of this machine changed: follow them, or look for a new way.
+    Rebind,
 }
 
 /// What a path tells the owner loop.
@@ -67,7 +66,6 @@ struct Running<T> {
     /// An offer of this side waits for its answer.
     offers: bool,
     voice: Option<std_mpsc::Sender<VoiceCommand>>,
-    last_word: Option<Bytes>,
     tell: T,
 }
 
@@ -82,14 +80,35 @@ async fn run(
         Err(error) => return tell(PeerNotice::Failed(error.to_string())),
     };
     tell(PeerNotice::Opened(path.clone()));
-    let mut running = Running { path, role, offers: false, voice: None, last_word: None, tell };
+    let mut running = Running { path, role, offers: false, voice: None, tell };
+    let mut rebinding: Option<BoxFuture<'static, Rebound>> = None;
     loop {
+        let rebound = async {
+            match &mut rebinding {
+                Some(rebinding) => rebinding.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             command = commands.recv() => {
                 let Some(command) = command else { break };
+                if let PeerCommand::Rebind = command {
+                    // Takes up to a second, and sound comes in meanwhile.
+                    let path = running.path.clone();
+                    rebinding = Some(async move { path.rebind().await }.boxed());
+                    continue;
+                }
                 if let Err(error) = running.obey(command).await {
                     tracing::warn!(%error, "negotiation");
                     (running.tell)(PeerNotice::Failed(error.to_string()));
+                }
+            }
+            rebound = rebound => {
+                rebinding = None;
+                if rebound == Rebound::Unreachable
+                    && let Err(error) = running.obey(PeerCommand::Restart).await
+                {
+                    tracing::warn!(%error, "restart");
                 }
             }
             event = events.recv() => match event {
@@ -98,13 +117,15 @@ async fn run(
             },
         }
     }
-    running.leave(&mut events).await;
+    // What was said last goes out before the path's end is told.
+    running.path.close().await;
 }
 
 impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
     fn on_event(&self, event: PathEvent) {
         match event {
             PathEvent::Voice(packet) => {
+                tracing::trace!(has = self.voice.is_some(), "DBG packet");
                 // Before the accept, and on hold, nothing is heard.
                 if let Some(voice) = &self.voice {
                     let _ = voice.send(VoiceCommand::Packet(packet));
@@ -153,11 +174,11 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                 self.voice = Some(sender);
             }
             PeerCommand::Quiet => self.voice = None,
+            PeerCommand::Rebind => {}
             PeerCommand::Control(bytes) => {
-                if let Err(error) = self.path.send_control(bytes.clone()) {
+                if let Err(error) = self.path.send_control(bytes) {
                     tracing::debug!(%error, "a control message");
                 }
-                self.last_word = Some(bytes);
             }
         }
         Ok(())
@@ -184,19 +205,5 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
 
     fn describe(&self, kind: DescriptionKind, sdp: String) {
         (self.tell)(PeerNotice::Negotiation(NegotiationBody::Description(Description { kind, sdp })));
-    }
-
-    async fn leave(&mut self, events: &mut PathEvents) {
-        if let Some(bytes) = self.last_word.take() {
-            for _ in 1..LAST_WORDS {
-                let closed = async { while events.recv().await.is_some() {} };
-                if tokio::time::timeout(LAST_WORD_EVERY, closed).await.is_ok()
-                    || self.path.send_control(bytes.clone()).is_err()
-                {
-                    break;
-                }
-            }
-        }
-        self.path.close().await;
     }
 }

@@ -126,6 +126,7 @@ struct Running {
     mixer: Mixer,
     path: Option<(CallId, MediaPath)>,
     muted: bool,
+    dbg: u64,
     speaker: bool,
     input_meter: LevelMeter,
     output_meter: LevelMeter,
@@ -158,6 +159,7 @@ impl Running {
             mixer: Mixer::new(),
             path: None,
             muted,
+            dbg: 0,
             speaker,
             input_meter: LevelMeter::new(config.level_interval),
             output_meter: LevelMeter::new(config.level_interval),
@@ -198,7 +200,10 @@ impl Running {
 
     fn obey(&mut self, command: VoiceCommand) {
         match command {
-            VoiceCommand::Attach(call_id, path) => self.path = Some((call_id, path)),
+            VoiceCommand::Attach(call_id, path) => {
+                tracing::debug!("DBG attach");
+                self.path = Some((call_id, path))
+            }
             VoiceCommand::Detach(call_id) => {
                 self.path.take_if(|(attached, _)| *attached == call_id);
             }
@@ -248,7 +253,12 @@ impl Running {
                     voice_activity: voice.level.voice,
                 };
                 // Before the path is connected, and while it is interrupted, there is nobody to hear it.
-                let _ = path.send_voice(packet);
+                let r = path.send_voice(packet);
+                self.dbg += 1;
+                if self.dbg % 50 == 1 {
+                    let st = path.stats();
+                    tracing::debug!(?r, ssrc=?self.ssrc, out=?st.outgoing.packets, inc=?st.incoming.packets, "DBG send");
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "a frame was not encoded"),
