@@ -4,31 +4,38 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use call_protocol::{CallId, CallMessage};
+use signaling::{Address, Command};
 
 /// One thing that happens.
 #[derive(Debug)]
 pub(crate) enum Happening {
     /// A message arrives at the server.
     AtServer { from: usize, message: CallMessage, said_at: u64 },
-    /// A message arrives at a phone.
-    AtDevice { to: usize, message: CallMessage, said_at: u64 },
-    /// A line wants to be woken.
+    /// A message of the server or of a device arrives at a device; on the media path only if that device still has this life.
+    AtDevice { to: usize, from: Address, message: CallMessage, said_at: u64, life: Option<u32> },
+    /// A device wants to be woken.
     DeviceWake { device: usize, life: u32 },
-    /// An arbiter wants to be woken.
+    /// An arbiter of the server wants to be woken.
     ArbiterWake { call_id: CallId, era: u32 },
     /// A user does something.
     Act { device: usize },
+    /// A user does this, whatever has become of it meanwhile.
+    Does { device: usize, life: u32, command: Box<Command> },
     /// Something breaks.
     Trouble,
-    /// A phone reaches the server again.
+    /// A device reaches its carrier again.
     LinkUp { device: usize },
     /// An app is started.
     DeviceStarts { device: usize, life: u32 },
     /// The server is started.
     ServerStarts { era: u32 },
+    /// By now two who called each other have to be in one call.
+    GlareIsOver { first: CallId },
+    /// By now this device has to know that it missed this call, if nothing came between.
+    MissedIsTold { device: usize, life: u32, call_id: CallId, since: u64 },
     /// All is mended; nobody begins anything new.
     Mend,
-    /// The dust has settled: who still talks knows whether the other one can be heard.
+    /// The dust has settled: who still talks knows what the other one does.
     Settle,
     /// Some of those who still talk hang up, or all of them.
     Part { all: bool },

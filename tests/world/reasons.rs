@@ -16,7 +16,9 @@ enum When {
 }
 use When::{Always, Fault};
 
-/// Every pair of ends there may be: the caller's, the callee's (none: it never rang), when, and how it comes about.
+/// Every pair of ends there may be: the caller's, the callee's (none: it never rang), when, and how it comes about. The callee's is that of
+/// the device that took the call, or where none did, of each device that rang. Devices that are told `answered_elsewhere` or
+/// `refused_elsewhere` have rules of their own.
 const TABLE: &[(EndReason, Option<EndReason>, When, &str)] = &[
     (Hangup, Some(RemoteHangup), Always, "the caller hung up"),
     (RemoteHangup, Some(Hangup), Always, "the callee hung up"),
@@ -32,13 +34,17 @@ const TABLE: &[(EndReason, Option<EndReason>, When, &str)] = &[
     (RemoteRefuse, Some(Hangup), Always, "the callee answered and hung up before the answer was heard"),
     (Busy, None, Always, "the callee's line answered by itself"),
     (Busy, Some(Busy), Fault, "it did so in an earlier life of the app, which rings again"),
+    (Cancel, Some(Busy), Fault, "the caller gave up as the callee, who had been busy, called back"),
+    (Busy, Some(Hangup), Fault, "the callee had been busy, called back, and thought better of it"),
+    (Busy, Some(Error), Fault, "the callee had been busy, called back, and its media failed"),
+    (Busy, Some(RemoteDrop), Fault, "the callee had been busy, called back, and was not heard"),
     (RemoteNoResponse, Some(NoResponse), Always, "the time was over"),
-    (RemoteNoResponse, None, Fault, "no phone of the callee could be reached"),
+    (RemoteNoResponse, None, Fault, "no device of the callee could be reached"),
     (RemoteNoResponse, Some(Refuse), Always, "the callee said no when the time was over"),
     (RemoteNoResponse, Some(Hangup), Always, "the callee answered when the time was over and hung up"),
     (RemoteNoResponse, Some(Error), Always, "the callee's media failed when the time was over"),
     (RemoteNoResponse, Some(RemoteDrop), Fault, "the callee's answer was not heard in time"),
-    (RemoteNoResponse, Some(RemoteCancel), Fault, "the caller heard nothing of the server for all the time"),
+    (RemoteNoResponse, Some(RemoteCancel), Fault, "the caller heard nothing of the arbiter for all the time"),
     (Error, Some(RemoteDrop), Always, "the caller's media failed"),
     (RemoteDrop, Some(Error), Always, "the callee's media failed"),
     (Error, Some(Error), Always, "the media of both failed"),
@@ -46,13 +52,13 @@ const TABLE: &[(EndReason, Option<EndReason>, When, &str)] = &[
     (Hangup, Some(Error), Always, "the callee's media failed as the caller hung up"),
     (Error, Some(Refuse), Always, "the caller's media failed as the callee refused"),
     (Error, Some(NoResponse), Always, "the caller's media failed as the time was over"),
-    (Error, None, Always, "the caller's media failed before it rang, or the server refused the call"),
-    (RemoteDrop, Some(RemoteDrop), Always, "the parties could not hear each other, or the server one of them"),
+    (Error, None, Always, "the caller's media failed before it rang, or the call was refused"),
+    (RemoteDrop, Some(RemoteDrop), Always, "the parties could not hear each other, or the arbiter one of them"),
     (Hangup, Some(RemoteDrop), Always, "the callee could hear nobody as the caller hung up"),
     (RemoteDrop, Some(Hangup), Always, "the caller could hear nobody as the callee hung up"),
-    (RemoteDrop, Some(NoResponse), Fault, "the server could not hear the caller as the time was over"),
-    (RemoteDrop, Some(Refuse), Fault, "the server could not hear the caller as the callee refused"),
-    (RemoteDrop, None, Fault, "the server could not hear the caller before it rang"),
+    (RemoteDrop, Some(NoResponse), Fault, "the arbiter could not hear the caller as the time was over"),
+    (RemoteDrop, Some(Refuse), Fault, "the arbiter could not hear the caller as the callee refused"),
+    (RemoteDrop, None, Fault, "the arbiter could not hear the caller before it rang"),
 ];
 
 /// Whether a call in which both apps lived may end so for the two of them.
@@ -64,36 +70,52 @@ pub(crate) fn may_end_so(told: [Option<EndReason>; 2], faultless: bool) -> bool 
     TABLE.iter().any(|row| fits(&row))
 }
 
-/// Whether this reason is true for the phone that was told it, by `now` at the latest.
-pub(crate) fn came_about(reason: EndReason, at: usize, told: &Told, truth: Option<&Truth>, now: u64) -> bool {
+/// An end that a device was told, with what is known of the call.
+pub(crate) struct Case<'a> {
+    pub(crate) at: usize,
+    pub(crate) told: &'a Told,
+    pub(crate) truth: Option<&'a Truth>,
+    pub(crate) now: u64,
+    pub(crate) troubled: bool,
+}
+
+/// Whether this reason is true for the device that was told it, by `now` at the latest.
+pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
+    let Case { at, told, truth, now, troubled } = *case;
     let out_of_patience = now >= told.patient_until && told.role == Some(Role::Caller);
     let Some(truth) = truth else {
-        // The server never heard of it.
+        // The arbiter never heard of it.
         return match reason {
             Cancel => told.hung_up,
             RemoteNoResponse => out_of_patience,
-            Error => told.failed,
-            RemoteDrop => told.failed,
+            Error | RemoteDrop => told.failed,
             Hangup | RemoteHangup | RemoteCancel | Refuse | RemoteRefuse | Busy | NoResponse | AnsweredElsewhere
             | RefusedElsewhere => false,
         };
     };
-    let Some(side) = truth.side(at) else { return false };
-    let other = 1 - side;
-    let calls = side == 0;
+    let calls = at == truth.caller;
+    let caller_hung_up = truth.hung_up.has(truth.caller);
+    let a_callee_hung_up = truth.hung_up.has_others(truth.caller);
     match reason {
         // An earlier life of the app may have said so.
-        Hangup => truth.hung_up[side],
+        Hangup => truth.hung_up.has(at),
         Cancel => told.hung_up && calls,
-        Refuse => truth.hung_up[side] && !calls,
-        RemoteHangup => truth.hung_up[other],
-        RemoteCancel => !calls && (truth.hung_up[other] || truth.told[other] == Some(RemoteNoResponse) || truth.hurt),
-        RemoteRefuse => calls && truth.hung_up[other],
+        Refuse => truth.hung_up.has(at) && !calls,
+        RemoteHangup => if calls { a_callee_hung_up } else { caller_hung_up },
+        RemoteCancel => {
+            let gave_up = truth.told.get(&truth.caller) == Some(&RemoteNoResponse);
+            !calls && (caller_hung_up || gave_up || !truth.hurt.is_empty())
+        }
+        RemoteRefuse => calls && a_callee_hung_up,
         NoResponse => !calls && now >= truth.deadline,
         RemoteNoResponse => calls && (now >= truth.deadline || out_of_patience),
         // A callee is told so where an earlier life of its app was busy.
-        Busy => truth.busy,
-        AnsweredElsewhere | RefusedElsewhere => false,
-        RemoteDrop | Error => true,
+        Busy => !truth.busy.is_empty(),
+        AnsweredElsewhere => {
+            let taken = truth.winner.is_some_and(|winner| winner != at) && truth.answered_at.is_some();
+            !calls && (taken || truth.merged)
+        }
+        RefusedElsewhere => !calls && truth.hung_up.has_others(at),
+        RemoteDrop | Error => troubled || !truth.failed.is_empty() || !truth.hurt.is_empty() || told.failed,
     }
 }

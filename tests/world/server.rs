@@ -1,4 +1,4 @@
-//! The server: the arbiters by call, and what a restart does to them.
+//! The server: the arbiters by call, and what a kill does to them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,10 @@ pub(crate) struct Server {
     /// How often it was started; its monotonic clock begins anew each time.
     pub(crate) era: u32,
     started_at: u64,
-    stored: Vec<String>,
+    /// Whether it writes its calls down: where it is never killed, that only takes time.
+    pub(crate) keeps: bool,
+    /// What its store holds: each call as it was after its last change.
+    stored: BTreeMap<CallId, ArbiterSnapshot>,
 }
 
 /// One call and when it wants to be woken, as a moment of the world.
@@ -39,11 +42,25 @@ impl Server {
         time.0 + self.started_at
     }
 
-    /// Stops: every call is written down as a store would keep it.
-    pub(crate) fn stop(&mut self, now: u64, until: u64) {
-        let present = self.now(now);
-        let text = |slot: &Slot| serde_json::to_string(&slot.arbiter.snapshot(present)).expect("a snapshot is JSON");
-        self.stored = self.calls.values().map(text).collect();
+    /// Writes a call down, as its store does after each change.
+    pub(crate) fn keep(&mut self, call_id: CallId, now: u64) {
+        if self.keeps {
+            let present = self.now(now);
+            match self.calls.get(&call_id) {
+                Some(slot) => self.stored.insert(call_id, slot.arbiter.snapshot(present)),
+                None => self.stored.remove(&call_id),
+            };
+        }
+    }
+
+    /// Forgets a call, as if its store were lost.
+    pub(crate) fn forget(&mut self, call_id: CallId) {
+        self.calls.remove(&call_id);
+        self.stored.remove(&call_id);
+    }
+
+    /// It is killed: what its store holds is all that is left.
+    pub(crate) fn kill(&mut self, until: u64) {
         self.calls.clear();
         self.stopped = true;
         self.down_until = until;
@@ -56,8 +73,9 @@ impl Server {
         self.down_until = now;
         self.started_at = now;
         let present = self.now(now);
-        for text in std::mem::take(&mut self.stored) {
-            let snapshot: ArbiterSnapshot = serde_json::from_str(&text).expect("it was written by stop");
+        for snapshot in self.stored.values() {
+            let text = serde_json::to_string(snapshot).expect("a snapshot is JSON");
+            let snapshot: ArbiterSnapshot = serde_json::from_str(&text).expect("it was written a line above");
             let arbiter = Arbiter::restore(config, present, snapshot);
             self.calls.insert(arbiter.call_id(), Slot { arbiter, wake: None });
         }
