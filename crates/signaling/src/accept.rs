@@ -1,5 +1,7 @@
 //! Accept: one device of the callee takes the call, or the callee says no. The first answer the arbiter hears counts.
 
+use std::collections::BTreeMap;
+
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
@@ -102,10 +104,14 @@ impl Line {
             AnswerResult::Refuse => EndReason::RefusedElsewhere,
             AnswerResult::Busy => EndReason::Busy,
         };
-        let alerted = self.alerting.get(&call_id).map(|alerting| alerting.invite.clone());
-        self.will_not_ring(now, from.clone(), call_id, reason);
-        if let (AnswerResult::Busy, Some(invite)) = (confirm.result, alerted) {
-            self.tell_missed(from, Box::new(invite));
+        let busy = confirm.result == AnswerResult::Busy;
+        match self.alerting.remove(&call_id) {
+            Some(alerting) if busy => {
+                self.leave(now, call_id, from.clone(), reason, MissedCall::No, None);
+                self.tell_missed(from, Box::new(alerting.invite));
+            }
+            None if busy => self.leave(now, call_id, from, reason, MissedCall::InviteToCome, None),
+            Some(_) | None => self.leave(now, call_id, from, reason, MissedCall::No, None),
         }
     }
 
@@ -127,12 +133,26 @@ impl Line {
         let Some(call) = self.calls.get_mut(&call_id) else { return };
         let next = now.mono + self.config.keep_alive_ms;
         call.dialogs.retain(|device, _| *device == peer);
-        call.state =
+        let device = peer.clone();
+        let talks =
             State::InCall { role, peer: peer.clone(), held: false, peer_held: false, next, peer_away_until: None };
+        let before = std::mem::replace(&mut call.state, talks);
         let (invite, arbiter, alive) = (Box::new(call.invite.clone()), call.arbiter.clone(), call.keep_alive());
         self.tell(Event::Accepted { invite, role, peer });
         self.send(arbiter, call_id, alive);
+        if let State::Calling { yielding, .. } = before {
+            self.forget_the_calls_of(now, &device, yielding);
+        }
         self.look_again_at_alerts(now);
+    }
+
+    /// Calls that a device placed before it took this one: an old copy of them must not look as if it had lost this one.
+    fn forget_the_calls_of(&mut self, now: Now, device: &Party, calls: BTreeMap<CallId, (Party, Address)>) {
+        for (call_id, (caller, arbiter)) in calls {
+            if caller == *device && !self.is_over(call_id) {
+                self.leave(now, call_id, arbiter, EndReason::AnsweredElsewhere, MissedCall::No, None);
+            }
+        }
     }
 
     pub(crate) fn on_time_answering(&mut self, now: Now, call_id: CallId) {

@@ -100,6 +100,8 @@ impl Desk {
                 self.line.handle_input(now, input)
             }
         };
+        // What failed has changed nothing, not even what is due by now.
+        result?;
         self.drain(now);
         let late: Vec<CallId> = self.arbiters.iter().filter(|(_, a)| is_due(a.wake, now)).map(|(id, _)| *id).collect();
         for call_id in late {
@@ -107,7 +109,7 @@ impl Desk {
             self.drain(now);
         }
         self.arbiters.retain(|_, arbitrated| !arbitrated.arbiter.is_done());
-        result
+        Ok(())
     }
 
     /// The door out: to be called until it gives `None` after each input.

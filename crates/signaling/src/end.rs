@@ -48,7 +48,7 @@ pub(crate) enum MissedCall {
 /// Whether a call that ended so for a callee before it rang is one that the user missed.
 pub(crate) fn is_missed(reason: EndReason) -> bool {
     match reason {
-        EndReason::RemoteCancel | EndReason::NoResponse | EndReason::RemoteDrop => true,
+        EndReason::RemoteCancel | EndReason::NoResponse | EndReason::RemoteDrop | EndReason::Error => true,
         EndReason::Hangup
         | EndReason::RemoteHangup
         | EndReason::Cancel
@@ -57,8 +57,7 @@ pub(crate) fn is_missed(reason: EndReason) -> bool {
         | EndReason::Busy
         | EndReason::RemoteNoResponse
         | EndReason::AnsweredElsewhere
-        | EndReason::RefusedElsewhere
-        | EndReason::Error => false,
+        | EndReason::RefusedElsewhere => false,
     }
 }
 

@@ -8,7 +8,7 @@ use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 
 use crate::arbiter::{Arbiter, ArbiterConfig, State as ArbiterState, To};
 use crate::door::{Address, CommandError};
-use crate::end::MissedCall;
+use crate::end::{MissedCall, Over};
 use crate::line::{Call, Line, SecondCall, State};
 use crate::time::{Now, Repeat};
 
@@ -59,6 +59,7 @@ impl Line {
             confirmed: false,
             alerted: Default::default(),
             answering: Default::default(),
+            yielding: Default::default(),
             next: Repeat::first(now),
             give_up,
         };
@@ -103,6 +104,7 @@ impl Line {
         if self.calls.contains_key(&call_id) || self.alerting.contains_key(&call_id) {
             return;
         }
+        let was_busy = self.calls_back(&invite);
         if self.is_over(call_id) {
             return self.was_missed_before_its_invite(invite);
         }
@@ -111,13 +113,44 @@ impl Line {
         }
         match self.admission(&invite) {
             Admission::Ring | Admission::Replaces(_) | Admission::Merges(_) if self.alerting.len() < Self::ALERTS => {
-                self.alert(now, invite, from);
+                self.alert(now, invite, from, was_busy);
             }
-            Admission::Yields => {}
+            Admission::Yields => self.take_the_place_of(invite, from),
             Admission::Ring | Admission::Replaces(_) | Admission::Merges(_) | Admission::Busy => {
                 self.answer_busy(now, invite, from);
             }
         }
+    }
+
+    /// The call placed here goes on in the place of this one, if it comes to it; else that one may still ring.
+    pub(crate) fn take_the_place_of(&mut self, invite: Invite, arbiter: Address) {
+        for call in self.calls.values_mut() {
+            match &mut call.state {
+                State::Calling { yielding, .. } if yielding.len() < Self::ALERTS => {
+                    yielding.insert(invite.call_id, (invite.caller.clone(), arbiter.clone()));
+                }
+                State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } | State::InCall { .. } => {}
+            }
+        }
+    }
+
+    /// Whether this line was busy to a call that still rings, and now calls its caller: then the two are across each other, and what was said
+    /// is void.
+    fn calls_back(&mut self, invite: &Invite) -> bool {
+        let was_busy = |over: &Over| match &over.missed {
+            MissedCall::Undecided(_) => over.call_id == invite.call_id,
+            MissedCall::No | MissedCall::InviteToCome => false,
+        };
+        let merges = match self.admission(invite) {
+            Admission::Merges(_) => true,
+            Admission::Ring | Admission::Replaces(_) | Admission::Yields | Admission::Busy => false,
+        };
+        let calls_back = merges && self.over.iter().any(was_busy);
+        if calls_back {
+            self.over.retain(|over| over.call_id != invite.call_id);
+            self.farewells.remove(&invite.call_id);
+        }
+        calls_back
     }
 
     /// The user hears of the call as a missed one, if it turns out that no other device of the user takes it.

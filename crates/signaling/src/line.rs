@@ -84,6 +84,8 @@ pub(crate) enum State {
         alerted: BTreeSet<Party>,
         /// Those of them that have said directly that they accept.
         answering: BTreeSet<Party>,
+        /// Calls by the user who is called here, each by its device and arbiter: this one goes on in their place.
+        yielding: BTreeMap<CallId, (Party, Address)>,
         next: Repeat,
         give_up: Time,
     },

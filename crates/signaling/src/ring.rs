@@ -6,7 +6,7 @@ use call_protocol::invite::{CallType, Invite};
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, Party, Word};
 
-use crate::arbiter::{Arbiter, Fact, State as ArbiterState};
+use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState};
 use crate::door::{Address, Event};
 use crate::end::{MissedCall, is_missed};
 use crate::invite::Admission;
@@ -21,16 +21,18 @@ const DEVICES: usize = 16;
 pub(crate) struct Alerting {
     pub(crate) invite: Invite,
     pub(crate) arbiter: Address,
+    /// It was answered busy before: what confirms that may still be on its way, and is not to make this line ring.
+    pub(crate) was_busy: bool,
     pub(crate) next: Repeat,
     pub(crate) give_up: Time,
 }
 
 impl Line {
-    pub(crate) fn alert(&mut self, now: Now, invite: Invite, arbiter: Address) {
+    pub(crate) fn alert(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool) {
         let call_id = invite.call_id;
         self.send_alert(arbiter.clone(), call_id);
         let give_up = now.mono + self.config.alert_ms;
-        self.alerting.insert(call_id, Alerting { invite, arbiter, next: Repeat::first(now), give_up });
+        self.alerting.insert(call_id, Alerting { invite, arbiter, was_busy, next: Repeat::first(now), give_up });
     }
 
     fn send_alert(&mut self, arbiter: Address, call_id: CallId) {
@@ -80,19 +82,28 @@ impl Line {
             return;
         }
         let Some(alerting) = self.alerting.remove(&call_id) else { return self.on_still_rings(call_id) };
-        let Alerting { mut invite, arbiter, .. } = alerting;
+        let Alerting { mut invite, arbiter, was_busy, .. } = alerting;
         if deadline_unix_ms <= now.unix_ms {
-            return;
+            let missed = MissedCall::Undecided(Box::new(invite));
+            return self.leave(now, call_id, arbiter, EndReason::NoResponse, missed, None);
         }
         invite.ring_deadline_unix_ms = deadline_unix_ms;
+        self.admit(now, invite, arbiter, was_busy);
+    }
+
+    fn admit(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool) {
         match self.admission(&invite) {
+            Admission::Ring | Admission::Replaces(_) | Admission::Yields if was_busy => {
+                self.answer_busy(now, invite, arbiter);
+            }
             Admission::Ring => self.ring(now, invite, arbiter),
             Admission::Replaces(old) => {
                 self.end_call(now, old, EndReason::RemoteDrop, Some(Self::end_word(EndReason::RemoteDrop)));
-                self.ring(now, invite, arbiter);
+                // There may be another call beside it.
+                self.admit(now, invite, arbiter, was_busy);
             }
             Admission::Merges(old) => self.merge(now, old, invite, arbiter),
-            Admission::Yields => {}
+            Admission::Yields => self.take_the_place_of(invite, arbiter),
             Admission::Busy => self.answer_busy(now, invite, arbiter),
         }
     }
@@ -167,18 +178,27 @@ impl Line {
             return self.leave(now, call_id, arbiter, reason, MissedCall::Undecided(invite), None);
         }
         self.leave(now, call_id, arbiter.clone(), reason, MissedCall::No, None);
-        if is_missed(reason) {
+        if is_missed(reason) || reason == EndReason::Busy {
             self.tell_missed(arbiter, invite);
         }
     }
 
     pub(crate) fn repeat_alerts(&mut self, now: Now) {
-        self.alerting.retain(|_, alerting| now.mono < alerting.give_up);
         let mut due = Vec::new();
+        let mut given_up = Vec::new();
         for (call_id, alerting) in &mut self.alerting {
-            if now.mono >= alerting.next.at {
+            if now.mono >= alerting.give_up {
+                given_up.push(*call_id);
+            } else if now.mono >= alerting.next.at {
                 alerting.next.again(now);
                 due.push((alerting.arbiter.clone(), *call_id));
+            }
+        }
+        for call_id in given_up {
+            let Some(Alerting { invite, arbiter, was_busy, .. }) = self.alerting.remove(&call_id) else { continue };
+            if was_busy {
+                let missed = MissedCall::Undecided(Box::new(invite));
+                self.leave(now, call_id, arbiter, EndReason::Busy, missed, None);
             }
         }
         for (arbiter, call_id) in due {
@@ -229,8 +249,12 @@ impl Arbiter {
                 let winner = callee.clone();
                 self.confirm_answer(from, AnswerResult::Accept, winner);
             }
-            ArbiterState::Ended { .. } => {
-                let reason = self.reason_for(&from);
+            ArbiterState::Ended { outcome, .. } => {
+                // Who asks about a call that was answered did not miss it, whatever ended it.
+                let reason = match outcome {
+                    Outcome::Talked { .. } => EndReason::AnsweredElsewhere,
+                    Outcome::Declined { .. } | Outcome::Unanswered { .. } => self.reason_for(&from),
+                };
                 self.send_to(from, Word::RingConfirm(RingConfirm::Over { reason }));
             }
         }
