@@ -80,6 +80,51 @@ pub enum CallKitEvent {
         /// The caller's app data.
         ext: HashMap<String, String>,
     },
+    /// Callee: somebody calls while a call runs, and the kit lets a second call wait. Answering it puts the running one on hold.
+    CallWaiting {
+        /// Who calls.
+        user: UserId,
+        /// The call.
+        call_id: CallId,
+        /// The kind of call.
+        call_type: CallType,
+        /// The caller's app data.
+        ext: HashMap<String, String>,
+    },
+    /// Somebody called, and no device of the user answered; it did not ring here, as this one was busy or away.
+    CallMissed {
+        /// Who called.
+        user: UserId,
+        /// The call.
+        call_id: CallId,
+        /// The kind of call.
+        call_type: CallType,
+        /// The caller's app data.
+        ext: HashMap<String, String>,
+    },
+    /// The other one called at the same moment: the call placed here goes on as the other one's. Nothing more is told of the old one.
+    CallMerged {
+        /// The call that was placed here.
+        old: CallId,
+        /// The call it goes on as.
+        call_id: CallId,
+        /// Its kind: voice, if the two were of different kinds.
+        call_type: CallType,
+    },
+    /// The call was put on hold here, or goes on.
+    CallHeld {
+        /// The call.
+        call_id: CallId,
+        /// Whether it is on hold now.
+        held: bool,
+    },
+    /// The other one put the call on hold, or goes on with it.
+    PeerHeld {
+        /// The call.
+        call_id: CallId,
+        /// Whether it is on hold now.
+        held: bool,
+    },
     /// Caller: the callee's phone is about to ring.
     Ringing {
         /// The call.
@@ -175,6 +220,15 @@ impl CallKitEvent {
             Event::ReceiveCall { user, call_id, call_type, ext } => {
                 CallKitEvent::ReceiveCall { user, call_id, call_type, ext: ext.into_iter().collect() }
             }
+            Event::CallWaiting { user, call_id, call_type, ext } => {
+                CallKitEvent::CallWaiting { user, call_id, call_type, ext: ext.into_iter().collect() }
+            }
+            Event::CallMissed { user, call_id, call_type, ext } => {
+                CallKitEvent::CallMissed { user, call_id, call_type, ext: ext.into_iter().collect() }
+            }
+            Event::CallMerged { old, call_id, call_type } => CallKitEvent::CallMerged { old, call_id, call_type },
+            Event::CallHeld { call_id, held } => CallKitEvent::CallHeld { call_id, held },
+            Event::PeerHeld { call_id, held } => CallKitEvent::PeerHeld { call_id, held },
             Event::Ringing { call_id, user } => CallKitEvent::Ringing { call_id, user },
             Event::Answer { call_id } => CallKitEvent::Answer { call_id },
             Event::JoinedChannel { channel } => CallKitEvent::JoinedChannel { channel },
@@ -227,6 +281,28 @@ pub trait CallKitEventHandler: Send + Sync {
         call_type: CallType,
         ext: HashMap<String, String>,
     ) -> Result<(), HandlerError>;
+    /// Callee: somebody calls while a call runs, and second calls may wait. Answering it puts the running one on hold.
+    fn on_call_waiting(
+        &self,
+        user: UserId,
+        call_id: CallId,
+        call_type: CallType,
+        ext: HashMap<String, String>,
+    ) -> Result<(), HandlerError>;
+    /// Somebody called, no device of the user answered, and it did not ring here.
+    fn on_call_missed(
+        &self,
+        user: UserId,
+        call_id: CallId,
+        call_type: CallType,
+        ext: HashMap<String, String>,
+    ) -> Result<(), HandlerError>;
+    /// The other one called at the same moment: the call `old` goes on as `call_id`.
+    fn on_call_merged(&self, old: CallId, call_id: CallId, call_type: CallType) -> Result<(), HandlerError>;
+    /// The call was put on hold here, or goes on.
+    fn on_call_held(&self, call_id: CallId, held: bool) -> Result<(), HandlerError>;
+    /// The other one put the call on hold, or goes on with it.
+    fn on_peer_held(&self, call_id: CallId, held: bool) -> Result<(), HandlerError>;
     /// Caller: the callee's phone is about to ring.
     fn on_ringing(&self, call_id: CallId, user: UserId) -> Result<(), HandlerError>;
     /// Both sides of a one-to-one call: it was accepted.
@@ -261,6 +337,21 @@ pub(crate) struct Listener(pub(crate) Arc<dyn CallKitEventHandler>);
 impl callkit::CallKitEventHandler for Listener {
     fn on_receive_call(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
         told(self.0.on_receive_call(user.clone(), call_id, call_type, ext.clone().into_iter().collect()));
+    }
+    fn on_call_waiting(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
+        told(self.0.on_call_waiting(user.clone(), call_id, call_type, ext.clone().into_iter().collect()));
+    }
+    fn on_call_missed(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
+        told(self.0.on_call_missed(user.clone(), call_id, call_type, ext.clone().into_iter().collect()));
+    }
+    fn on_call_merged(&self, old: CallId, call_id: CallId, call_type: CallType) {
+        told(self.0.on_call_merged(old, call_id, call_type));
+    }
+    fn on_call_held(&self, call_id: CallId, held: bool) {
+        told(self.0.on_call_held(call_id, held));
+    }
+    fn on_peer_held(&self, call_id: CallId, held: bool) {
+        told(self.0.on_peer_held(call_id, held));
     }
     fn on_ringing(&self, call_id: CallId, user: &UserId) {
         told(self.0.on_ringing(call_id, user.clone()));

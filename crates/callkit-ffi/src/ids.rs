@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use callkit::{AppId, CallId, ChannelId, Uid, UserId};
+use callkit::{AppId, CallId, ChannelId, DeviceId, Uid, UserId};
 
 use crate::error::{CallError, SignInError};
 
@@ -11,6 +11,13 @@ uniffi::custom_type!(
     UserId,
     String,
     { remote, try_lift: |text| Ok(UserId::new(text)?), lower: |id| id.into() }
+);
+
+uniffi::custom_type!(
+    /// A device among the devices of a user.
+    DeviceId,
+    String,
+    { remote, try_lift: |text| Ok(DeviceId::new(text)?), lower: |id| id.into() }
 );
 
 uniffi::custom_type!(

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callkit::{Builder, CallId, CallQuality, CallType, HandlerError, UserId, WarmPath};
+use callkit::{Builder, CallId, CallQuality, CallType, HandlerError, SecondCall, TurnServer, UserId, WarmPath};
 
+use crate::chat::{Carrier, Chat};
 use crate::device::{AudioInput, AudioOutput};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEventHandler, EventStream, Listener};
@@ -59,8 +60,28 @@ pub enum WarmPath {
     Off,
 }
 
+/// A relay and what it knows this end by.
+#[uniffi::remote(Record)]
+pub struct TurnServer {
+    /// `turn:host:port` (RFC 7065), the port 3478 if left out. UDP is the only transport.
+    pub url: String,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub credential: String,
+}
+
+/// What becomes of a call that comes in while another one runs.
+#[uniffi::remote(Enum)]
+pub enum SecondCall {
+    /// It is answered busy.
+    Busy,
+    /// It rings beside the running one, and answering it puts that one on hold. A third one is answered busy.
+    Waiting,
+}
+
 /// Everything that is set before signing in. Only the app must be named.
-#[derive(Debug, Clone, uniffi::Record)]
+#[derive(Clone, uniffi::Record)]
 pub struct CallKitConfig {
     /// The app, as the server's configuration names it.
     pub app_id: String,
@@ -92,6 +113,15 @@ pub struct CallKitConfig {
     /// sees the other one's addresses before the answer.
     #[uniffi(default = None)]
     pub warm_path: Option<WarmPath>,
+    /// Relays, for two ends that no direct way joins, and for a warm path over relays only. Default: none.
+    #[uniffi(default = [])]
+    pub turn_servers: Vec<TurnServer>,
+    /// What becomes of a call that comes in while another one runs. Default: it is answered busy.
+    #[uniffi(default = None)]
+    pub second_call: Option<SecondCall>,
+    /// Carries the words of calls through the app's own chat and not through the server. Everybody who is to be called needs the same.
+    #[uniffi(default = None)]
+    pub chat: Option<Arc<dyn Chat>>,
     /// How often levels are measured, in ms. Default: 500.
     #[uniffi(default = None)]
     pub level_interval_ms: Option<u64>,
@@ -109,6 +139,8 @@ impl From<CallKitConfig> for Builder {
         let builder = set(builder, config.voice_dtx, Builder::voice_dtx);
         let builder = set(builder, config.interfaces.map(Into::into), Builder::interfaces);
         let builder = set(builder, config.warm_path, Builder::warm_path);
+        let builder = config.turn_servers.into_iter().fold(builder, Builder::turn_server);
+        let builder = set(builder, config.second_call, Builder::second_call);
         set(builder, config.level_interval_ms.map(Duration::from_millis), Builder::level_interval)
     }
 }
@@ -125,7 +157,7 @@ fn set<T>(builder: Builder, given: Option<T>, setter: impl FnOnce(Builder, T) ->
 ///
 /// When the last reference is gone, a running call is ended and the device signs out; its listeners hear no more.
 #[derive(uniffi::Object)]
-pub struct CallKit(pub(crate) callkit::CallKit);
+pub struct CallKit(pub(crate) callkit::CallKit, Option<Carrier>);
 
 #[uniffi::export(async_runtime = "tokio")]
 impl CallKit {
@@ -134,7 +166,9 @@ impl CallKit {
     /// Fails with the parameter that makes no sense, why the server cannot be reached, or why it refused. Cancelled, it signs nobody in.
     #[uniffi::constructor]
     pub async fn sign_in(config: CallKitConfig, user: String, access_token: String) -> Result<CallKit, SignInError> {
-        Ok(CallKit(Builder::from(config).sign_in(user, access_token).await?))
+        let chat = config.chat.clone().map(Carrier::new);
+        let builder = set(config.into(), chat.clone(), Builder::chat);
+        Ok(CallKit(builder.sign_in(user, access_token).await?, chat))
     }
 
     /// The signed-in user.
@@ -205,7 +239,8 @@ impl CallKit {
         Ok(self.0.start_single_call(user, call_type, ext.into_iter().collect()).await?)
     }
 
-    /// Takes the call that rings. The other side's devices fall silent, both sides get `on_answer`, and voice begins.
+    /// Takes the call that rings. The user's other devices fall silent, both sides get `on_answer`, and voice begins. A running call is put
+    /// on hold.
     pub async fn answer(&self, call_id: CallId) -> Result<(), CallError> {
         Ok(self.0.answer(call_id).await?)
     }
@@ -213,6 +248,24 @@ impl CallKit {
     /// Cancels the call that is being made, declines the one that rings, or ends the one that runs.
     pub async fn hangup(&self, call_id: CallId) -> Result<(), CallError> {
         Ok(self.0.hangup(call_id).await?)
+    }
+
+    /// Puts a running call on hold: nothing is said or heard, and the other side gets `on_peer_held`.
+    ///
+    /// Fails where there is no such call, or it is not answered yet.
+    pub async fn hold(&self, call_id: CallId) -> Result<(), CallError> {
+        Ok(self.0.hold(call_id).await?)
+    }
+
+    /// Goes on with a call on hold; another running one is put on hold. Fails as a hold does.
+    pub async fn unhold(&self, call_id: CallId) -> Result<(), CallError> {
+        Ok(self.0.unhold(call_id).await?)
+    }
+
+    /// The device is on another network: connects anew and looks for new ways for the media at once. The kit notices this by itself on
+    /// desktop systems; a phone's app may know sooner.
+    pub fn network_changed(&self) {
+        self.0.network_changed();
     }
 
     /// Plays the other side's voice again.
@@ -248,6 +301,7 @@ impl CallKit {
     /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.
     pub async fn sign_out(&self) {
         self.0.sign_out().await;
+        self.1.iter().for_each(Carrier::let_go);
     }
 }
 
@@ -255,6 +309,7 @@ impl CallKit {
 /// interpreter that they belong to.
 impl Drop for CallKit {
     fn drop(&mut self) {
+        self.1.iter().for_each(Carrier::let_go);
         self.0.clear_event_listeners();
         self.0.set_rtc_token_handler(async |_| Err(HandlerError::from("the kit is gone")));
         self.0.set_user_mapper_handler(async |_, _| Err(HandlerError::from("the kit is gone")));

@@ -59,6 +59,7 @@ uniffi::setup_scaffolding!("callkit");
 mod events;
 mod kit;
 
+mod chat;
 mod dev_backend;
 mod device;
 mod error;
@@ -67,6 +68,7 @@ mod ids;
 mod logging;
 mod quality;
 
+pub use chat::{Chat, ChatMessage};
 pub use dev_backend::{DevBackend, DevBackendError};
 pub use device::{AudioInput, AudioOutput};
 pub use error::{CallError, SignInError};
