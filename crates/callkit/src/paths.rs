@@ -100,11 +100,16 @@ impl Core {
             return self.tell_peer(call_id, &from, PeerCommand::Negotiation(body));
         }
         if media.offered.len() < OFFERED {
-            media.offered.push((from, body));
+            media.offered.push((from.clone(), body));
         }
         let is_answered = media.membership != Membership::NotWanted || media.winner.is_some();
+        let is_winner = media.winner.as_ref() == Some(&from);
         if is_answered {
             self.take_offers(call_id, WarmPath::Full);
+            // The accept was faster than the offer, and found no path to open the sound on.
+            if is_winner {
+                self.open_sound(call_id, &from);
+            }
         } else if may_open {
             self.take_offers(call_id, self.settings.warm_path);
         }

@@ -126,7 +126,6 @@ struct Running {
     mixer: Mixer,
     path: Option<(CallId, MediaPath)>,
     muted: bool,
-    dbg: u64,
     speaker: bool,
     input_meter: LevelMeter,
     output_meter: LevelMeter,
@@ -159,7 +158,6 @@ impl Running {
             mixer: Mixer::new(),
             path: None,
             muted,
-            dbg: 0,
             speaker,
             input_meter: LevelMeter::new(config.level_interval),
             output_meter: LevelMeter::new(config.level_interval),
@@ -200,10 +198,7 @@ impl Running {
 
     fn obey(&mut self, command: VoiceCommand) {
         match command {
-            VoiceCommand::Attach(call_id, path) => {
-                tracing::debug!("DBG attach");
-                self.path = Some((call_id, path))
-            }
+            VoiceCommand::Attach(call_id, path) => self.path = Some((call_id, path)),
             VoiceCommand::Detach(call_id) => {
                 self.path.take_if(|(attached, _)| *attached == call_id);
             }
@@ -253,12 +248,7 @@ impl Running {
                     voice_activity: voice.level.voice,
                 };
                 // Before the path is connected, and while it is interrupted, there is nobody to hear it.
-                let r = path.send_voice(packet);
-                self.dbg += 1;
-                if self.dbg % 50 == 1 {
-                    let st = path.stats();
-                    tracing::debug!(?r, ssrc=?self.ssrc, out=?st.outgoing.packets, inc=?st.incoming.packets, "DBG send");
-                }
+                let _ = path.send_voice(packet);
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "a frame was not encoded"),
