@@ -1,6 +1,6 @@
 //! Rows about answering.
 
-use callkit::{AudioInput, CallError, CallId, CallKitEvent};
+use callkit::{AudioInput, CallError, CallId, CallKitEvent, WarmPath};
 
 use crate::house::House;
 
@@ -56,7 +56,7 @@ async fn a8_no_device_is_open_and_nothing_is_heard_before_the_answer() {
 async fn a8_a_caller_that_shows_its_addresses_only_after_the_answer_is_heard_too() {
     let house = House::open().await;
     let mut alice =
-        house.phone_with("alice", AudioInput::Speech { looped: true }, |b| b.offer_while_ringing(false)).await;
+        house.phone_with("alice", AudioInput::Speech { looped: true }, |b| b.warm_path(WarmPath::Off)).await;
     let mut bob = house.phone("bob").await;
     let call_id = alice.calls(&mut bob).await;
     bob.kit.answer(call_id).await.unwrap();

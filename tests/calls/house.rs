@@ -24,6 +24,9 @@ impl House {
     }
 
     pub(crate) async fn with(config: ServerConfig) -> House {
+        // With RUST_LOG=callkit=debug a failing test shows what was said; the log of another test of the process may be there already.
+        let log = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
+        let _ = log.with_test_writer().try_init();
         let server = Server::start(config).await.unwrap();
         let url = format!("http://{}", server.local_addr());
         House { server, url }
