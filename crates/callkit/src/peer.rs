@@ -125,7 +125,6 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
     fn on_event(&self, event: PathEvent) {
         match event {
             PathEvent::Voice(packet) => {
-                tracing::trace!(has = self.voice.is_some(), "DBG packet");
                 // Before the accept, and on hold, nothing is heard.
                 if let Some(voice) = &self.voice {
                     let _ = voice.send(VoiceCommand::Packet(packet));
