@@ -7,3 +7,4 @@ pub mod host;
 pub mod netlab;
 pub mod phone;
 pub mod sound;
+pub mod sweep;

@@ -20,6 +20,7 @@ Host keys
            | restricted (endpoint-independent mapping, address-and-port-dependent filtering)
            | symmetric (address-and-port-dependent mapping and filtering)
     udp    false drops every UDP packet of this host (a firewall that lets only TCP out)
+    tcp    false drops every TCP packet of this host (its connections are half-open from then on)
     link   false cuts the host off
     up, down   the direction out of and into the host:
            delay ms, jitter ms (uniform, +-), loss 0..1, burst (mean length of a loss burst in packets, 1 = random),
@@ -126,7 +127,8 @@ class Pipe:
 class Host:
     def __init__(self, name, number, spec, rng):
         self.name, self.number, self.namespace = name, number, f"nl-{name}"
-        self.nat, self.udp, self.link = spec.get("nat", "none"), spec.get("udp", True), spec.get("link", True)
+        self.nat, self.link = spec.get("nat", "none"), spec.get("link", True)
+        self.udp, self.tcp = spec.get("udp", True), spec.get("tcp", True)
         if self.nat not in ("none", "cone", "restricted", "symmetric"):
             raise KeyError(f"no such nat: {self.nat}")
         self.up, self.down = Pipe(spec.get("up", {}), rng), Pipe(spec.get("down", {}), rng)
@@ -139,6 +141,10 @@ class Host:
         for args in (["link", "set", "lo", "up"], ["addr", "add", f"{address}/32", "dev", "nl0"],
                      ["link", "set", "nl0", "up", "mtu", "1400"], ["route", "add", "default", "dev", "nl0"]):
             sh("ip", "-n", self.namespace, *args)
+
+    def stops(self, protocol):
+        """Whether no packet of this protocol passes this host's link now."""
+        return not self.link or (protocol == 17 and not self.udp) or (protocol == 6 and not self.tcp)
 
     def move(self, generation):
         self.generation = generation
@@ -194,7 +200,7 @@ class Lab:
         heapq.heappush(self.pending, (at, self.order, action, packet, host))
 
     def enter(self, host, packet, now):
-        if packet[0] >> 4 != 4 or not host.link or (packet[9] == 17 and not host.udp):
+        if packet[0] >> 4 != 4 or host.stops(packet[9]):
             return
         packet = host.out(packet)
         if packet:
@@ -203,7 +209,7 @@ class Lab:
 
     def route(self, packet, now):
         host = next((h for h in self.hosts.values() if h.public == packet[16:20]), None)
-        if host is None or not host.link or (packet[9] == 17 and not host.udp):
+        if host is None or host.stops(packet[9]):
             return
         packet = host.inward(packet)
         if packet:
@@ -216,7 +222,7 @@ class Lab:
         for pair in pairs:
             key, value = pair.split("=", 1)
             value = {"true": True, "false": False}.get(value, value)
-            if key in ("link", "udp"):
+            if key in ("link", "udp", "tcp"):
                 setattr(host, key, value)
             elif key == "nat":
                 host.nat = value

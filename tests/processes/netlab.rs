@@ -1,7 +1,10 @@
 //! Bad networks between namespaces of one machine: this program again, inside a laboratory.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
+
+use serde_json::{Value, json};
 
 /// The network laboratory, a Python program that joins namespaces with the network that is wanted.
 const NETLAB: &str = include_str!("netlab.py");
@@ -35,17 +38,21 @@ pub fn obstacle() -> Option<&'static str> {
     None
 }
 
-/// Runs this program again with the same arguments where phones `alice` and `bob` and the `server` are hosts of their own. What a phone
+/// Runs this program again with these arguments where phones `alice` and `bob` and the `server` are hosts of their own. What a phone
 /// sends takes `delay_ms` and is lost with probability `loss`, whoever it is for.
 pub fn run_inside(arguments: &[String], delay_ms: u32, loss: f64) -> Result<bool, String> {
+    let up = json!({ "up": { "delay": delay_ms, "loss": loss } });
+    run_in_lab(arguments, &json!({ "seed": 1, "hosts": { "alice": up, "bob": up, "server": {} } }))
+}
+
+/// Runs this program again with these arguments in a laboratory as `netlab.py` describes it.
+pub fn run_in_lab(arguments: &[String], lab: &Value) -> Result<bool, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let write = |name: &str, text: &str| -> Result<PathBuf, String> {
         let path = folder.path().join(name);
         std::fs::write(&path, text).map_err(|error| error.to_string())?;
         Ok(path)
     };
-    let up = serde_json::json!({ "up": { "delay": delay_ms, "loss": loss } });
-    let lab = serde_json::json!({ "seed": 1, "hosts": { "alice": up, "bob": up, "server": {} } });
     let (netlab, lab) = (write("netlab.py", NETLAB)?, write("lab.json", &lab.to_string())?);
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let status = Command::new("python3")
@@ -60,4 +67,12 @@ pub fn run_inside(arguments: &[String], delay_ms: u32, loss: f64) -> Result<bool
         .status()
         .map_err(|error| format!("python3 did not start: {error}"))?;
     Ok(status.success())
+}
+
+/// Changes a host of the laboratory around this program: `set("alice", "link=false")`. It is in force a moment later.
+pub fn set(host: &str, change: &str) -> Result<(), String> {
+    let control = std::env::var_os("NETLAB_SOCKET").ok_or("there is no laboratory around this program")?;
+    let socket = UnixDatagram::unbound().map_err(|error| error.to_string())?;
+    socket.send_to(format!("{host} {change}").as_bytes(), control).map_err(|error| error.to_string())?;
+    Ok(())
 }

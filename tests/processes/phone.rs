@@ -2,17 +2,18 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use callkit::{
     AudioInput, AudioOutput, AudioSink, AudioSource, CallId, CallKit, CallKitEvent, CallKitEventHandler, CallQuality,
-    CallType, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome,
+    CallType, ConnectionState, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
 
-use super::sound;
+use super::host::now_us;
+use super::{sound, sweep};
 
 /// The first argument that makes a program a phone.
 pub const AS_PHONE: &str = "--as-phone";
@@ -20,11 +21,11 @@ pub const AS_PHONE: &str = "--as-phone";
 /// How a phone process is to be.
 #[derive(Debug, Clone)]
 pub struct PhoneOptions {
-    /// The user who signs in.
+    /// The user who signs in, with the name of the device if it is to have one: `bob` or `bob/desk`.
     pub user: String,
     /// The server, `http://host:port`.
     pub server: String,
-    /// What it says: `speech`, `reply`, `voice`, `mic`, or a WAV file.
+    /// What it says: `speech`, `reply`, `voice`, `sweep`, `silence`, `mic`, or a WAV file.
     pub speak: String,
     /// Where what it hears goes: `nowhere`, `speaker`, or a WAV file to write.
     pub hear: String,
@@ -68,14 +69,21 @@ pub fn run_if_asked() {
 }
 
 async fn run(options: PhoneOptions) -> Result<(), String> {
-    let backend =
-        DevBackend::sign_in(&options.server, &options.user, "demo").await.map_err(|error| error.to_string())?;
-    let kit = CallKit::builder("demo")
+    let (user, device) = match options.user.split_once('/') {
+        Some((user, device)) => (user, Some(device)),
+        None => (options.user.as_str(), None),
+    };
+    let backend = DevBackend::sign_in(&options.server, user, "demo").await.map_err(|error| error.to_string())?;
+    let mut builder = CallKit::builder("demo");
+    if let Some(device) = device {
+        builder = builder.device(device);
+    }
+    let kit = builder
         .server(&options.server)
         .interfaces(if options.loopback { Interfaces::Loopback } else { Interfaces::All })
         .audio_input(stamped_input(input(&options.speak)?))
         .audio_output(stamped_output(output(&options.hear)))
-        .sign_in(&options.user, backend.access_token())
+        .sign_in(user, backend.access_token())
         .await
         .map_err(|error| error.to_string())?;
     backend.supply(&kit);
@@ -123,6 +131,10 @@ async fn obey(kit: &CallKit, line: &str, current: &Mutex<Option<CallId>>) -> Res
             say(json!({ "event": "initialized" }));
             ready
         }
+        ["mark"] => {
+            say(json!({ "event": "mark" }));
+            Ok(())
+        }
         ["quality"] => {
             say(quality(kit.call_quality().await));
             Ok(())
@@ -143,10 +155,13 @@ fn quality(quality: Option<CallQuality>) -> Value {
     })
 }
 
-/// Prints one line with the present time.
+/// Sound that was given to the output since it was opened, in frames of 10 ms.
+static HEARD: AtomicU64 = AtomicU64::new(0);
+
+/// Prints one line with the present time, and how much sound was heard until now.
 fn say(mut what: Value) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    what["at_us"] = json!(u64::try_from(now.as_micros()).unwrap_or_default());
+    what["at_us"] = json!(now_us());
+    what["heard_ms"] = json!(HEARD.load(Ordering::Relaxed) * 10);
     // Whoever started this process and no longer reads has ended it.
     let _ = writeln!(std::io::stdout().lock(), "{what}");
 }
@@ -168,6 +183,12 @@ impl Lines {
             },
             CallKitEvent::UserMuteAudio { muted, .. } => muted.to_string(),
             CallKitEvent::CallEnd { reason, .. } => reason.to_string(),
+            CallKitEvent::PeerReachable { reachable, .. } => reachable.to_string(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::Connected } => "connected".into(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting } => "reconnecting".into(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) } => {
+                format!("signed out: {reason}")
+            }
             CallKitEvent::Error { error } => error.to_string(),
             _ => String::new(),
         };
@@ -192,8 +213,11 @@ forward! {
     on_user_joined(uid: callkit::Uid, user: Option<&callkit::UserId>) => CallKitEvent::UserJoined { uid, user: user.cloned() };
     on_user_mute_audio(uid: callkit::Uid, muted: bool) => CallKitEvent::UserMuteAudio { uid, muted };
     on_first_audio(uid: callkit::Uid) => CallKitEvent::FirstAudio { uid };
+    on_peer_reachable(call_id: CallId, reachable: bool, ends_in_ms: u32) =>
+        CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms };
     on_call_end(call_id: CallId, reason: callkit::EndReason) => CallKitEvent::CallEnd { call_id, reason };
     on_error(error: &callkit::CallError) => CallKitEvent::Error { error: error.clone() };
+    on_connection_changed(state: &ConnectionState) => CallKitEvent::ConnectionChanged { state: state.clone() };
 }
 
 fn input(what: &str) -> Result<AudioInput, String> {
@@ -201,6 +225,8 @@ fn input(what: &str) -> Result<AudioInput, String> {
         "speech" => sound::speech(),
         "reply" => sound::reply()?,
         "voice" => AudioInput::Voice { seed: 1 },
+        "sweep" => sweep::input(),
+        "silence" => AudioInput::Silence,
         "mic" => AudioInput::Default,
         file => AudioInput::Wav { path: PathBuf::from(file), looped: true },
     })
@@ -221,7 +247,10 @@ fn stamped_input(input: AudioInput) -> AudioInput {
 
 /// The same output; tells when its first frame was given.
 fn stamped_output(output: AudioOutput) -> AudioOutput {
-    AudioOutput::custom(move || Ok(Box::new(Stamped { inner: output.open()?, event: Some("first_played") })))
+    AudioOutput::custom(move || {
+        HEARD.store(0, Ordering::Relaxed);
+        Ok(Box::new(Stamped { inner: output.open()?, event: Some("first_played") }))
+    })
 }
 
 struct Stamped<T> {
@@ -247,6 +276,7 @@ impl AudioSource for Stamped<Box<dyn AudioSource>> {
 impl AudioSink for Stamped<Box<dyn AudioSink>> {
     fn write(&mut self, frame: &Frame) -> Result<(), DeviceError> {
         self.stamp();
+        HEARD.fetch_add(1, Ordering::Relaxed);
         self.inner.write(frame)
     }
 

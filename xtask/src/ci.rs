@@ -3,7 +3,7 @@
 use crate::{
     bench, bindings, cargo, codegen, demo,
     failure::{Failure, Outcome},
-    process, tidy,
+    live, process, tidy,
 };
 use clap::Args;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Which checks.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only these steps: fmt, clippy, docs, codegen, tidy, bindings, demo, bench
+    /// Only these steps: fmt, clippy, docs, codegen, tidy, bindings, demo, live, bench
     step: Vec<String>,
 }
 
@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", what: "the rules of the tree hold", run: tidy::run },
     Step { name: "bindings", what: "the bindings come out and load", run: bindings::check_all },
     Step { name: "demo", what: "a real call works", run: || demo::run(&demo::Options { words: Vec::new() }) },
+    Step { name: "live", what: "calls outlive what breaks, in short", run: live::run_short },
     Step { name: "bench", what: "the benchmarks of the whole kit run, in short", run: bench::run_short },
 ];
 

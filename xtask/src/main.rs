@@ -8,6 +8,7 @@ mod ci;
 mod codegen;
 mod demo;
 mod fuzz;
+mod live;
 mod setup;
 mod sim;
 mod test;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use call_protocol::AppId;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -78,8 +78,7 @@ impl Server {
             app_configs.push(dev_app());
         }
         let apps = Arc::new(Apps::new(&app_configs, config.token_leeway_s));
-        let listener =
-            TcpListener::bind(config.listen).await.map_err(|error| not_listening("TCP", config.listen, error))?;
+        let listener = listen_tcp(config.listen).map_err(|error| not_listening("TCP", config.listen, error))?;
         let local_addr = listener.local_addr().map_err(|error| not_listening("TCP", config.listen, error))?;
         let (socket, udp_addr) = bind_udp(&config, local_addr).await?;
         let metering = Arc::new(Metering::new());
@@ -189,6 +188,20 @@ fn dev_app() -> AppConfig {
         api_key: "dev".into(),
         secret: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
     }
+}
+
+/// Connections that may wait to be accepted, as far as the system allows. After a restart all devices come back at once, and one that
+/// finds no room tries again a whole second later.
+const WAITING_CONNECTIONS: u32 = 65_535;
+
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows this would let two servers have one port.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(WAITING_CONNECTIONS)
 }
 
 /// The UDP port: by default the number of the TCP port, and any free one where TCP took any and UDP has that number taken.

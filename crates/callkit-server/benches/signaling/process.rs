@@ -1,0 +1,104 @@
+//! Servers as processes: their start, what they use, their end.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::client::app;
+
+/// `callkitd` in a process of its own; killed when dropped.
+pub struct Callkitd {
+    child: Child,
+    pub address: SocketAddr,
+    /// When it was started, and how long it took until it said that it serves.
+    pub started: Instant,
+    pub ready_after: Duration,
+    folder: tempfile::TempDir,
+    keeps_calls: bool,
+}
+
+impl Callkitd {
+    pub fn start(keeps_calls: bool) -> Callkitd {
+        let folder = tempfile::tempdir().unwrap();
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (child, address, started, ready_after) = launch(&folder, keeps_calls, anywhere);
+        Callkitd { child, address, started, ready_after, folder, keeps_calls }
+    }
+
+    /// Kills it as `kill -9` does and starts it again on the same address with the same folder.
+    pub fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.address, self.started, self.ready_after) =
+            launch(&self.folder, self.keeps_calls, self.address);
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory_kib(&self) -> f64 {
+        memory_kib(self.child.id())
+    }
+
+    /// Processor time used so far.
+    pub fn cpu(&self) -> Duration {
+        cpu(self.child.id())
+    }
+}
+
+impl Drop for Callkitd {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn launch(folder: &tempfile::TempDir, keeps_calls: bool, listen: SocketAddr) -> (Child, SocketAddr, Instant, Duration) {
+    let shop = app("shop");
+    let calls = if keeps_calls { format!("data_dir = {:?}", folder.path()) } else { "dev = true".into() };
+    let config = format!(
+        "listen = \"{listen}\"\nlog = \"warn\"\n{calls}\n[[apps]]\napp_id = \"{}\"\napi_key = \"{}\"\nsecret = \"{}\"\n",
+        shop.app_id, shop.api_key, shop.secret
+    );
+    let file = folder.path().join("callkitd.toml");
+    std::fs::write(&file, config).unwrap();
+    let started = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callkitd"));
+    let mut child = command.arg("--config").arg(&file).stdout(Stdio::piped()).spawn().expect("callkitd starts");
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let ready_after = started.elapsed();
+    let address = ready.split("tcp=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a ready line");
+    (child, address.parse().unwrap(), started, ready_after)
+}
+
+/// Resident memory of a process in KiB.
+pub fn memory_kib(id: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Processor time that a process has used so far, with its children that have ended.
+pub fn cpu(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    // Linux counts in hundredths of a second here, whatever its own tick.
+    Duration::from_millis(ticks * 10)
+}
+
+/// Lets this process and those it starts open so many files, as far as the system allows.
+pub fn raise_file_limit(files: usize) {
+    let wanted = files as u64;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = limit.maximum;
+    limit.current = Some(wanted.max(allowed.unwrap_or(wanted)));
+    limit.maximum = limit.maximum.map(|maximum| maximum.max(wanted));
+    let raised = setrlimit(Resource::Nofile, limit);
+    assert!(raised.is_ok(), "{files} open files are needed and {allowed:?} are allowed; take fewer --devices");
+}
