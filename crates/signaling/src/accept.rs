@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
-use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
@@ -146,10 +145,15 @@ impl Line {
         self.look_again_at_alerts(now);
     }
 
-    /// Calls that a device placed before it took this one: an old copy of them must not look as if it had lost this one.
-    fn forget_the_calls_of(&mut self, now: Now, device: &Party, calls: BTreeMap<CallId, (Party, Address)>) {
-        for (call_id, (caller, arbiter)) in calls {
-            if caller == *device && !self.is_over(call_id) {
+    /// Calls that a device placed before it took this one: what is said late of them must not look as if it had lost this one.
+    fn forget_the_calls_of(&mut self, now: Now, device: &Party, yielding: BTreeMap<CallId, (Party, Address)>) {
+        let alerting = self.alerting.extract_if(.., |_, alerting| alerting.invite.caller == *device);
+        let alerting = alerting.map(|(call_id, alerting)| (call_id, alerting.arbiter));
+        let yielding = yielding.into_iter().filter(|(_, (caller, _))| caller == device);
+        let yielding = yielding.map(|(call_id, (_, arbiter))| (call_id, arbiter));
+        let calls: Vec<(CallId, Address)> = alerting.chain(yielding).collect();
+        for (call_id, arbiter) in calls {
+            if !self.is_over(call_id) {
                 self.leave(now, call_id, arbiter, EndReason::AnsweredElsewhere, MissedCall::No, None);
             }
         }
@@ -190,9 +194,7 @@ impl Arbiter {
                     busy_until.get_or_insert((now.mono + self.config.busy_grace_ms).min(*deadline));
                     if !self.settle_busy(now) {
                         // Another device of the user rings, or may: this one only gets its receipt.
-                        let deadline_unix_ms = self.invite.ring_deadline_unix_ms;
-                        let confirm = RingConfirm::Ring { deadline_unix_ms };
-                        self.send_to(from, Word::RingConfirm(confirm));
+                        self.receipt(from, EndReason::Busy);
                     }
                 }
             },
