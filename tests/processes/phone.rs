@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use callkit::{
     AudioInput, AudioOutput, AudioSink, AudioSource, CallId, CallKit, CallKitEvent, CallKitEventHandler, CallQuality,
-    CallType, ConnectionState, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome,
+    CallType, ConnectionState, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome, WarmPath,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
@@ -31,22 +31,26 @@ pub struct PhoneOptions {
     pub hear: String,
     /// Only loopback, or every interface.
     pub loopback: bool,
+    /// Media is set up while it rings.
+    pub warm: bool,
 }
 
 impl PhoneOptions {
     pub(crate) fn to_arguments(&self) -> Vec<String> {
         let interfaces = if self.loopback { "loopback" } else { "all" };
-        [AS_PHONE, &self.user, &self.server, &self.speak, &self.hear, interfaces].map(str::to_owned).to_vec()
+        let warm = if self.warm { "warm" } else { "cold" };
+        [AS_PHONE, &self.user, &self.server, &self.speak, &self.hear, interfaces, warm].map(str::to_owned).to_vec()
     }
 
     fn from_arguments(arguments: &[String]) -> Option<PhoneOptions> {
         match arguments {
-            [first, user, server, speak, hear, interfaces] if first == AS_PHONE => Some(PhoneOptions {
+            [first, user, server, speak, hear, interfaces, warm] if first == AS_PHONE => Some(PhoneOptions {
                 user: user.clone(),
                 server: server.clone(),
                 speak: speak.clone(),
                 hear: hear.clone(),
                 loopback: interfaces == "loopback",
+                warm: warm == "warm",
             }),
             _ => None,
         }
@@ -81,6 +85,7 @@ async fn run(options: PhoneOptions) -> Result<(), String> {
     let kit = builder
         .server(&options.server)
         .interfaces(if options.loopback { Interfaces::Loopback } else { Interfaces::All })
+        .warm_path(if options.warm { WarmPath::Full } else { WarmPath::Off })
         .audio_input(stamped_input(input(&options.speak)?))
         .audio_output(stamped_output(output(&options.hear)))
         .sign_in(user, backend.access_token())
@@ -177,6 +182,7 @@ impl Lines {
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(*call_id);
                 user.to_string()
             }
+            CallKitEvent::CallMissed { user, .. } => user.to_string(),
             CallKitEvent::UserJoined { uid, user } => match user {
                 Some(user) => format!("{user} as {uid}"),
                 None => uid.to_string(),
@@ -207,6 +213,13 @@ macro_rules! forward {
 forward! {
     on_receive_call(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
         CallKitEvent::ReceiveCall { user: user.clone(), call_id, call_type, ext: ext.clone() };
+    on_call_waiting(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
+        CallKitEvent::CallWaiting { user: user.clone(), call_id, call_type, ext: ext.clone() };
+    on_call_missed(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
+        CallKitEvent::CallMissed { user: user.clone(), call_id, call_type, ext: ext.clone() };
+    on_call_merged(old: CallId, call_id: CallId, call_type: CallType) => CallKitEvent::CallMerged { old, call_id, call_type };
+    on_call_held(call_id: CallId, held: bool) => CallKitEvent::CallHeld { call_id, held };
+    on_peer_held(call_id: CallId, held: bool) => CallKitEvent::PeerHeld { call_id, held };
     on_ringing(call_id: CallId, user: &callkit::UserId) => CallKitEvent::Ringing { call_id, user: user.clone() };
     on_answer(call_id: CallId) => CallKitEvent::Answer { call_id };
     on_joined_channel(channel: &callkit::ChannelId) => CallKitEvent::JoinedChannel { channel: channel.clone() };
