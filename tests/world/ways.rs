@@ -20,9 +20,6 @@ const PRESENT_MS: u64 = 10_000;
 impl World {
     /// A device wants a message carried to its arbiter, or to those who take part in a call that it arbitrates.
     pub(crate) fn device_says(&mut self, at: usize, to: &Route, message: &CallMessage) {
-        if self.plant_swallows(at, message) {
-            return;
-        }
         self.note_said_by_device(at, message);
         match to {
             Route::Server => self.send(Way::ToServer(at), message.clone()),

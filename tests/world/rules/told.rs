@@ -105,7 +105,9 @@ impl World {
                 let new = calls && told.peer.is_none() && told.answering != device;
                 // Its app may have crashed since.
                 let answered = device.is_some_and(|device| {
-                    self.devices[device].life > 0 || self.devices[device].told.get(&call_id).is_some_and(|told| told.answered)
+                    let device = &self.devices[device];
+                    let crashed = device.life > 0 || !device.alive;
+                    crashed || device.told.get(&call_id).is_some_and(|told| told.answered)
                 });
                 self.rules.expect(new, Rule::StrayChangesNothing, || what("it had been told so"));
                 self.rules.expect(answered, Rule::OneTaker, || what("nobody answered there"));
@@ -250,6 +252,7 @@ impl World {
             truth,
             now: self.now + self.plan.clocks_ms(),
             troubled: self.troubled || lost,
+            lost,
         };
         let so = reasons::came_about(reason, &case);
         self.rules.expect(so, Rule::EndToldOnce, || what("it did not come about so"));
