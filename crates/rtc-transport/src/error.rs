@@ -42,10 +42,13 @@ pub enum SendError {
     /// The path is closed.
     #[error("the path is closed")]
     Closed,
-    /// The payload does not fit a datagram.
-    #[error("the payload is larger than {MAX_PAYLOAD} bytes")]
+    /// It does not fit a datagram: voice may have [`MAX_PAYLOAD`] bytes, a control word [`MAX_CONTROL`].
+    #[error("larger than a datagram holds")]
     TooLarge,
 }
 
 /// The largest payload sent, which with every header stays below a 1,280 byte IPv6 packet.
 pub const MAX_PAYLOAD: usize = 1_150;
+
+/// The largest control word sent, which with APP header, SRTCP index and tag just fills a 1,280 byte IPv6 packet.
+pub const MAX_CONTROL: usize = 1_200;

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 
 /// Voice packets that may wait for the application: 5 s of 20 ms packets, more than any jitter buffer holds.
 const VOICE_LIMIT: usize = 256;
+/// Control words that may wait: whoever says more than a call needs must not fill the memory.
+const CONTROL_LIMIT: usize = 64;
 
 /// What happens on a path.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub enum PathEvent {
     StateChanged(PathState),
     /// A voice packet arrived.
     Voice(IncomingVoice),
+    /// A control word of the other end arrived ([`MediaPath::send_control`](crate::MediaPath::send_control)).
+    Control(Bytes),
 }
 
 /// Where a path stands.
@@ -108,7 +112,8 @@ impl PathEvents {
     }
 }
 
-/// A queue that never makes its producer wait: voice drops its oldest packet when full, everything else is kept.
+/// A queue that never makes its producer wait: voice drops its oldest packet when full, control words the newest,
+/// and everything else is kept.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     waiting: Mutex<Waiting>,
@@ -120,6 +125,7 @@ pub(crate) struct EventQueue {
 struct Waiting {
     events: VecDeque<PathEvent>,
     voice: usize,
+    control: usize,
     told_closed: bool,
     closed: bool,
 }
@@ -148,6 +154,12 @@ impl EventQueue {
                 }
                 waiting.voice += 1;
             }
+            if matches!(event, PathEvent::Control(_)) {
+                if waiting.control == CONTROL_LIMIT {
+                    return;
+                }
+                waiting.control += 1;
+            }
             waiting.events.push_back(event);
         }
         self.told.notify_one();
@@ -168,8 +180,10 @@ impl EventQueue {
         let mut waiting = lock(&self.waiting);
         match waiting.events.pop_front() {
             Some(event) => {
-                if matches!(event, PathEvent::Voice(_)) {
-                    waiting.voice -= 1;
+                match event {
+                    PathEvent::Voice(_) => waiting.voice -= 1,
+                    PathEvent::Control(_) => waiting.control -= 1,
+                    PathEvent::LocalCandidate(_) | PathEvent::GatheringComplete | PathEvent::StateChanged(_) => {}
                 }
                 Some(Some(event))
             }
@@ -213,6 +227,22 @@ mod tests {
             Some(PathEvent::Voice(first)) => assert_eq!(first.sequence, 300 - VOICE_LIMIT as u16),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn control_words_nobody_reads_do_not_pile_up() {
+        let queue = std::sync::Arc::new(EventQueue::default());
+        let mut events = PathEvents { queue: queue.clone() };
+        for n in 0..CONTROL_LIMIT as u8 + 9 {
+            queue.push(PathEvent::Control(vec![n].into()));
+        }
+        queue.push(PathEvent::GatheringComplete);
+        for n in 0..CONTROL_LIMIT as u8 {
+            assert!(matches!(events.try_recv(), Some(PathEvent::Control(word)) if word[..] == [n]));
+        }
+        assert!(matches!(events.try_recv(), Some(PathEvent::GatheringComplete)));
+        queue.push(PathEvent::Control(Bytes::new()));
+        assert!(matches!(events.try_recv(), Some(PathEvent::Control(_))));
     }
 
     #[tokio::test]

@@ -55,6 +55,7 @@
 #![warn(missing_docs)]
 
 mod config;
+mod control;
 mod engine;
 mod error;
 mod event;
@@ -64,13 +65,14 @@ mod reports;
 pub mod runtime;
 mod seam;
 mod selected;
+mod sending;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 mod stats;
 mod voice;
 
 pub use config::{Interfaces, PathConfig, Swiftness};
-pub use error::{MAX_PAYLOAD, NegotiationError, OpenError, SendError};
+pub use error::{MAX_CONTROL, MAX_PAYLOAD, NegotiationError, OpenError, SendError};
 pub use event::{AudioLevel, Candidate, IncomingVoice, PathEvent, PathEvents, PathState};
 pub use path::MediaPath;
 pub use stats::{CandidateKind, IncomingStats, OutgoingStats, PathStats, Protocol, SelectedPair};

@@ -3,24 +3,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify};
-use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 use webrtc::rtp_transceiver::RtpSender;
 
 use crate::config::PathConfig;
-use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, negotiated_level_id, voice_track};
+use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, voice_track};
 use crate::error::{NegotiationError, OpenError, SendError};
 use crate::event::{Candidate, PathEvent, PathEvents, PathState, lock};
 use crate::reports::Shared;
 use crate::runtime::{Runtime, tokio as tokio_runtime};
 use crate::seam::{Seam, SeamRuntime};
 use crate::selected;
+use crate::sending::Sending;
 use crate::stats::PathStats;
 use crate::voice::{Outbox, OutgoingVoice};
 
@@ -82,9 +82,9 @@ impl MediaPath {
         let track = voice_track(ssrc);
         let sender = connection.add_track(track.clone()).await.map_err(engine_error)?;
         let payload_type = Arc::new(AtomicU8::new(OPUS_PAYLOAD_TYPE));
-        runtime
-            .spawn(Box::pin(send_loop(outbox.clone(), shared.clone(), track, ssrc, sequence, payload_type.clone())))
-            .detach();
+        let sending =
+            Sending { outbox: outbox.clone(), shared: shared.clone(), track, ssrc, payload_type: payload_type.clone() };
+        runtime.spawn(Box::pin(sending.run(sequence))).detach();
         runtime
             .spawn(Box::pin(selected::follow(
                 Arc::downgrade(&connection),
@@ -176,6 +176,16 @@ impl MediaPath {
         self.inner.outbox.push(packet)
     }
 
+    /// Says a word of the call to the other end, which gets it as [`PathEvent::Control`]; at most
+    /// [`MAX_CONTROL`](crate::MAX_CONTROL) bytes, never waits.
+    ///
+    /// Words are encrypted like the voice and can be said as soon as the path is connected. Each arrives at most once,
+    /// and the network may lose or reorder them: say again what matters until the other end shows that it knows. A
+    /// queue of 32 drops its oldest.
+    pub fn send_control(&self, word: Bytes) -> Result<(), SendError> {
+        self.inner.outbox.push_control(word)
+    }
+
     /// The figures of this moment.
     pub fn stats(&self) -> PathStats {
         let now = self.inner.runtime.now();
@@ -186,7 +196,14 @@ impl MediaPath {
     }
 
     /// Closes the path: tells the other end, ends the tasks and gives the sockets back. Closing twice is fine.
+    ///
+    /// Control words said before leave before the notice, the last of them twice, since nobody can repeat it any more.
+    /// The other end hears the notice one one-way delay later, as [`PathState::Closed`]; it goes out three times, and
+    /// an end that hears none of them says [`PathState::Disconnected`] after
+    /// [`PathConfig::disconnected_after`](crate::PathConfig::disconnected_after). Not cancel safe: a call dropped
+    /// half-way closes with the last handle.
     pub async fn close(&self) {
+        self.inner.say_the_last_words().await;
         self.inner.shut();
         if let Err(error) = self.inner.connection.close().await {
             tracing::debug!(%error, "closing");
@@ -239,9 +256,24 @@ impl MediaPath {
 }
 
 impl Inner {
+    /// Waits until what was said has left, but not for an engine that is stuck.
+    async fn say_the_last_words(&self) {
+        const AT_MOST: Duration = Duration::from_millis(100);
+        let said = self.outbox.finish();
+        let left = async {
+            while self.shared.controls_left.load(Ordering::Acquire) < said {
+                self.shared.control_left.notified().await;
+            }
+        };
+        tokio::select! {
+            () = left => {}
+            () = self.runtime.sleep(AT_MOST) => tracing::debug!("closing before the last word has left"),
+        }
+    }
+
     fn shut(&self) {
         self.closed.store(true, Ordering::Release);
-        self.outbox.close();
+        self.outbox.finish();
         self.seam.close();
         self.changed.notify_one();
     }
@@ -289,40 +321,4 @@ async fn resolve(config: &PathConfig, runtime: &dyn Runtime) -> Result<Vec<Strin
         [first(true), first(false)].into_iter().flatten().collect::<Vec<_>>()
     });
     Ok(addresses.map(|address| format!("stun:{address}")).collect())
-}
-
-/// Takes packets from the outbox to the engine until the path closes.
-async fn send_loop(
-    outbox: Arc<Outbox>,
-    shared: Arc<Shared>,
-    track: Arc<TrackLocalStaticRTP>,
-    ssrc: u32,
-    first_sequence: u16,
-    payload_type: Arc<AtomicU8>,
-) {
-    let mut sequence = first_sequence;
-    while let Some(voice) = outbox.next().await {
-        let mut packet = rtc::rtp::Packet {
-            header: rtc::rtp::Header {
-                version: 2,
-                marker: voice.marker,
-                payload_type: payload_type.load(Ordering::Relaxed),
-                sequence_number: sequence,
-                timestamp: voice.timestamp,
-                ssrc,
-                ..rtc::rtp::Header::default()
-            },
-            payload: voice.payload,
-        };
-        if let Some(id) = negotiated_level_id(&shared) {
-            let byte = voice.level.min(127) | if voice.voice_activity { 0x80 } else { 0 };
-            if let Err(error) = packet.header.set_extension(id, Bytes::copy_from_slice(&[byte])) {
-                tracing::debug!(%error, "audio level");
-            }
-        }
-        match track.write_rtp(packet).await {
-            Ok(()) => sequence = sequence.wrapping_add(1),
-            Err(error) => tracing::debug!(%error, "a voice packet was not sent"),
-        }
-    }
 }

@@ -1,16 +1,18 @@
-//! The one interceptor of a path: hands incoming voice out, keeps the books and writes the RTCP reports.
+//! The one interceptor of a path: hands incoming voice and control words out, keeps the books and writes the RTCP
+//! reports.
 //!
 //! It replaces the engine's report interceptors, whose jitter breaks where the RTP timestamp wraps and which tell
 //! nobody what the other end reports. Incoming voice ends here: it reaches the application through the event queue,
 //! with the instant it was read, instead of the engine's track, which loses it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::goodbye::Goodbye;
+use rtc::rtcp::raw_packet::RawPacket;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
@@ -18,6 +20,9 @@ use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
+use tokio::sync::Notify;
+
+use crate::control;
 use crate::event::{AudioLevel, EventQueue, IncomingVoice, PathEvent, lock};
 use crate::stats::Accounts;
 use crate::{AUDIO_LEVEL_URI, CLOCK_RATE};
@@ -36,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<EventQueue>,
     /// Id of the audio level extension on outgoing packets as negotiated; 0 while there is none.
     pub(crate) level_id: AtomicU8,
+    /// Control words that are on their way to the socket, where no close can overtake them any more.
+    pub(crate) controls_left: AtomicU64,
+    pub(crate) control_left: Notify,
 }
 
 pub(crate) struct Reports {
@@ -109,6 +117,8 @@ impl Reports {
                 self.on_blocks(now, &report.reports);
             } else if let Some(bye) = packet.as_any().downcast_ref::<Goodbye>() {
                 self.heard.retain(|(ssrc, ..)| !bye.sources.contains(ssrc));
+            } else if let Some(word) = packet.as_any().downcast_ref().and_then(control::word) {
+                self.shared.events.push(PathEvent::Control(word));
             }
         }
     }
@@ -221,7 +231,15 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Reports {
     }
 
     fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
+        let next = self.writes.pop_front()?;
+        if let Packet::Rtcp(packets) = &next.message.packet {
+            let words = packets.iter().filter_map(|packet| packet.as_any().downcast_ref::<RawPacket>()).count();
+            if words > 0 {
+                self.shared.controls_left.fetch_add(words as u64, Ordering::Release);
+                self.shared.control_left.notify_one();
+            }
+        }
+        Some(next)
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Voice on its way out: a short queue between the media thread, which never waits, and the engine.
+//! Voice and control words on their way out: short queues between threads that never wait and the engine.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::error::{MAX_PAYLOAD, SendError};
+use crate::error::{MAX_CONTROL, MAX_PAYLOAD, SendError};
 use crate::event::lock;
 
 /// Packets that may wait: 400 ms of 20 ms packets. What is older is of no use to a conversation.
 const LIMIT: usize = 20;
+/// Control words that may wait; a call says a handful in a second.
+const CONTROL_LIMIT: usize = 32;
 
 /// A coded voice packet to send.
 #[derive(Clone, Debug)]
@@ -28,60 +30,110 @@ pub struct OutgoingVoice {
     pub voice_activity: bool,
 }
 
+/// What goes out next.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Voice(OutgoingVoice),
+    Control(Bytes),
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    waiting: Mutex<VecDeque<OutgoingVoice>>,
+    waiting: Mutex<Waiting>,
     filled: Notify,
     open: AtomicBool,
     closed: AtomicBool,
     dropped: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    voice: VecDeque<OutgoingVoice>,
+    control: VecDeque<Bytes>,
+    last_control: Option<Bytes>,
+    controls_taken: u64,
+}
+
 impl Outbox {
     /// Takes a packet without waiting; a full queue drops its oldest.
     pub(crate) fn push(&self, packet: OutgoingVoice) -> Result<(), SendError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(SendError::Closed);
-        }
-        if packet.payload.len() > MAX_PAYLOAD {
-            return Err(SendError::TooLarge);
-        }
-        if !self.open.load(Ordering::Acquire) {
-            return Err(SendError::NotConnected);
-        }
+        self.may_send(packet.payload.len(), MAX_PAYLOAD)?;
         {
             let mut waiting = lock(&self.waiting);
-            if waiting.len() == LIMIT {
-                waiting.pop_front();
+            if waiting.voice.len() == LIMIT {
+                waiting.voice.pop_front();
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            waiting.push_back(packet);
+            waiting.voice.push_back(packet);
         }
         self.filled.notify_one();
         Ok(())
     }
 
-    /// The next packet to send; `None` once closed.
-    pub(crate) async fn next(&self) -> Option<OutgoingVoice> {
+    /// Takes a control word without waiting; a full queue drops its oldest.
+    pub(crate) fn push_control(&self, word: Bytes) -> Result<(), SendError> {
+        self.may_send(word.len(), MAX_CONTROL)?;
+        self.put_control(word);
+        Ok(())
+    }
+
+    /// Takes nothing more and has the last control word said once more, since nobody can repeat it after the close;
+    /// gives how many words were said in all.
+    pub(crate) fn finish(&self) -> u64 {
+        let was_closed = self.closed.swap(true, Ordering::AcqRel);
+        let last = lock(&self.waiting).last_control.take();
+        if let Some(last) = last.filter(|_| !was_closed && self.open.load(Ordering::Acquire)) {
+            self.put_control(last);
+        }
+        self.filled.notify_one();
+        lock(&self.waiting).controls_taken
+    }
+
+    /// What to send next, control words first; `None` once closed and every control word is given.
+    pub(crate) async fn next(&self) -> Option<Outgoing> {
         loop {
             let filled = self.filled.notified();
-            if self.closed.load(Ordering::Acquire) {
-                return None;
-            }
-            if let Some(packet) = lock(&self.waiting).pop_front() {
-                return Some(packet);
+            {
+                let mut waiting = lock(&self.waiting);
+                if let Some(word) = waiting.control.pop_front() {
+                    return Some(Outgoing::Control(word));
+                }
+                if self.closed.load(Ordering::Acquire) {
+                    return None;
+                }
+                if let Some(packet) = waiting.voice.pop_front() {
+                    return Some(Outgoing::Voice(packet));
+                }
             }
             filled.await;
         }
     }
 
-    pub(crate) fn set_open(&self, open: bool) {
-        self.open.store(open, Ordering::Release);
+    fn may_send(&self, bytes: usize, limit: usize) -> Result<(), SendError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SendError::Closed);
+        }
+        if bytes > limit {
+            return Err(SendError::TooLarge);
+        }
+        if self.open.load(Ordering::Acquire) { Ok(()) } else { Err(SendError::NotConnected) }
     }
 
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+    fn put_control(&self, word: Bytes) {
+        {
+            let mut waiting = lock(&self.waiting);
+            match waiting.control.len() == CONTROL_LIMIT {
+                true => drop(waiting.control.pop_front()),
+                false => waiting.controls_taken += 1,
+            }
+            waiting.last_control = Some(word.clone());
+            waiting.control.push_back(word);
+        }
         self.filled.notify_one();
+    }
+
+    pub(crate) fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -106,11 +158,39 @@ mod tests {
             outbox.push(packet(timestamp)).unwrap();
         }
         assert_eq!(outbox.dropped(), 3);
-        assert_eq!(outbox.next().await.unwrap().timestamp, 3);
+        assert!(matches!(outbox.next().await, Some(Outgoing::Voice(first)) if first.timestamp == 3));
         let large = OutgoingVoice { payload: Bytes::from(vec![0; MAX_PAYLOAD + 1]), ..packet(0) };
         assert_eq!(outbox.push(large), Err(SendError::TooLarge));
-        outbox.close();
+        outbox.finish();
         assert_eq!(outbox.push(packet(9)), Err(SendError::Closed));
         assert!(outbox.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn control_words_overtake_voice_and_outlive_the_end_where_the_last_is_said_twice() {
+        let outbox = Outbox::default();
+        let word = Bytes::from_static(b"accept");
+        assert_eq!(outbox.push_control(word.clone()), Err(SendError::NotConnected));
+        outbox.set_open(true);
+        assert_eq!(outbox.push_control(vec![0; MAX_CONTROL + 1].into()), Err(SendError::TooLarge));
+        outbox.push(packet(0)).unwrap();
+        outbox.push_control(word.clone()).unwrap();
+        assert_eq!(outbox.finish(), 2);
+        assert_eq!(outbox.finish(), 2);
+        assert_eq!(outbox.push_control(word.clone()), Err(SendError::Closed));
+        for _ in 0..2 {
+            assert!(matches!(outbox.next().await, Some(Outgoing::Control(said)) if said == word));
+        }
+        assert!(outbox.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn control_words_that_nobody_takes_do_not_pile_up() {
+        let outbox = Outbox::default();
+        outbox.set_open(true);
+        for n in 0..CONTROL_LIMIT as u8 + 5 {
+            outbox.push_control(vec![n].into()).unwrap();
+        }
+        assert!(matches!(outbox.next().await, Some(Outgoing::Control(first)) if first[..] == [5]));
     }
 }

@@ -9,10 +9,13 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use super::flights::Sent;
-use super::record::NUDGE;
+use super::record::{NUDGE, is_alert};
 use super::{Seam, Way};
 use crate::event::lock;
 use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+/// How often the notice of a close is said beside the first time.
+const FURTHER_NOTICES: usize = 2;
 
 /// Datagrams the engine is to read before those of the network.
 #[derive(Debug, Default)]
@@ -160,6 +163,11 @@ impl AsyncUdpSocket for SeamSocket {
                 ready!(self.poll_send(cx, &plain(transmit.destination, datagram)))?;
             }
             return Poll::Ready(Ok(whole));
+        }
+        if is_alert(transmit.contents) {
+            // The engine says once that it closes, and nobody would repeat it.
+            let notice = Sent { local: self.local, remote: transmit.destination, bytes: transmit.contents.to_vec() };
+            self.send_all(cx, vec![notice; FURTHER_NOTICES]);
         }
         match self.seam.on_sent(self.local, transmit.destination, transmit.contents) {
             Way::Out => self.inner.poll_send(cx, transmit),

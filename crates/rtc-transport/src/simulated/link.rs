@@ -74,6 +74,8 @@ pub struct LinkCounts {
     pub duplicated: u64,
     /// Bytes sent into it.
     pub bytes: u64,
+    /// Bytes of the largest datagram sent into it.
+    pub largest: usize,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ impl Wire {
     pub(super) fn carry(&mut self, now: Instant, bytes: usize) -> [Option<Instant>; 2] {
         self.counts.sent += 1;
         self.counts.bytes += bytes as u64;
+        self.counts.largest = self.counts.largest.max(bytes);
         let Some(leaves) = self.queue(now, bytes).filter(|_| !self.is_lost()) else {
             self.counts.lost += 1;
             return [None, None];
