@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::runtime::Runtime;
+use crate::runtime::{LocalAddresses, Runtime};
 
 /// How a [`MediaPath`](crate::MediaPath) is opened; every field has a default that suits a phone.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Default for PathConfig {
 }
 
 /// Which local addresses a path uses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Interfaces {
     /// Every address of every interface that is not loopback; loopback if there is nothing else.
     #[default]
@@ -56,7 +56,25 @@ pub enum Interfaces {
     Loopback,
     /// Exactly these.
     Addresses(Vec<IpAddr>),
+    /// Those this tells at the time.
+    Source(Arc<dyn LocalAddresses>),
 }
+
+impl PartialEq for Interfaces {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Interfaces::All, Interfaces::All) | (Interfaces::Loopback, Interfaces::Loopback) => true,
+            (Interfaces::Addresses(these), Interfaces::Addresses(those)) => these == those,
+            (Interfaces::Source(this), Interfaces::Source(that)) => Arc::ptr_eq(this, that),
+            (
+                Interfaces::All | Interfaces::Loopback | Interfaces::Addresses(_) | Interfaces::Source(_),
+                Interfaces::All | Interfaces::Loopback | Interfaces::Addresses(_) | Interfaces::Source(_),
+            ) => false,
+        }
+    }
+}
+
+impl Eq for Interfaces {}
 
 /// The measures of the socket seam that make connecting fast and certain, each of which can be switched off to see
 /// what it brings.

@@ -1,6 +1,5 @@
 //! How the engine is set up for a voice path, and its events translated.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,7 +19,8 @@ use webrtc::peer_connection::{
     SettingEngineBuilder, SrtpProtectionProfile,
 };
 
-use crate::config::{Interfaces, PathConfig};
+use crate::addresses::{BindAddresses, can_be_bound};
+use crate::config::PathConfig;
 use crate::error::OpenError;
 use crate::event::{Candidate, EventQueue, PathEvent, PathState};
 use crate::reports::{Reports, Shared};
@@ -103,7 +103,13 @@ pub(crate) async fn build(
     shared: &Arc<Shared>,
     handler: Handler,
 ) -> Result<Box<dyn PeerConnection>, OpenError> {
-    let addresses = bind_addresses(&config.interfaces)?;
+    let addresses = config.interfaces.addresses().map_err(failed)?;
+    if addresses.is_empty() {
+        return Err(OpenError::NoAddress);
+    }
+    if !addresses.into_iter().any(can_be_bound) {
+        return Err(failed("none of the local addresses can be bound"));
+    }
     let ice_servers = match stun_urls.is_empty() {
         true => vec![],
         false => vec![RTCIceServer { urls: stun_urls, ..RTCIceServer::default() }],
@@ -116,7 +122,7 @@ pub(crate) async fn build(
         .with_interceptor_registry(Registry::new().with(Slot::ReceiverReport, reports))
         .with_runtime(runtime)
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(addresses)
+        .with_udp_addrs(vec![BindAddresses(config.interfaces.clone())])
         // Only an engine on a reactor of its own ends when its handle is dropped. The runtime the seam gives it puts
         // that reactor where every other task is.
         .with_dedicated_reactor_pool_size(1)
@@ -124,44 +130,6 @@ pub(crate) async fn build(
         .await
         .map_err(failed)?;
     Ok(Box::new(connection))
-}
-
-/// The engine expands a wildcard to the addresses of the interfaces, anew at each ICE restart, so that a restart
-/// follows a change of network. It must not be given one where no such address is: it would offer `0.0.0.0`.
-fn bind_addresses(interfaces: &Interfaces) -> Result<Vec<String>, OpenError> {
-    let any_port = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => format!("{ip}:0"),
-        IpAddr::V6(ip) => format!("[{ip}]:0"),
-    };
-    let loopback = || vec!["127.0.0.1:0".to_owned()];
-    Ok(match interfaces {
-        Interfaces::Loopback => loopback(),
-        Interfaces::Addresses(addresses) if addresses.is_empty() => return Err(OpenError::NoAddress),
-        Interfaces::Addresses(addresses) => addresses.iter().map(any_port).collect(),
-        Interfaces::All => {
-            let usable: Vec<IpAddr> = rtc::shared::ifaces::ifaces()
-                .map_err(failed)?
-                .into_iter()
-                .filter_map(|interface| interface.addr.map(|address| address.ip()))
-                .filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !link_local(ip))
-                .collect();
-            let mut wildcards = vec![];
-            if usable.iter().any(IpAddr::is_ipv4) {
-                wildcards.push("0.0.0.0:0".to_owned());
-            }
-            if usable.iter().any(IpAddr::is_ipv6) {
-                wildcards.push("[::]:0".to_owned());
-            }
-            if wildcards.is_empty() { loopback() } else { wildcards }
-        }
-    })
-}
-
-fn link_local(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
 }
 
 /// Hears the engine. It is awaited by the task that also drives ICE and DTLS, so it only queues.

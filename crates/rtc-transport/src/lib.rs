@@ -54,6 +54,7 @@
 //! With the feature `simulated` there is a network in memory and in virtual time (`rtc_transport::simulated`).
 #![warn(missing_docs)]
 
+mod addresses;
 mod config;
 mod control;
 mod engine;
@@ -70,13 +71,16 @@ mod sending;
 pub mod simulated;
 mod stats;
 mod voice;
+mod watch;
 
 pub use config::{Interfaces, PathConfig, Swiftness};
 pub use error::{MAX_CONTROL, MAX_PAYLOAD, NegotiationError, OpenError, SendError};
 pub use event::{AudioLevel, Candidate, IncomingVoice, PathEvent, PathEvents, PathState};
 pub use path::MediaPath;
+pub use seam::Rebound;
 pub use stats::{CandidateKind, IncomingStats, OutgoingStats, PathStats, Protocol, SelectedPair};
 pub use voice::OutgoingVoice;
+pub use watch::NetworkWatch;
 
 /// RTP clock of voice in Hz (RFC 7587).
 pub const CLOCK_RATE: u32 = 48_000;

@@ -12,13 +12,13 @@ use tokio::sync::{Mutex, Notify};
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::config::PathConfig;
+use crate::config::{Interfaces, PathConfig};
 use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, voice_track};
 use crate::error::{NegotiationError, OpenError, SendError};
 use crate::event::{Candidate, PathEvent, PathEvents, PathState, lock};
 use crate::reports::Shared;
 use crate::runtime::{Runtime, tokio as tokio_runtime};
-use crate::seam::{Seam, SeamRuntime};
+use crate::seam::{Rebound, Seam, SeamRuntime};
 use crate::selected;
 use crate::sending::Sending;
 use crate::stats::PathStats;
@@ -48,6 +48,7 @@ struct Inner {
     outbox: Arc<Outbox>,
     changed: Arc<Notify>,
     payload_type: Arc<AtomicU8>,
+    interfaces: Interfaces,
     /// One negotiation step at a time; inside: candidates that came before the description.
     negotiation: Mutex<Negotiation>,
     closed: AtomicBool,
@@ -91,6 +92,7 @@ impl MediaPath {
                 sender.clone(),
                 shared.clone(),
                 outbox.clone(),
+                seam.clone(),
                 changed.clone(),
                 runtime.clone(),
             )))
@@ -105,6 +107,7 @@ impl MediaPath {
             outbox,
             changed,
             payload_type,
+            interfaces: config.interfaces,
             negotiation: Mutex::default(),
             closed: AtomicBool::new(false),
         };
@@ -159,9 +162,24 @@ impl MediaPath {
         Ok(())
     }
 
-    /// Starts over with finding a way, over the addresses there are now; the encryption and the voice go on.
+    /// Follows a change of the machine's addresses ([`NetworkWatch`](crate::NetworkWatch)) without signalling: sockets
+    /// whose address is gone are replaced, and the other end follows as it would follow a NAT.
     ///
-    /// Gives a new offer, to be answered like the first.
+    /// Voice of this end is heard at once, voice of the other end after two round trips. [`Rebound::Unreachable`],
+    /// after a second at the most, says that the other end cannot be reached this way: because its NAT lets nobody in
+    /// whom it did not call, because media takes a relay, or because nothing is left of the address family; then
+    /// [`MediaPath::restart_ice`] finds another way. Needs the other end to be of this crate. Cancel safe: the sockets
+    /// are replaced by the first poll, the rest is waiting.
+    pub async fn rebind(&self) -> Rebound {
+        let addresses = self.inner.interfaces.addresses().unwrap_or_default();
+        self.inner.seam.rebind(&addresses).await
+    }
+
+    /// Starts over with finding a way, over new sockets at the addresses there are now, at both ends; the encryption
+    /// and the voice go on.
+    ///
+    /// Gives a new offer, to be answered like the first. Either end may ask. There is no voice from here until both
+    /// ends have found a pair, about two round trips after the answer.
     pub async fn restart_ice(&self) -> Result<String, NegotiationError> {
         let mut negotiation = self.begin().await?;
         // Candidates that overtake the new answer belong to it.

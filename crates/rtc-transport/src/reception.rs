@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(5);
 /// A jump of the sequence number this far is a new stream rather than loss (RFC 3550 A.1, MAX_DROPOUT).
 const MAX_DROPOUT: u16 = 3_000;
+/// A silence this long says nothing of the network: whether the sender's clock ran on meanwhile is its own affair.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// One incoming RTP stream.
 #[derive(Debug, Default)]
@@ -18,6 +20,7 @@ pub(crate) struct Reception {
     received: u64,
     bytes: u64,
     transit: Option<f64>,
+    last_at: Option<Instant>,
     jitter_units: f64,
     clock_rate: f64,
     expected_at_report: u64,
@@ -146,7 +149,8 @@ impl Reception {
         let epoch = *self.epoch.get_or_insert(at);
         let arrival = at.saturating_duration_since(epoch).as_secs_f64() * self.clock_rate;
         let transit = arrival - f64::from(timestamp);
-        if let Some(before) = self.transit.replace(transit) {
+        let paused = self.last_at.replace(at).is_some_and(|last| at.saturating_duration_since(last) > PAUSE);
+        if let Some(before) = self.transit.replace(transit).filter(|_| !paused) {
             let mut difference = (transit - before).rem_euclid(4_294_967_296.0);
             if difference > 2_147_483_648.0 {
                 difference -= 4_294_967_296.0;

@@ -3,6 +3,8 @@
 //! The traits are the engine's own, under this crate's name: whoever implements [`Runtime`] needs no dependency on
 //! the engine.
 
+use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use webrtc::runtime::{
@@ -13,4 +15,10 @@ pub use webrtc::runtime::{
 /// The machine's clock and sockets on the tokio runtime of whoever opens the path.
 pub fn tokio() -> Arc<dyn Runtime> {
     Arc::new(webrtc::runtime::TokioRuntime)
+}
+
+/// The addresses a machine has, asked anew each time sockets are bound or the network is watched.
+pub trait LocalAddresses: Debug + Send + Sync {
+    /// Those there are now, the best one first.
+    fn addresses(&self) -> Vec<IpAddr>;
 }

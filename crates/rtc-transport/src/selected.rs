@@ -1,6 +1,7 @@
 //! Which way media takes, how it is encrypted and whether the other end closed it, read from the engine when the path
 //! changes: the engine has no event for any of them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use webrtc::rtp_transceiver::RtpSender;
 use crate::event::{PathEvent, PathState, lock};
 use crate::reports::Shared;
 use crate::runtime::Runtime;
+use crate::seam::Seam;
 use crate::stats::{CandidateKind, Protocol, SelectedPair};
 use crate::voice::Outbox;
 
@@ -21,6 +23,7 @@ pub(crate) async fn follow(
     sender: Arc<dyn RtpSender>,
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
+    seam: Arc<Seam>,
     changed: Arc<Notify>,
     runtime: Arc<dyn Runtime>,
 ) {
@@ -35,7 +38,8 @@ pub(crate) async fn follow(
             return;
         }
         let Some(connection) = connection.upgrade() else { return };
-        let selected = selected_pair(&*sender).await;
+        let (selected, addresses) = selected_pair(&*sender).await.unzip();
+        seam.on_selected(addresses.flatten());
         let report = connection.get_stats(runtime.now(), StatsSelector::None).await;
         let mut accounts = lock(&shared.accounts);
         accounts.selected = selected.or(accounts.selected);
@@ -61,17 +65,28 @@ async fn closed_by_other_end(sender: &dyn RtpSender, runtime: &dyn Runtime) -> b
     false
 }
 
-async fn selected_pair(sender: &dyn RtpSender) -> Option<SelectedPair> {
+/// The pair in use, and its addresses if datagrams of this end's own sockets take it.
+async fn selected_pair(sender: &dyn RtpSender) -> Option<(SelectedPair, Option<(SocketAddr, SocketAddr)>)> {
     let dtls = sender.transport().await.ok()??;
     let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
-    Some(SelectedPair {
-        local: kind(pair.local().typ)?,
-        remote: kind(pair.remote().typ)?,
-        protocol: match pair.local().protocol {
+    let (local, remote) = (pair.local(), pair.remote());
+    let selected = SelectedPair {
+        local: kind(local.typ)?,
+        remote: kind(remote.typ)?,
+        protocol: match local.protocol {
             RTCIceProtocol::Tcp => Protocol::Tcp,
             _ => Protocol::Udp,
         },
-    })
+    };
+    let address = |ip: &str, port: u16| Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port));
+    let base = match selected.local {
+        CandidateKind::Host => address(&local.address, local.port),
+        CandidateKind::ServerReflexive | CandidateKind::PeerReflexive => {
+            address(&local.related_address, local.related_port)
+        }
+        CandidateKind::Relay => None,
+    };
+    Some((selected, base.zip(address(&remote.address, remote.port))))
 }
 
 fn kind(kind: RTCIceCandidateType) -> Option<CandidateKind> {

@@ -55,6 +55,8 @@ pub(super) struct Checks {
     unmatched: HashMap<Pair, Vec<u8>>,
     nominations_heard: VecDeque<TransactionId>,
     selected: bool,
+    /// The agent's last check, from which those of the seam are made.
+    template: Option<Message>,
     pub(super) rtt: Option<Duration>,
 }
 
@@ -107,6 +109,9 @@ impl Checks {
             return Outgoing::Pass;
         }
         let agents_own = message.contains(ATTR_USE_CANDIDATE);
+        if !agents_own {
+            self.template = Some(message.clone());
+        }
         if agents_own
             && self.confirmed.contains(&pair)
             && let Some(answer) = self.confirmation(&message, pair.0, crypto)
@@ -195,13 +200,22 @@ impl Checks {
         true
     }
 
+    /// A check of the seam's own, like those of the agent.
+    pub(super) fn own_check(&self, crypto: &Arc<dyn RTCCryptoProvider>) -> Option<(TransactionId, Vec<u8>)> {
+        let id = TransactionId::new();
+        Some((id, self.seal(copied(self.template.as_ref()?, id), crypto)?))
+    }
+
+    /// The transaction of an answer that only the other end can have given.
+    pub(super) fn genuine_answer(&self, bytes: &[u8], crypto: &Arc<dyn RTCCryptoProvider>) -> Option<TransactionId> {
+        let mut message = decode(bytes).filter(|message| message.typ == BINDING_SUCCESS)?;
+        let password = self.remote_password.as_ref()?;
+        MessageIntegrity::check(&mut message, password.as_bytes(), crypto.crypto()).ok()?;
+        Some(message.transaction_id)
+    }
+
     fn with_nomination(&self, check: &Message, crypto: &Arc<dyn RTCCryptoProvider>) -> Option<Vec<u8>> {
-        let mut setters: Vec<Box<dyn Setter + '_>> = vec![Box::new(BINDING_REQUEST), Box::new(check.transaction_id)];
-        for attribute in &check.attributes.0 {
-            if attribute.typ != ATTR_MESSAGE_INTEGRITY && attribute.typ != ATTR_FINGERPRINT {
-                setters.push(Box::new(attribute.clone()));
-            }
-        }
+        let mut setters = copied(check, check.transaction_id);
         setters.push(Box::new(UseCandidate));
         self.seal(setters, crypto)
     }
@@ -240,6 +254,22 @@ impl Setter for UseCandidate {
         message.add(ATTR_USE_CANDIDATE, &[]);
         Ok(())
     }
+}
+
+/// What a check says, to be sealed anew.
+fn copied(check: &Message, id: TransactionId) -> Vec<Box<dyn Setter + '_>> {
+    let mut setters: Vec<Box<dyn Setter + '_>> = vec![Box::new(BINDING_REQUEST), Box::new(id)];
+    for attribute in &check.attributes.0 {
+        if attribute.typ != ATTR_MESSAGE_INTEGRITY && attribute.typ != ATTR_FINGERPRINT {
+            setters.push(Box::new(attribute.clone()));
+        }
+    }
+    setters
+}
+
+/// The transaction of a STUN message (RFC 8489 section 5).
+pub(super) fn transaction(bytes: &[u8]) -> Option<TransactionId> {
+    Some(TransactionId(bytes.get(8..20)?.try_into().ok()?))
 }
 
 fn decode(bytes: &[u8]) -> Option<Message> {

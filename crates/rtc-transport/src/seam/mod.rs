@@ -7,11 +7,15 @@
 //! - ICE checks are paced and nominate from the start ([`checks`]);
 //! - the offer announces the DTLS cookie that the answerer would otherwise fetch by a round trip of its own;
 //! - what comes a moment too early — checks before the answer or their candidate is known, a handshake before a pair is
-//!   selected, media before the handshake is complete — waits here instead of being dropped or misread by the engine.
+//!   selected, media before the handshake is complete — waits here instead of being dropped or misread by the engine;
+//! - an end that is seen at a new address is followed ([`moves`]), and this end's sockets can be replaced under the
+//!   engine ([`rebind`]).
 
 mod checks;
 mod cookie;
 mod flights;
+mod moves;
+mod rebind;
 mod record;
 mod runtime;
 mod socket;
@@ -32,9 +36,11 @@ use crate::runtime::Runtime;
 use checks::{Checks, Outgoing};
 use cookie::{COOKIE_ATTRIBUTE, CookieProvider};
 use flights::{Flights, Sent};
+use moves::{Answered, Moves};
+pub use rebind::Rebound;
 use record::{COOKIE_LENGTH, Handshake};
 pub(crate) use runtime::SeamRuntime;
-use socket::Inbox;
+use socket::Port;
 
 /// Datagrams that may wait for the engine to be ready for them.
 const HELD_LIMIT: usize = 32;
@@ -51,6 +57,8 @@ pub(crate) struct Seam {
     shared: Arc<Shared>,
     changed: Arc<Notify>,
     crypto: Option<Arc<dyn RTCCryptoProvider>>,
+    /// The other end has answered a check of the seam.
+    answered: Notify,
     cookie: [u8; COOKIE_LENGTH],
     /// The engine can decrypt: media needs no look at it any more.
     media_open: AtomicBool,
@@ -61,6 +69,7 @@ pub(crate) struct Seam {
 struct State {
     checks: Checks,
     flights: Flights,
+    moves: Moves,
     /// The cookie the other end's DTLS server will ask for.
     remote_cookie: Option<[u8; COOKIE_LENGTH]>,
     remote_fragment: Option<String>,
@@ -68,7 +77,7 @@ struct State {
     hello_passed: bool,
     described: bool,
     closed: bool,
-    inboxes: HashMap<SocketAddr, Weak<Inbox>>,
+    ports: HashMap<SocketAddr, Weak<Port>>,
     /// Remote addresses known from candidates, and since when others have been heard of.
     known: HashSet<SocketAddr>,
     strangers: HashMap<SocketAddr, Instant>,
@@ -117,6 +126,7 @@ impl Seam {
             shared,
             changed,
             crypto,
+            answered: Notify::new(),
             cookie,
             media_open: AtomicBool::new(!swiftness.keep_early),
             state: Mutex::default(),
@@ -144,8 +154,7 @@ impl Seam {
     /// This end makes an offer; gives what to send to the other end.
     pub(crate) fn on_offer(&self, sdp: &str) -> String {
         let mut state = lock(&self.state);
-        state.described = false;
-        state.checks.start(self.swiftness.nominate_at_once);
+        state.start(self.swiftness);
         drop(state);
         if self.swiftness.announce_cookie { cookie::announce(sdp, &self.cookie) } else { sdp.to_owned() }
     }
@@ -160,8 +169,7 @@ impl Seam {
         let mut state = lock(&self.state);
         let fragment = attribute("ice-ufrag");
         if is_offer && fragment != state.remote_fragment {
-            state.checks.start(self.swiftness.nominate_at_once);
-            state.described = false;
+            state.start(self.swiftness);
         }
         state.remote_fragment = fragment;
         // The answerer is the client unless the offer claims that part (RFC 8842 section 5.3).
@@ -220,8 +228,10 @@ impl Seam {
         self.runtime.sleep(duration)
     }
 
-    fn add_socket(&self, local: SocketAddr, inbox: &Arc<Inbox>) {
-        lock(&self.state).inboxes.insert(local, Arc::downgrade(inbox));
+    fn add_port(&self, local: SocketAddr, port: &Arc<Port>) {
+        let mut state = lock(&self.state);
+        state.ports.retain(|_, port| port.strong_count() > 0);
+        state.ports.insert(local, Arc::downgrade(port));
     }
 
     /// Looks at a STUN or DTLS datagram the engine sends.
@@ -267,7 +277,7 @@ impl Seam {
         let keep = self.swiftness.keep_early;
         let held = || Held { local, remote, bytes: bytes.to_vec() };
         if is_stun(bytes) {
-            if keep && is_check(bytes) && !state.may_check(now, remote) {
+            if keep && is_check(bytes) && !state.checks.is_selected() && !state.may_check(now, remote) {
                 state.checks.on_received(now, (local, remote), bytes, crypto);
                 hold(&mut state.early_checks, held());
                 return (false, vec![]);
@@ -313,6 +323,45 @@ impl Seam {
         (true, again)
     }
 
+    /// The engine uses this pair: a local address and a remote one.
+    pub(crate) fn on_selected(&self, pair: Option<(SocketAddr, SocketAddr)>) {
+        lock(&self.state).moves.select(pair);
+    }
+
+    /// Where to send what the engine sends to `remote`.
+    fn destination(&self, remote: SocketAddr) -> SocketAddr {
+        lock(&self.state).moves.destination(remote)
+    }
+
+    /// Where the engine is to think that something from `from` came from.
+    fn source(&self, from: SocketAddr) -> SocketAddr {
+        lock(&self.state).moves.source(from)
+    }
+
+    /// Takes note of who sent something; gives the check that asks a stranger whether it is the other end.
+    fn on_heard(&self, local: SocketAddr, from: SocketAddr) -> Option<Sent> {
+        let now = self.now();
+        let mut state = lock(&self.state);
+        if state.moves.on_heard(now, local, from) { state.ask(now, (local, from), self.crypto.as_ref()?) } else { None }
+    }
+
+    /// Whether a datagram answers a check of the seam, which the engine knows nothing of.
+    fn on_answer(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+        let now = self.now();
+        let mut state = lock(&self.state);
+        if !checks::transaction(bytes).is_some_and(|id| state.moves.has_asked(id)) {
+            return false;
+        }
+        let genuine = self.crypto.as_ref().and_then(|crypto| state.checks.genuine_answer(bytes, crypto));
+        if let Some(id) = genuine {
+            match state.moves.on_answer(now, id, from) {
+                Answered::Here => self.answered.notify_one(),
+                Answered::Twice | Answered::NotAsked => {}
+            }
+        }
+        true
+    }
+
     fn is_media_open(&self) -> bool {
         self.media_open.load(Ordering::Acquire)
     }
@@ -350,20 +399,39 @@ impl Seam {
 }
 
 impl State {
-    fn inbox(&self, local: SocketAddr) -> Option<Arc<Inbox>> {
-        self.inboxes.get(&local).and_then(Weak::upgrade)
+    /// A new generation: nothing learned of pairs before holds.
+    fn start(&mut self, swiftness: Swiftness) {
+        self.described = false;
+        self.checks.start(swiftness.nominate_at_once);
+        self.moves.select(None);
+    }
+
+    fn port(&self, local: SocketAddr) -> Option<Arc<Port>> {
+        self.ports.get(&local).and_then(Weak::upgrade)
+    }
+
+    /// A check of the seam's own.
+    fn ask(
+        &mut self,
+        now: Instant,
+        (local, remote): checks::Pair,
+        crypto: &Arc<dyn RTCCryptoProvider>,
+    ) -> Option<Sent> {
+        let (id, bytes) = self.checks.own_check(crypto)?;
+        self.moves.on_asked(now, id, remote);
+        Some(Sent { local, remote, bytes })
     }
 
     fn wake(&self, local: SocketAddr) {
-        if let Some(inbox) = self.inbox(local) {
-            inbox.wake();
+        if let Some(port) = self.port(local) {
+            port.wake();
         }
     }
 
     fn release<I: IntoIterator<Item = Held>>(&self, held: I) {
         for Held { local, remote, bytes } in held {
-            if let Some(inbox) = self.inbox(local) {
-                inbox.put(remote, bytes);
+            if let Some(port) = self.port(local) {
+                port.put(remote, bytes);
             }
         }
     }

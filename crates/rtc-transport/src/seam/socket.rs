@@ -17,10 +17,12 @@ use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 /// How often the notice of a close is said beside the first time.
 const FURTHER_NOTICES: usize = 2;
 
-/// Datagrams the engine is to read before those of the network.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
+/// What stands behind a socket of the engine: the real one, and datagrams the engine is to read before those of the
+/// network.
+#[derive(Debug)]
+pub(super) struct Port {
     waiting: Mutex<Waiting>,
+    socket: Mutex<Arc<dyn AsyncUdpSocket>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,13 +31,27 @@ struct Waiting {
     reader: Option<Waker>,
 }
 
-impl Inbox {
+impl Port {
+    fn new(socket: Arc<dyn AsyncUdpSocket>) -> Self {
+        Self { waiting: Mutex::default(), socket: Mutex::new(socket) }
+    }
+
+    pub(super) fn socket(&self) -> Arc<dyn AsyncUdpSocket> {
+        lock(&self.socket).clone()
+    }
+
+    /// Puts another real socket in the place of the one there is, which is closed.
+    pub(super) fn replace(&self, socket: Arc<dyn AsyncUdpSocket>) {
+        *lock(&self.socket) = socket;
+        self.wake();
+    }
+
     pub(super) fn put(&self, from: SocketAddr, bytes: Vec<u8>) {
         lock(&self.waiting).datagrams.push_back((from, bytes));
         self.wake();
     }
 
-    /// Has the reader look again, at the inbox or at the time.
+    /// Has the reader look again: at the datagrams, the time or the socket.
     pub(super) fn wake(&self) {
         let reader = lock(&self.waiting).reader.take();
         if let Some(reader) = reader {
@@ -54,10 +70,10 @@ impl Inbox {
 }
 
 pub(super) struct SeamSocket {
+    /// The address the engine knows it by.
     local: SocketAddr,
-    inner: Arc<dyn AsyncUdpSocket>,
     seam: Arc<Seam>,
-    inbox: Arc<Inbox>,
+    port: Arc<Port>,
     timer: Mutex<Timer>,
     /// Whom the engine heard last, while it may need a nudge, and how often it has found nothing since.
     nudge: Mutex<Option<(SocketAddr, u8)>>,
@@ -77,9 +93,9 @@ impl std::fmt::Debug for SeamSocket {
 
 impl SeamSocket {
     pub(super) fn new(local: SocketAddr, inner: Arc<dyn AsyncUdpSocket>, seam: Arc<Seam>) -> Self {
-        let inbox = Arc::new(Inbox::default());
-        seam.add_socket(local, &inbox);
-        Self { local, inner, seam, inbox, timer: Mutex::default(), nudge: Mutex::default() }
+        let port = Arc::new(Port::new(inner));
+        seam.add_port(local, &port);
+        Self { local, seam, port, timer: Mutex::default(), nudge: Mutex::default() }
     }
 
     /// Repeats the last flight when it is time, and has `cx` woken at the next.
@@ -121,26 +137,37 @@ impl SeamSocket {
         }
     }
 
+    /// Sends what the seam has to say, to the addresses as they are.
     fn send_all(&self, cx: &mut Context<'_>, datagrams: Vec<Sent>) {
         for Sent { remote, bytes, .. } in datagrams {
             // A full send buffer loses a repetition, and the next one makes up for it.
-            if let Poll::Ready(Err(error)) = self.inner.poll_send(cx, &plain(remote, &bytes)) {
-                tracing::debug!(%error, "a handshake flight was not repeated");
+            if let Poll::Ready(Err(error)) = self.port.socket().poll_send(cx, &plain(remote, &bytes)) {
+                tracing::debug!(%error, "a handshake flight or check was not sent");
             }
         }
     }
 
-    /// Shows the seam what a receive brought: the datagrams for the engine go to the inbox.
+    /// Asks a stranger whether it is the other end.
+    fn ask(&self, cx: &mut Context<'_>, from: SocketAddr) {
+        if let Some(check) = self.seam.on_heard(self.local, from) {
+            self.send_all(cx, vec![check]);
+        }
+    }
+
+    /// Shows the seam what a receive brought: the datagrams for the engine go to the port.
     fn sort(&self, cx: &mut Context<'_>, bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) {
         for (buf, meta) in bufs.iter().zip(meta) {
             for datagram in buf[..meta.len].chunks(meta.stride.max(1)) {
+                self.ask(cx, meta.addr);
+                let from = self.seam.source(meta.addr);
                 let (deliver, again) = match is_media(datagram) {
-                    true => (self.seam.on_media(self.local, meta.addr, datagram), vec![]),
-                    false => self.seam.on_received(self.local, meta.addr, datagram),
+                    true => (self.seam.on_media(self.local, from, datagram), vec![]),
+                    false if self.seam.on_answer(meta.addr, datagram) => continue,
+                    false => self.seam.on_received(self.local, from, datagram),
                 };
                 self.send_all(cx, again);
                 if deliver {
-                    lock(&self.inbox.waiting).datagrams.push_back((meta.addr, datagram.to_vec()));
+                    lock(&self.port.waiting).datagrams.push_back((from, datagram.to_vec()));
                 }
             }
         }
@@ -154,9 +181,10 @@ impl AsyncUdpSocket for SeamSocket {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let whole = transmit.contents.len();
+        let destination = self.seam.destination(transmit.destination);
         let step = transmit.segment_size.unwrap_or(whole).max(1);
         if transmit.contents.chunks(step).all(is_media) {
-            return self.inner.poll_send(cx, transmit);
+            return self.port.socket().poll_send(cx, &Transmit { destination, ..*transmit });
         }
         if step < whole {
             for datagram in transmit.contents.chunks(step) {
@@ -166,12 +194,12 @@ impl AsyncUdpSocket for SeamSocket {
         }
         if is_alert(transmit.contents) {
             // The engine says once that it closes, and nobody would repeat it.
-            let notice = Sent { local: self.local, remote: transmit.destination, bytes: transmit.contents.to_vec() };
+            let notice = Sent { local: self.local, remote: destination, bytes: transmit.contents.to_vec() };
             self.send_all(cx, vec![notice; FURTHER_NOTICES]);
         }
         match self.seam.on_sent(self.local, transmit.destination, transmit.contents) {
-            Way::Out => self.inner.poll_send(cx, transmit),
-            Way::OutAs(bytes) => self.inner.poll_send(cx, &plain(transmit.destination, &bytes)).map_ok(|_| whole),
+            Way::Out => self.port.socket().poll_send(cx, &Transmit { destination, ..*transmit }),
+            Way::OutAs(bytes) => self.port.socket().poll_send(cx, &plain(destination, &bytes)).map_ok(|_| whole),
             Way::Nowhere => Poll::Ready(Ok(whole)),
         }
     }
@@ -183,7 +211,7 @@ impl AsyncUdpSocket for SeamSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         loop {
-            if let Some((from, bytes)) = self.inbox.take(cx)
+            if let Some((from, bytes)) = self.port.take(cx)
                 && let (Some(buf), Some(meta)) = (bufs.first_mut(), meta.first_mut())
             {
                 let len = bytes.len().min(buf.len());
@@ -201,7 +229,7 @@ impl AsyncUdpSocket for SeamSocket {
                 return Poll::Ready(Ok(1));
             }
             self.poll_repeats(cx);
-            let count = match self.inner.poll_recv(cx, bufs, meta) {
+            let count = match self.port.socket().poll_recv(cx, bufs, meta) {
                 Poll::Ready(Ok(count)) => count,
                 other => return other,
             };
@@ -211,6 +239,7 @@ impl AsyncUdpSocket for SeamSocket {
                 .take(count)
                 .all(|(buf, meta)| meta.len > 0 && buf[..meta.len].chunks(meta.stride.max(1)).all(is_media));
             if media_only && self.seam.is_media_open() {
+                meta.iter().take(count).for_each(|meta| self.ask(cx, meta.addr));
                 return Poll::Ready(Ok(count));
             }
             self.sort(cx, &bufs[..count], &meta[..count]);
@@ -218,11 +247,11 @@ impl AsyncUdpSocket for SeamSocket {
     }
 
     fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
+        self.port.socket().max_gso_segments()
     }
 
     fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
+        self.port.socket().max_gro_segments()
     }
 }
 

@@ -7,36 +7,69 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Network;
+use super::place::Place;
 use super::socket::{Mailbox, VirtualSocket};
+use super::{HostId, Network, Open};
 use crate::config::{Interfaces, PathConfig};
 use crate::event::lock;
-use crate::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
+use crate::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, LocalAddresses, Runtime,
+};
 
 /// A host of a [`Network`].
 #[derive(Debug)]
 pub struct Host {
     network: Network,
-    address: IpAddr,
+    pub(super) id: HostId,
 }
 
 impl Host {
-    pub(super) fn new(network: Network, address: IpAddr) -> Self {
-        Self { network, address }
+    pub(super) fn new(network: Network, id: HostId) -> Self {
+        Self { network, id }
     }
 
-    /// Its address.
+    /// Its own address as it is now, which behind a NAT is not the one that others see.
     pub fn address(&self) -> IpAddr {
-        self.address
+        lock(&self.network.inner.state).places[&self.id].address
     }
 
-    /// What opens a path on this host.
+    /// Moves to another network, as from Wi-Fi to mobile: the old address is gone, and what is sent from or to it with
+    /// it. The links stay as they are.
+    pub fn moves(&self) {
+        let mut state = lock(&self.network.inner.state);
+        let address = state.new_address();
+        state.places.insert(self.id, Place::new(address));
+    }
+
+    /// From now on the host stands behind a NAT.
+    pub fn behind_nat(&self) {
+        self.change(Place::put_nat);
+    }
+
+    /// The host's NAT forgets it: its sockets stay, and others see them at new addresses.
+    pub fn renumber(&self) {
+        self.change(Place::forget_mappings);
+    }
+
+    /// What opens a path on this host, wherever it is then.
     pub fn path_config(self: &Arc<Self>) -> PathConfig {
         PathConfig {
-            interfaces: Interfaces::Addresses(vec![self.address]),
+            interfaces: Interfaces::Source(self.clone()),
             runtime: Some(self.clone()),
             ..PathConfig::default()
         }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Place)) {
+        if let Some(place) = lock(&self.network.inner.state).places.get_mut(&self.id) {
+            change(place);
+        }
+    }
+}
+
+impl LocalAddresses for Host {
+    fn addresses(&self) -> Vec<IpAddr> {
+        vec![self.address()]
     }
 }
 
@@ -90,8 +123,11 @@ impl Runtime for Host {
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let address = socket.local_addr()?;
         let mailbox = Arc::new(Mailbox::default());
-        lock(&self.network.inner.state).sockets.insert(address, Arc::downgrade(&mailbox));
-        Ok(Arc::new(VirtualSocket { network: self.network.clone(), address, mailbox, _port: socket }))
+        lock(&self.network.inner.state)
+            .sockets
+            .insert(address, Open { host: self.id, mailbox: Arc::downgrade(&mailbox) });
+        let network = self.network.clone();
+        Ok(Arc::new(VirtualSocket { network, host: self.id, address, mailbox, _port: socket }))
     }
 
     fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

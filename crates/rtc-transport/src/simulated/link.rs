@@ -1,9 +1,10 @@
 //! One direction between two hosts.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::HostId;
 
 /// What one direction does to datagrams; the default delivers all at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,12 +90,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(seed: u64, (from, to): (IpAddr, IpAddr)) -> Self {
-        let number = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => u64::from(u32::from(ip)),
-            IpAddr::V6(ip) => u128::from(ip) as u64,
-        };
-        let chance = Chance(seed ^ number(from).rotate_left(40) ^ number(to).wrapping_mul(0x9E37_79B9));
+    pub(super) fn new(seed: u64, (HostId(from), HostId(to)): (HostId, HostId)) -> Self {
+        let chance = Chance(seed ^ u64::from(from).rotate_left(40) ^ u64::from(to).wrapping_mul(0x9E37_79B9));
         Self {
             link: Link::default(),
             counts: LinkCounts::default(),
@@ -176,7 +173,7 @@ mod tests {
     use super::*;
 
     fn wire(link: Link) -> Wire {
-        let ends = ([127, 1, 0, 1].into(), [127, 1, 0, 2].into());
+        let ends = (HostId(1), HostId(2));
         Wire { link, ..Wire::new(1, ends) }
     }
 

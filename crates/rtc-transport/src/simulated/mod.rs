@@ -16,11 +16,15 @@
 //! });
 //! ```
 //!
+//! A host can move to another network ([`Host::moves`]) or stand behind a NAT that forgets it ([`Host::behind_nat`],
+//! [`Host::renumber`]).
+//!
 //! Datagrams never leave the process, but the engine insists on binding a real socket for each virtual one, so hosts
 //! have addresses of the loopback net 127.0.0.0/8, and how many there can be is limited by open files.
 
 mod host;
 mod link;
+mod place;
 mod socket;
 
 use std::collections::HashMap;
@@ -34,6 +38,7 @@ use crate::event::lock;
 pub use host::Host;
 use link::Wire;
 pub use link::{Link, LinkCounts};
+use place::Place;
 use socket::Mailbox;
 
 /// Runs `world` to its end on a clock of its own that jumps instead of waiting.
@@ -58,11 +63,26 @@ struct Inner {
 struct State {
     hosts: u32,
     tasks: usize,
+    /// Addresses given away so far, which are never used again.
+    addresses: u32,
     names: HashMap<String, SocketAddr>,
-    sockets: HashMap<SocketAddr, Weak<Mailbox>>,
-    /// One direction each, by the hosts' addresses.
-    wires: HashMap<(IpAddr, IpAddr), Wire>,
+    sockets: HashMap<SocketAddr, Open>,
+    /// Where each host is now.
+    places: HashMap<HostId, Place>,
+    /// One direction each.
+    wires: HashMap<(HostId, HostId), Wire>,
     unlinked: Link,
+}
+
+/// A host stays the same wherever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct HostId(u32);
+
+/// An open socket and whose it is.
+#[derive(Debug)]
+struct Open {
+    host: HostId,
+    mailbox: Weak<Mailbox>,
 }
 
 impl Network {
@@ -75,13 +95,10 @@ impl Network {
     pub fn host(&self) -> Arc<Host> {
         let mut state = lock(&self.inner.state);
         state.hosts += 1;
-        let [_, high, middle, low] = state.hosts.to_be_bytes();
-        // 127.1.0.1 upwards; macOS has no loopback but 127.0.0.1, where ports alone tell the hosts apart.
-        let ip = match cfg!(target_os = "linux") {
-            true => Ipv4Addr::new(127, high + 1, middle, low),
-            false => Ipv4Addr::LOCALHOST,
-        };
-        Arc::new(Host::new(self.clone(), IpAddr::V4(ip)))
+        let id = HostId(state.hosts);
+        let address = state.new_address();
+        state.places.insert(id, Place::new(address));
+        Arc::new(Host::new(self.clone(), id))
     }
 
     /// Connects two hosts by the same kind of link in both directions.
@@ -92,7 +109,7 @@ impl Network {
 
     /// Sets the link from one host to another; what is on its way still arrives.
     pub fn connect_one_way(&self, from: &Host, to: &Host, link: Link) {
-        let ends = (from.address(), to.address());
+        let ends = (from.id, to.id);
         let seed = self.inner.seed;
         lock(&self.inner.state).wires.entry(ends).or_insert_with(|| Wire::new(seed, ends)).link = link;
     }
@@ -105,7 +122,7 @@ impl Network {
     /// What went over the link from one host to another so far.
     pub fn counts(&self, from: &Host, to: &Host) -> LinkCounts {
         let state = lock(&self.inner.state);
-        state.wires.get(&(from.address(), to.address())).map_or_else(LinkCounts::default, |wire| wire.counts)
+        state.wires.get(&(from.id, to.id)).map_or_else(LinkCounts::default, |wire| wire.counts)
     }
 
     /// Gives a name to an address, for hosts that resolve it.
@@ -115,7 +132,7 @@ impl Network {
 
     /// Sockets that are open on all hosts.
     pub fn open_sockets(&self) -> usize {
-        lock(&self.inner.state).sockets.values().filter(|socket| socket.strong_count() > 0).count()
+        lock(&self.inner.state).sockets.values().filter(|open| open.mailbox.strong_count() > 0).count()
     }
 
     /// Tasks of all hosts that have not ended.
@@ -123,12 +140,13 @@ impl Network {
         lock(&self.inner.state).tasks
     }
 
-    fn send(&self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+    fn send(&self, sender: HostId, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let now = tokio::time::Instant::now();
         let mut state = lock(&self.inner.state);
         let state = &mut *state;
-        let Some(mailbox) = state.sockets.get(&to).and_then(Weak::upgrade) else { return };
-        let ends = (from.ip(), to.ip());
+        let Some(from) = state.seen_from(sender, from) else { return };
+        let Some((receiver, mailbox)) = state.receiver(to) else { return };
+        let ends = (sender, receiver);
         let wire = state.wires.entry(ends).or_insert_with(|| {
             let mut wire = Wire::new(self.inner.seed, ends);
             wire.link = state.unlinked;
@@ -145,6 +163,31 @@ impl Network {
 
     fn task_ended(&self) {
         lock(&self.inner.state).tasks -= 1;
+    }
+}
+
+impl State {
+    /// 127.1.0.1 upwards; macOS has no loopback but 127.0.0.1, where ports alone tell the hosts apart.
+    fn new_address(&mut self) -> IpAddr {
+        self.addresses += 1;
+        let [_, high, middle, low] = self.addresses.to_be_bytes();
+        IpAddr::V4(match cfg!(target_os = "linux") {
+            true => Ipv4Addr::new(127, high + 1, middle, low),
+            false => Ipv4Addr::LOCALHOST,
+        })
+    }
+
+    /// The address others see a datagram come from; none where the socket's own address is gone.
+    fn seen_from(&mut self, sender: HostId, socket: SocketAddr) -> Option<SocketAddr> {
+        self.places.get_mut(&sender)?.outward(socket)
+    }
+
+    /// Who gets what is sent to `address`.
+    fn receiver(&self, address: SocketAddr) -> Option<(HostId, Arc<Mailbox>)> {
+        let inside = self.places.values().find_map(|place| place.inward(address)).unwrap_or(address);
+        let open = self.sockets.get(&inside)?;
+        let reachable = self.places.get(&open.host).is_some_and(|place| place.takes(address, inside));
+        Some((open.host, open.mailbox.upgrade()?)).filter(|_| reachable)
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Network;
+use super::{HostId, Network};
 use crate::event::lock;
 use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -79,6 +79,7 @@ impl Mailbox {
 #[derive(Debug)]
 pub(super) struct VirtualSocket {
     pub(super) network: Network,
+    pub(super) host: HostId,
     pub(super) address: SocketAddr,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) _port: std::net::UdpSocket,
@@ -92,7 +93,7 @@ impl AsyncUdpSocket for VirtualSocket {
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let step = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(step) {
-            self.network.send(self.address, transmit.destination, datagram);
+            self.network.send(self.host, self.address, transmit.destination, datagram);
         }
         Poll::Ready(Ok(transmit.contents.len()))
     }
