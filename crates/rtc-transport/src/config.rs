@@ -14,6 +14,11 @@ pub struct PathConfig {
     /// A name is resolved while the path opens, at most [`PathConfig::resolve_timeout`] long; a server that cannot be
     /// resolved is left out.
     pub stun_servers: Vec<String>,
+    /// Relays (TURN over UDP, RFC 8656) for ends that cannot reach each other; none by default. Names are resolved like
+    /// those of STUN servers.
+    pub turn_servers: Vec<TurnServer>,
+    /// Whether the other end may learn this end's addresses; [`IcePolicy::All`] by default.
+    pub policy: IcePolicy,
     /// Which local addresses take part; [`Interfaces::All`] by default.
     pub interfaces: Interfaces,
     /// Clock, timers, tasks and sockets; tokio with the machine's own sockets by default.
@@ -35,6 +40,8 @@ impl Default for PathConfig {
     fn default() -> Self {
         Self {
             stun_servers: Vec::new(),
+            turn_servers: Vec::new(),
+            policy: IcePolicy::default(),
             interfaces: Interfaces::All,
             runtime: None,
             disconnected_after: Duration::from_millis(2_500),
@@ -44,6 +51,35 @@ impl Default for PathConfig {
             swiftness: Swiftness::default(),
         }
     }
+}
+
+/// A relay and what it knows this end by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnServer {
+    /// `turn:host:port` (RFC 7065), the port 3478 if left out. UDP is the only transport.
+    pub url: String,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub credential: String,
+}
+
+impl std::fmt::Debug for TurnServer {
+    /// Without user name and password, which are nobody's business in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TurnServer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Which kinds of way a path may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IcePolicy {
+    /// Direct ones and relays.
+    #[default]
+    All,
+    /// Only relays: no description and no candidate tells an address of this end. Costs the way over the relay, and
+    /// connecting takes longer, since some measures of [`Swiftness`] work on direct ways only.
+    RelayOnly,
 }
 
 /// Which local addresses a path uses.

@@ -8,6 +8,8 @@ use rtc::rtcp::raw_packet::RawPacket;
 
 /// The name by which an APP packet is known for ours.
 const NAME: [u8; 4] = *b"CALL";
+/// The name of the packet that says that its sender closes the path.
+const CLOSING: [u8; 4] = *b"SHUT";
 /// RTCP version 2, no padding.
 const VERSION: u8 = 0x80;
 const APPLICATION_DEFINED: u8 = 204;
@@ -16,13 +18,27 @@ const HEADER: usize = 12;
 
 /// The packet that carries `word`. Its subtype tells how many zeros fill the last 32 bits.
 pub(crate) fn packet(source: u32, word: &[u8]) -> RawPacket {
+    named(NAME, source, word)
+}
+
+/// The packet that says that this end closes the path, where the encryption's own notice does not come through.
+pub(crate) fn closing(source: u32) -> RawPacket {
+    named(CLOSING, source, &[])
+}
+
+/// Whether a packet says that its sender closes the path.
+pub(crate) fn is_closing(RawPacket(bytes): &RawPacket) -> bool {
+    bytes.get(1) == Some(&APPLICATION_DEFINED) && bytes.get(8..HEADER) == Some(&CLOSING)
+}
+
+fn named(name: [u8; 4], source: u32, word: &[u8]) -> RawPacket {
     let zeros = word.len().wrapping_neg() % 4;
     let mut bytes = BytesMut::with_capacity(HEADER + word.len() + zeros);
     bytes.put_u8(VERSION | zeros as u8);
     bytes.put_u8(APPLICATION_DEFINED);
     bytes.put_u16(((HEADER + word.len() + zeros) / 4 - 1) as u16);
     bytes.put_u32(source);
-    bytes.put_slice(&NAME);
+    bytes.put_slice(&name);
     bytes.put_slice(word);
     bytes.put_bytes(0, zeros);
     RawPacket(bytes.freeze())
@@ -56,6 +72,7 @@ mod tests {
 
     #[test]
     fn a_packet_of_somebody_else_is_no_word() {
+        assert!(is_closing(&closing(1)) && word(&closing(1)).is_none() && !is_closing(&packet(1, b"SHUT")));
         let ours = packet(1, b"held").0;
         for (at, byte) in [(0, 0x84), (0, 0xA0), (1, 203), (8, b'X')] {
             let mut bytes = ours.to_vec();

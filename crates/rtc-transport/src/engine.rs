@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, SettingEngine,
-    SettingEngineBuilder, SrtpProtectionProfile,
+    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    SettingEngine, SettingEngineBuilder, SrtpProtectionProfile,
 };
 
 use crate::addresses::{BindAddresses, can_be_bound};
-use crate::config::PathConfig;
+use crate::config::{IcePolicy, PathConfig};
 use crate::error::OpenError;
 use crate::event::{Candidate, EventQueue, PathEvent, PathState};
 use crate::reports::{Reports, Shared};
@@ -59,10 +59,15 @@ fn settings(config: &PathConfig, seam: &Seam) -> Result<SettingEngine, OpenError
     // The agent gives a pair up after this many looks. Its count cannot be tied to what reached the wire, so it is
     // set beyond any connection attempt: `failed_after` ends an attempt, nothing else.
     const LOOKS: u16 = u16::MAX - 1;
+    // Checks of direct pairs are paced at the socket, those through a relay only by this (Ta of RFC 8445 section 14.2).
+    let (check_interval, relay_wait) = match config.policy {
+        IcePolicy::All => (config.swiftness.check_interval, Duration::from_millis(200)),
+        IcePolicy::RelayOnly => (config.swiftness.check_interval.max(Duration::from_millis(50)), Duration::ZERO),
+    };
     let mut settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
         .with_ice_timeouts(Some(config.disconnected_after), Some(config.failed_after), Some(config.keepalive))
-        .with_ice_connection_attempts(Some(config.swiftness.check_interval), Some(LOOKS))
+        .with_ice_connection_attempts(Some(check_interval), Some(LOOKS))
         .with_srtp_protection_profiles(vec![
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
             SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
@@ -74,7 +79,7 @@ fn settings(config: &PathConfig, seam: &Seam) -> Result<SettingEngine, OpenError
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_relay_acceptance_min_wait(Some(Duration::from_millis(200)));
+        .with_relay_acceptance_min_wait(Some(relay_wait));
     if let Some(provider) = seam.crypto_provider() {
         settings = settings.with_crypto_provider(provider);
     }
@@ -97,7 +102,7 @@ pub(crate) fn voice_track(ssrc: u32) -> Arc<TrackLocalStaticRTP> {
 /// Builds the engine's connection on `runtime`, which is the seam's.
 pub(crate) async fn build(
     config: &PathConfig,
-    stun_urls: Vec<String>,
+    servers: Vec<RTCIceServer>,
     runtime: Arc<dyn Runtime>,
     seam: &Seam,
     shared: &Arc<Shared>,
@@ -110,13 +115,15 @@ pub(crate) async fn build(
     if !addresses.into_iter().any(can_be_bound) {
         return Err(failed("none of the local addresses can be bound"));
     }
-    let ice_servers = match stun_urls.is_empty() {
-        true => vec![],
-        false => vec![RTCIceServer { urls: stun_urls, ..RTCIceServer::default() }],
+    let policy = match config.policy {
+        IcePolicy::All => RTCIceTransportPolicy::All,
+        IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
     };
+    let configuration =
+        RTCConfigurationBuilder::new().with_ice_servers(servers).with_ice_transport_policy(policy).build();
     let reports = Reports::new(shared.clone(), runtime.now());
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build())
+        .with_configuration(configuration)
         .with_media_engine(media_engine()?)
         .with_setting_engine(settings(config, seam)?)
         .with_interceptor_registry(Registry::new().with(Slot::ReceiverReport, reports))
@@ -138,6 +145,7 @@ pub(crate) struct Handler {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) seam: Arc<Seam>,
     pub(crate) changed: Arc<Notify>,
+    pub(crate) policy: IcePolicy,
 }
 
 #[async_trait]
@@ -145,8 +153,9 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         match event.candidate.to_json() {
             Ok(init) if !init.candidate.is_empty() => {
+                let Some(candidate) = self.policy.said_of_candidate(&init.candidate) else { return };
                 self.events.push(PathEvent::LocalCandidate(Candidate {
-                    candidate: init.candidate,
+                    candidate,
                     sdp_mid: init.sdp_mid.filter(|mid| !mid.is_empty()).or_else(|| Some("0".to_owned())),
                     sdp_mline_index: init.sdp_mline_index.or(Some(0)),
                     username_fragment: init.username_fragment,

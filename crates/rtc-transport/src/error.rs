@@ -11,6 +11,12 @@ pub enum OpenError {
     /// A STUN server is not written as `stun:host:port`.
     #[error("not a STUN server address: {0}")]
     BadStunServer(String),
+    /// A relay is not written as `turn:host:port`, or asks for another transport than UDP.
+    #[error("not a relay address: {0}")]
+    BadTurnServer(String),
+    /// Only relays may be used, and none is given.
+    #[error("no relay to use")]
+    NoRelay,
     /// The engine refused, for example because no socket could be bound.
     #[error("the media engine did not start: {0}")]
     Engine(String),

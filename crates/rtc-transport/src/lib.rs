@@ -61,19 +61,21 @@ mod engine;
 mod error;
 mod event;
 mod path;
+mod policy;
 mod reception;
 mod reports;
 pub mod runtime;
 mod seam;
 mod selected;
 mod sending;
+mod servers;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 mod stats;
 mod voice;
 mod watch;
 
-pub use config::{Interfaces, PathConfig, Swiftness};
+pub use config::{IcePolicy, Interfaces, PathConfig, Swiftness, TurnServer};
 pub use error::{MAX_CONTROL, MAX_PAYLOAD, NegotiationError, OpenError, SendError};
 pub use event::{AudioLevel, Candidate, IncomingVoice, PathEvent, PathEvents, PathState};
 pub use path::MediaPath;

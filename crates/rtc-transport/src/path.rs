@@ -1,18 +1,16 @@
 //! One path to one other end: opening, negotiation, sending, closing.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify};
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::config::{Interfaces, PathConfig};
+use crate::config::{IcePolicy, Interfaces, PathConfig};
 use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, voice_track};
 use crate::error::{NegotiationError, OpenError, SendError};
 use crate::event::{Candidate, PathEvent, PathEvents, PathState, lock};
@@ -21,7 +19,8 @@ use crate::runtime::{Runtime, tokio as tokio_runtime};
 use crate::seam::{Rebound, Seam, SeamRuntime};
 use crate::selected;
 use crate::sending::Sending;
-use crate::stats::PathStats;
+use crate::servers;
+use crate::stats::{CandidateKind, PathStats};
 use crate::voice::{Outbox, OutgoingVoice};
 
 /// Candidates kept while there is no description yet; a machine has a handful.
@@ -49,6 +48,7 @@ struct Inner {
     changed: Arc<Notify>,
     payload_type: Arc<AtomicU8>,
     interfaces: Interfaces,
+    policy: IcePolicy,
     /// One negotiation step at a time; inside: candidates that came before the description.
     negotiation: Mutex<Negotiation>,
     closed: AtomicBool,
@@ -64,9 +64,9 @@ impl MediaPath {
     /// Opens a path: binds its sockets and starts its tasks, but says nothing to anybody yet.
     pub async fn open(config: PathConfig) -> Result<(MediaPath, PathEvents), OpenError> {
         let runtime = config.runtime.clone().unwrap_or_else(tokio_runtime);
-        let stun_urls = resolve(&config, &*runtime).await?;
+        let servers = servers::resolve(&config, &*runtime).await?;
         let shared = Arc::new(Shared::default());
-        let changed = Arc::new(Notify::new());
+        let changed = shared.changed.clone();
         let seam = Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone(), changed.clone()));
         let outbox = Arc::new(Outbox::default());
         let handler = Handler {
@@ -74,10 +74,11 @@ impl MediaPath {
             outbox: outbox.clone(),
             seam: seam.clone(),
             changed: changed.clone(),
+            policy: config.policy,
         };
         let seam_runtime = Arc::new(SeamRuntime::new(runtime.clone(), seam.clone()));
         let connection: Arc<dyn PeerConnection> =
-            Arc::from(engine::build(&config, stun_urls, seam_runtime, &seam, &shared, handler).await?);
+            Arc::from(engine::build(&config, servers, seam_runtime, &seam, &shared, handler).await?);
         let engine_error = |error: webrtc::error::Error| OpenError::Engine(error.to_string());
         let (ssrc, sequence) = seam.random_ids();
         let track = voice_track(ssrc);
@@ -108,6 +109,7 @@ impl MediaPath {
             changed,
             payload_type,
             interfaces: config.interfaces,
+            policy: config.policy,
             negotiation: Mutex::default(),
             closed: AtomicBool::new(false),
         };
@@ -130,7 +132,7 @@ impl MediaPath {
         self.inner.seam.on_remote_description(sdp, true);
         self.inner.connection.set_remote_description(offer).await.map_err(rejected)?;
         let answer = self.inner.connection.create_answer(None).await.map_err(unavailable)?;
-        let sdp = answer.sdp.clone();
+        let sdp = self.inner.policy.said(&answer.sdp);
         self.inner.connection.set_local_description(answer).await.map_err(unavailable)?;
         self.described(&mut negotiation).await;
         Ok(sdp)
@@ -237,7 +239,7 @@ impl MediaPath {
 
     async fn offer(&self, options: Option<RTCOfferOptions>) -> Result<String, NegotiationError> {
         let offer = self.inner.connection.create_offer(options).await.map_err(unavailable)?;
-        let sdp = self.inner.seam.on_offer(&offer.sdp);
+        let sdp = self.inner.seam.on_offer(&self.inner.policy.said(&offer.sdp));
         self.inner.connection.set_local_description(offer).await.map_err(unavailable)?;
         Ok(sdp)
     }
@@ -274,10 +276,24 @@ impl MediaPath {
 }
 
 impl Inner {
-    /// Waits until what was said has left, but not for an engine that is stuck.
     async fn say_the_last_words(&self) {
-        const AT_MOST: Duration = Duration::from_millis(100);
+        /// Time in which the engine sends what it has taken through a relay.
+        const RELAYED: Duration = Duration::from_millis(3);
         let said = self.outbox.finish();
+        self.have_left(said).await;
+        // An engine that closes gives its relay back first, and the notice of the encryption has no way.
+        let way = lock(&self.shared.accounts).selected;
+        if self.outbox.is_open() && way.is_some_and(|way| way.local == CandidateKind::Relay) {
+            for _ in 0..3 {
+                self.have_left(self.outbox.say_closing()).await;
+                self.runtime.sleep(RELAYED).await;
+            }
+        }
+    }
+
+    /// Waits until what was said has left, but not for an engine that is stuck.
+    async fn have_left(&self, said: u64) {
+        const AT_MOST: Duration = Duration::from_millis(100);
         let left = async {
             while self.shared.controls_left.load(Ordering::Acquire) < said {
                 self.shared.control_left.notified().await;
@@ -291,7 +307,7 @@ impl Inner {
 
     fn shut(&self) {
         self.closed.store(true, Ordering::Release);
-        self.outbox.finish();
+        self.outbox.end();
         self.seam.close();
         self.changed.notify_one();
     }
@@ -310,33 +326,4 @@ fn rejected(error: impl std::fmt::Display) -> NegotiationError {
 
 fn unavailable(error: impl std::fmt::Display) -> NegotiationError {
     NegotiationError::Unavailable(error.to_string())
-}
-
-/// Names to addresses, all at once and not for long: the engine would resolve on the task that drives the path.
-async fn resolve(config: &PathConfig, runtime: &dyn Runtime) -> Result<Vec<String>, OpenError> {
-    let mut hosts = Vec::new();
-    for url in &config.stun_servers {
-        let host = url.strip_prefix("stun:").filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| OpenError::BadStunServer(url.clone()))?;
-        let has_port =
-            host.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
-        hosts.push(if has_port { host.to_owned() } else { format!("{host}:3478") });
-    }
-    let lookups = hosts.iter().map(|host| async move {
-        if let Ok(address) = host.parse::<SocketAddr>() {
-            return vec![address];
-        }
-        match webrtc::runtime::timeout(runtime, config.resolve_timeout, runtime.resolve_host(host)).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!("a STUN server's name does not resolve; it is left out");
-                vec![]
-            }
-        }
-    });
-    let addresses = join_all(lookups).await.into_iter().flat_map(|found| {
-        let first = |v4: bool| found.iter().copied().find(|address| address.is_ipv4() == v4);
-        [first(true), first(false)].into_iter().flatten().collect::<Vec<_>>()
-    });
-    Ok(addresses.map(|address| format!("stun:{address}")).collect())
 }

@@ -6,7 +6,7 @@
 //! with the instant it was read, instead of the engine's track, which loses it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -44,6 +44,10 @@ pub(crate) struct Shared {
     /// Control words that are on their way to the socket, where no close can overtake them any more.
     pub(crate) controls_left: AtomicU64,
     pub(crate) control_left: Notify,
+    /// The other end has said in a packet of its own that it closes.
+    pub(crate) closed_by_other_end: AtomicBool,
+    /// Told when the pair in use may be another or the path closed.
+    pub(crate) changed: Arc<Notify>,
 }
 
 pub(crate) struct Reports {
@@ -117,8 +121,13 @@ impl Reports {
                 self.on_blocks(now, &report.reports);
             } else if let Some(bye) = packet.as_any().downcast_ref::<Goodbye>() {
                 self.heard.retain(|(ssrc, ..)| !bye.sources.contains(ssrc));
-            } else if let Some(word) = packet.as_any().downcast_ref().and_then(control::word) {
-                self.shared.events.push(PathEvent::Control(word));
+            } else if let Some(raw) = packet.as_any().downcast_ref() {
+                if let Some(word) = control::word(raw) {
+                    self.shared.events.push(PathEvent::Control(word));
+                } else if control::is_closing(raw) {
+                    self.shared.closed_by_other_end.store(true, Ordering::Release);
+                    self.shared.changed.notify_one();
+                }
             }
         }
     }

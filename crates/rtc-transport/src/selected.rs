@@ -2,6 +2,7 @@
 //! changes: the engine has no event for any of them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -32,17 +33,20 @@ pub(crate) async fn follow(
         if connection.strong_count() == 0 {
             return;
         }
-        if closed_by_other_end(&*sender, &*runtime).await {
+        let (selected, addresses) = selected_pair(&*sender).await.unzip();
+        seam.on_selected(addresses.flatten());
+        {
+            let mut accounts = lock(&shared.accounts);
+            accounts.selected = selected.or(accounts.selected);
+        }
+        if shared.closed_by_other_end.load(Ordering::Acquire) || closed_by_other_end(&*sender, &*runtime).await {
             outbox.set_open(false);
             shared.events.push(PathEvent::StateChanged(PathState::Closed));
             return;
         }
         let Some(connection) = connection.upgrade() else { return };
-        let (selected, addresses) = selected_pair(&*sender).await.unzip();
-        seam.on_selected(addresses.flatten());
         let report = connection.get_stats(runtime.now(), StatsSelector::None).await;
         let mut accounts = lock(&shared.accounts);
-        accounts.selected = selected.or(accounts.selected);
         if let Some(transport) = report.transport() {
             let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
             accounts.dtls_cipher = named(&transport.dtls_cipher);

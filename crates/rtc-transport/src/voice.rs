@@ -35,6 +35,8 @@ pub struct OutgoingVoice {
 pub(crate) enum Outgoing {
     Voice(OutgoingVoice),
     Control(Bytes),
+    /// That this end closes.
+    Closing,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,9 @@ pub(crate) struct Outbox {
 struct Waiting {
     voice: VecDeque<OutgoingVoice>,
     control: VecDeque<Bytes>,
+    closing: u32,
+    /// Nothing will be said any more, not even that this end closes.
+    ended: bool,
     last_control: Option<Bytes>,
     controls_taken: u64,
 }
@@ -89,7 +94,26 @@ impl Outbox {
         lock(&self.waiting).controls_taken
     }
 
-    /// What to send next, control words first; `None` once closed and every control word is given.
+    /// Has it said that this end closes; gives how many words were said in all.
+    pub(crate) fn say_closing(&self) -> u64 {
+        let said = {
+            let mut waiting = lock(&self.waiting);
+            waiting.closing += 1;
+            waiting.controls_taken += 1;
+            waiting.controls_taken
+        };
+        self.filled.notify_one();
+        said
+    }
+
+    /// Ends [`Outbox::next`] once what waits is given.
+    pub(crate) fn end(&self) {
+        self.closed.store(true, Ordering::Release);
+        lock(&self.waiting).ended = true;
+        self.filled.notify_one();
+    }
+
+    /// What to send next, control words first; `None` once ended and every control word is given.
     pub(crate) async fn next(&self) -> Option<Outgoing> {
         loop {
             let filled = self.filled.notified();
@@ -98,7 +122,11 @@ impl Outbox {
                 if let Some(word) = waiting.control.pop_front() {
                     return Some(Outgoing::Control(word));
                 }
-                if self.closed.load(Ordering::Acquire) {
+                if waiting.closing > 0 {
+                    waiting.closing -= 1;
+                    return Some(Outgoing::Closing);
+                }
+                if waiting.ended {
                     return None;
                 }
                 if let Some(packet) = waiting.voice.pop_front() {
@@ -136,6 +164,10 @@ impl Outbox {
         self.open.store(open, Ordering::Release);
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -162,6 +194,7 @@ mod tests {
         let large = OutgoingVoice { payload: Bytes::from(vec![0; MAX_PAYLOAD + 1]), ..packet(0) };
         assert_eq!(outbox.push(large), Err(SendError::TooLarge));
         outbox.finish();
+        outbox.end();
         assert_eq!(outbox.push(packet(9)), Err(SendError::Closed));
         assert!(outbox.next().await.is_none());
     }
@@ -178,9 +211,12 @@ mod tests {
         assert_eq!(outbox.finish(), 2);
         assert_eq!(outbox.finish(), 2);
         assert_eq!(outbox.push_control(word.clone()), Err(SendError::Closed));
+        assert_eq!(outbox.say_closing(), 3);
+        outbox.end();
         for _ in 0..2 {
             assert!(matches!(outbox.next().await, Some(Outgoing::Control(said)) if said == word));
         }
+        assert!(matches!(outbox.next().await, Some(Outgoing::Closing)));
         assert!(outbox.next().await.is_none());
     }
 

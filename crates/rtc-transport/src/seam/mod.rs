@@ -17,6 +17,7 @@ mod flights;
 mod moves;
 mod rebind;
 mod record;
+mod relayed;
 mod runtime;
 mod socket;
 
@@ -239,6 +240,14 @@ impl Seam {
         let now = self.now();
         let mut state = lock(&self.state);
         let Some(crypto) = &self.crypto else { return Way::Out };
+        if let Some(inner) = relayed::inner(bytes) {
+            // Of what takes a relay only the handshake is helped: losing it would be fatal, the rest takes its time.
+            if record::is_handshake(inner) {
+                state.flights.on_sent(now, Sent { local, remote, bytes: bytes.to_vec() }, None);
+                state.wake(local);
+            }
+            return Way::Out;
+        }
         if is_stun(bytes) {
             let was_selected = state.checks.is_selected();
             let way = match state.checks.on_sent(now, (local, remote), bytes, crypto) {
@@ -274,6 +283,15 @@ impl Seam {
         let now = self.now();
         let mut state = lock(&self.state);
         let Some(crypto) = &self.crypto else { return (true, vec![]) };
+        if let Some(inner) = relayed::inner(bytes) {
+            if record::is_handshake(inner) && self.swiftness.repeat_flights {
+                return (true, state.flights.on_received(now, inner));
+            }
+            if record::is_alert(inner) && state.flights.is_complete() {
+                self.changed.notify_one();
+            }
+            return (true, vec![]);
+        }
         let keep = self.swiftness.keep_early;
         let held = || Held { local, remote, bytes: bytes.to_vec() };
         if is_stun(bytes) {
@@ -482,6 +500,6 @@ fn is_stun(bytes: &[u8]) -> bool {
 }
 
 /// A STUN binding request.
-fn is_check(bytes: &[u8]) -> bool {
+pub(super) fn is_check(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0, 1])
 }

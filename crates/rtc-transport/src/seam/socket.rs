@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::flights::Sent;
 use super::record::{NUDGE, is_alert};
-use super::{Seam, Way};
+use super::{Seam, Way, is_check, relayed};
 use crate::event::lock;
 use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -158,7 +158,10 @@ impl SeamSocket {
     fn sort(&self, cx: &mut Context<'_>, bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) {
         for (buf, meta) in bufs.iter().zip(meta) {
             for datagram in buf[..meta.len].chunks(meta.stride.max(1)) {
-                self.ask(cx, meta.addr);
+                // Of a server's words nothing follows.
+                if is_media(datagram) || is_check(datagram) {
+                    self.ask(cx, meta.addr);
+                }
                 let from = self.seam.source(meta.addr);
                 let (deliver, again) = match is_media(datagram) {
                     true => (self.seam.on_media(self.local, from, datagram), vec![]),
@@ -192,7 +195,7 @@ impl AsyncUdpSocket for SeamSocket {
             }
             return Poll::Ready(Ok(whole));
         }
-        if is_alert(transmit.contents) {
+        if is_alert(relayed::inner(transmit.contents).unwrap_or(transmit.contents)) {
             // The engine says once that it closes, and nobody would repeat it.
             let notice = Sent { local: self.local, remote: destination, bytes: transmit.contents.to_vec() };
             self.send_all(cx, vec![notice; FURTHER_NOTICES]);
@@ -262,9 +265,9 @@ fn describe(meta: &mut RecvMeta, from: SocketAddr, len: usize) {
     meta.stride = len.max(1);
 }
 
-/// Neither STUN (0 to 3) nor DTLS (20 to 63): RFC 7983.
+/// RTP or RTCP (RFC 7983).
 fn is_media(datagram: &[u8]) -> bool {
-    !matches!(datagram.first(), Some(0..=3 | 20..=63))
+    matches!(datagram.first(), Some(128..=191))
 }
 
 fn plain(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
