@@ -99,7 +99,7 @@ impl World {
         self.now = at;
         self.rules.now = at;
         match happening {
-            Happening::AtServer { from, message, said_at } => self.at_server(from, message, said_at),
+            Happening::AtServer { from, message, said_at, life } => self.at_server(from, message, said_at, life),
             Happening::AtDevice { to, from, message, said_at, life } => {
                 self.at_device(to, from, message, said_at, life);
             }

@@ -122,7 +122,9 @@ impl World {
                 let kind = peer.and_then(|peer| self.devices[peer].told.get(&call_id)).and_then(|told| {
                     told.peer.and(told.kind).filter(|_| told.ended.is_none())
                 });
-                let agreed = kind.is_none_or(|kind| kind == invite.call_type);
+                // What an earlier life of the callee's app answered may count in a chat.
+                let hurt = self.rules.truths.get(&call_id).is_some_and(|truth| !truth.hurt.is_empty());
+                let agreed = hurt || kind.is_none_or(|kind| kind == invite.call_type);
                 self.rules.expect(agreed, Rule::GlareIsOneCall, || what("the other one takes it for another kind"));
                 let told = self.devices[at].told(call_id);
                 told.peer = peer;
