@@ -145,6 +145,7 @@ pub(crate) fn event(event: &Event) -> String {
         }
         Event::Negotiation { body: NegotiationBody::Candidate(_), .. } => "the other one names an address".to_owned(),
         Event::Negotiation { body: NegotiationBody::Restart, .. } => "the other one wants a new way".to_owned(),
+        Event::Held { held: true, .. } => "on hold".to_owned(),
         Event::Held { held: false, .. } => "goes on".to_owned(),
         Event::PeerHeld { held: true, .. } => "the other one holds".to_owned(),
         Event::PeerHeld { held: false, .. } => "the other one goes on".to_owned(),

@@ -228,13 +228,12 @@ impl World {
         }
     }
 
-    /// Whether the device that took a call calls anew, which tells the other end that it has lost the call.
-    fn calls_again_in_mid_call(&self, call_id: CallId) -> bool {
+    /// Whether a device at an end of a call calls anew, which tells the other end that it has lost the call.
+    pub(crate) fn calls_again_in_mid_call(&self, call_id: CallId) -> bool {
         let Some(truth) = self.rules.truths.get(&call_id) else { return false };
-        let Some(answered_at) = truth.answered_at else { return false };
         self.rules.recent.iter().rev().take(64).any(|other| {
             let other = &self.rules.truths[other];
-            Some(other.caller) == truth.winner && other.opened_at > answered_at
+            truth.side(other.caller).is_some() && other.opened_at > truth.opened_at
         })
     }
 

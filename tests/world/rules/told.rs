@@ -253,7 +253,7 @@ impl World {
             told: &told,
             truth,
             now: self.now + self.plan.clocks_ms(),
-            troubled: self.troubled || lost,
+            troubled: self.troubled || lost || self.calls_again_in_mid_call(call_id),
             lost,
         };
         let so = reasons::came_about(reason, &case);
