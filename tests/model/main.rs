@@ -10,14 +10,14 @@ Goes through every state of small worlds of the signaling machines, and checks w
   NAME ...      only these worlds (default: all)
   --list        the worlds
   --faults N    how many messages are lost, repeated or late (default: that of the world, 1)
-  --hands N     how often each user answers, hangs up or holds at most (default: that of the world)
+  --hands N,N   how often each user answers, hangs up or holds at most (default: that of the world)
   --threads N   how many threads check (default: one for each core)
 ";
 
 struct Wish {
     names: Vec<String>,
     faults: Option<u8>,
-    hands: Option<u8>,
+    hands: Option<Vec<u8>>,
     threads: usize,
 }
 
@@ -26,7 +26,8 @@ fn main() -> ExitCode {
     let mut wish = Wish { names: Vec::new(), faults: None, hands: None, threads };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|number| number.parse::<u8>().ok());
+        let mut numbers =
+            || -> Option<Vec<u8>> { words.next()?.split(',').map(|number| number.parse().ok()).collect() };
         let is_understood = match word.as_str() {
             "--list" => {
                 Plan::all().iter().for_each(|plan| println!("{:<20}{}", plan.name, plan.about));
@@ -36,9 +37,12 @@ fn main() -> ExitCode {
                 print!("{HELP}");
                 return ExitCode::SUCCESS;
             }
-            "--faults" => number().map(|faults| wish.faults = Some(faults)).is_some(),
-            "--hands" => number().map(|hands| wish.hands = Some(hands)).is_some(),
-            "--threads" => number().map(|threads| wish.threads = usize::from(threads).max(1)).is_some(),
+            "--faults" => numbers().map(|faults| wish.faults = faults.first().copied()).is_some(),
+            "--hands" => numbers().map(|hands| wish.hands = Some(hands)).is_some(),
+            "--threads" => numbers()
+                .and_then(|threads| threads.first().copied())
+                .map(|threads| wish.threads = usize::from(threads).max(1))
+                .is_some(),
             name if Plan::all().iter().any(|plan| plan.name == name) => {
                 wish.names.push(word.clone());
                 true
@@ -60,7 +64,9 @@ fn run(wish: &Wish) -> ExitCode {
             continue;
         }
         plan.faults = wish.faults.unwrap_or(plan.faults);
-        plan.hands.iter_mut().for_each(|hands| *hands = wish.hands.unwrap_or(*hands));
+        for (hands, wished) in plan.hands.iter_mut().zip(wish.hands.iter().flatten()) {
+            *hands = *wished;
+        }
         let report = check(plan, wish.threads);
         print!("{report}");
         is_fine &= report.is_fine();

@@ -1,12 +1,13 @@
 //! What a check found, for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallMessage, Word};
 use signaling::Event;
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
 use crate::plan::Plan;
 use crate::rest::Rest;
@@ -22,7 +23,7 @@ pub struct Report {
     pub states: usize,
     /// Steps to a state: each one and another way to a known one.
     pub steps: usize,
-    /// The longest of the shortest ways to a state.
+    /// The longest way that was gone.
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
@@ -41,44 +42,61 @@ impl Report {
     }
 }
 
+/// States among which the shortest way to a failure is looked for: more take too much memory.
+const NEAR: usize = 4_000_000;
+
 /// Checks a plan with this many threads: every state it can come to, or until a property fails.
+///
+/// Depth first, which takes little memory; where a property fails the shortest way to a failure is told, if it is near.
 pub fn check(plan: Plan, threads: usize) -> Report {
     let started = Instant::now();
     let name = plan.name;
-    let checker = Small::new(plan).checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
-    let checker = checker.spawn_bfs().join();
-    let model = checker.model();
-    let discoveries = checker.discoveries();
-    let is_complete = !model.properties().iter().any(|p| is_always(&p.expectation) && discoveries.contains_key(p.name));
+    let until_failure = |plan: &Plan| Small::new(plan.clone()).checker().finish_when(HasDiscoveries::AnyFailures);
+    let checker = until_failure(&plan).threads(threads).spawn_dfs().join();
+    let (states, steps, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
+    let found = found(&checker);
     let mut report = Report {
         name,
-        states: checker.unique_state_count(),
-        steps: checker.state_count(),
-        depth: checker.max_depth(),
+        states,
+        steps,
+        depth,
         took: started.elapsed(),
         held: Vec::new(),
         reached: Vec::new(),
         failures: Vec::new(),
     };
-    for property in model.properties() {
-        match (is_always(&property.expectation), discoveries.get(property.name)) {
-            (true, None) => report.held.push(property.name),
-            (true, Some(path)) => {
-                let actions = path.clone().into_actions();
-                report.failures.push((property.name, way(model, &actions)));
-            }
-            (false, Some(_)) => report.reached.push(property.name),
-            (false, None) if is_complete => report.failures.push((property.name, "it never happens\n".to_owned())),
-            (false, None) => {}
+    let properties = checker.model().properties();
+    let fails = |property: &&Property<Small>| is_always(&property.expectation) && found.contains_key(property.name);
+    if properties.iter().any(|property| fails(&property)) {
+        let near = self::found(&until_failure(&plan).target_state_count(NEAR).spawn_bfs().join());
+        let short = near.into_iter().filter(|(name, _)| is_always(&checker.model().property(name).expectation));
+        let mut short: Vec<(&'static str, Vec<Action>)> = short.collect();
+        if short.is_empty() {
+            let long = properties.iter().filter(fails).map(|property| property.name);
+            short.extend(long.filter_map(|name| Some((name, found.get(name)?.clone()))));
+        }
+        report.failures.extend(short.into_iter().map(|(name, actions)| (name, way(checker.model(), &actions))));
+        return report;
+    }
+    for property in properties {
+        match (is_always(&property.expectation), found.contains_key(property.name)) {
+            (true, _) => report.held.push(property.name),
+            (false, true) => report.reached.push(property.name),
+            (false, false) => report.failures.push((property.name, "it never happens\n".to_owned())),
         }
     }
     report
 }
 
+/// The ways to what was found, by property.
+fn found(checker: &impl Checker<Small>) -> BTreeMap<&'static str, Vec<Action>> {
+    checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect()
+}
+
 /// Whether a plan breaks a property: goes on until it does, or until there are no more states.
 pub fn breaks(plan: Plan, property: &'static str) -> bool {
     let checker = Small::new(plan).checker().finish_when(HasDiscoveries::AnyOf([property].into()));
-    checker.spawn_bfs().join().discoveries().contains_key(property)
+    checker.spawn_dfs().join().discoveries().contains_key(property)
 }
 
 fn is_always(expectation: &Expectation) -> bool {

@@ -4,7 +4,7 @@ use model::{Plan, Plant, breaks, check};
 
 /// A world with other numbers: what each user does at most, and how many messages go wrong.
 fn plan(name: &str, hands: &[u8], faults: u8) -> Plan {
-    let plan = Plan::all().into_iter().find(|plan| plan.name == name).unwrap();
+    let plan = Plan::all().into_iter().find(|plan| plan.name == name).expect("a world of this name");
     Plan { hands: hands.to_vec(), faults, ..plan }
 }
 
