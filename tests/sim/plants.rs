@@ -8,7 +8,8 @@ const SEEDS: u64 = 600;
 fn is_found(plant: Plant) {
     for placement in plant.placements() {
         let worlds = (0..SEEDS).map(|seed| simulate(seed, Some(plant), false));
-        let mut found = worlds.filter(|report| report.plan.placement == *placement).filter_map(|report| report.violation);
+        let mut found =
+            worlds.filter(|report| report.plan.placement == *placement).filter_map(|report| report.violation);
         let mut others = Vec::new();
         let seen = found.find(|broken| {
             others.push(broken.rule);

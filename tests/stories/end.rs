@@ -3,8 +3,8 @@
 use call_protocol::CallId;
 use call_protocol::Word;
 use call_protocol::accept::{Answer, AnswerResult};
-use call_protocol::media::KeepAlive;
 use call_protocol::end::{Cancel as CancelWord, End, EndReason, EndReason::*};
+use call_protocol::media::KeepAlive;
 use call_protocol::ring::Alert;
 use call_protocol::{DeviceId, Party, UserId};
 use insta::assert_snapshot;

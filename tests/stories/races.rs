@@ -7,14 +7,14 @@ use world::{ALICE, BOB, CAROL, Placement, Story};
 
 use crate::over_both;
 
-/// Both call each other; gives the phases they are in soon after.
+/// Both call each other, talk soon after, and hang up.
 fn glare(story: &mut Story, kinds: [CallType; 2]) {
-    let one = story.calls_as(ALICE, BOB, kinds[0], 30_000).unwrap();
-    let two = story.calls_as(BOB, ALICE, kinds[1], 30_000).unwrap();
+    let one = story.calls_as(ALICE, BOB, kinds[0], 30_000).expect("an idle phone may call");
+    let two = story.calls_as(BOB, ALICE, kinds[1], 30_000).expect("nothing has arrived yet");
     story.passes(1_000);
     let call_id = one.min(two);
     assert_eq!([story.phase(ALICE), story.phase(BOB)], [Phase::InCall(call_id); 2]);
-    story.hangs_up(ALICE).unwrap();
+    story.hangs_up(ALICE).expect("it is in a call");
 }
 
 #[test]

@@ -134,7 +134,6 @@ impl Carrier {
         }
         [Some(at), copy]
     }
-
 }
 
 fn lane(way: Way) -> usize {

@@ -90,7 +90,8 @@ impl World {
         while undisturbed.poll_output().is_some() {}
         let mut disturbed = undisturbed.clone();
         let taken = disturbed.handle_input(now, Input::Message { from, message: message.clone() });
-        let to_liar = |output: &DeskOutput| matches!(output, DeskOutput::Send { to: Route::Device(to), .. } if *to == party);
+        let to_liar =
+            |output: &DeskOutput| matches!(output, DeskOutput::Send { to: Route::Device(to), .. } if *to == party);
         let silent = std::iter::from_fn(|| disturbed.poll_output()).all(|output| to_liar(&output));
         let same = silent && undisturbed == disturbed && (awake, taken) == (Ok(()), Ok(()));
         let what = || format!("a lie of {party} {message:?} changed the line of {}", device.name);

@@ -70,7 +70,9 @@ impl World {
     fn operate(&mut self, what: u8, at: usize, more: u8) {
         // Most outages are shorter than the resume window, most waits shorter than a ring.
         let long_ms = u64::from(more) * 80;
-        let fault = |nth| [Fault::LinkDown, Fault::HalfOpen, Fault::Crash, Fault::Sleep, Fault::SignOut, Fault::ServerKill][nth];
+        let fault = |nth| {
+            [Fault::LinkDown, Fault::HalfOpen, Fault::Crash, Fault::Sleep, Fault::SignOut, Fault::ServerKill][nth]
+        };
         match what % 20 {
             0..=5 => self.pass(1 << (more % 15)),
             6 => self.pass(long_ms),

@@ -35,10 +35,20 @@ const TABLE: &[(EndReason, Option<EndReason>, When, &str)] = &[
     (Busy, None, Always, "the callee's line answered by itself"),
     (Busy, Some(Busy), Fault, "it did so in an earlier life of the app, which rings again"),
     (Cancel, Some(Busy), Fault, "the caller gave up as the callee, who had been busy, called back"),
-    (RemoteDrop, Some(Busy), Fault, "the arbiter could not hear the caller as the callee, who had been busy, called back"),
+    (
+        RemoteDrop,
+        Some(Busy),
+        Fault,
+        "the arbiter could not hear the caller as the callee, who had been busy, called back",
+    ),
     (RemoteNoResponse, Some(Busy), Fault, "the time was over as the callee, who had been busy, called back"),
     (Error, Some(Busy), Fault, "the caller's media failed as the callee, who had been busy, called back"),
-    (Busy, Some(Refuse), Fault, "a device of the callee that the arbiter could not hear any more rang on, and its user refused"),
+    (
+        Busy,
+        Some(Refuse),
+        Fault,
+        "a device of the callee that the arbiter could not hear any more rang on, and its user refused",
+    ),
     (Busy, Some(NoResponse), Fault, "it rang on for all the time"),
     (Busy, Some(Hangup), Fault, "the callee had been busy, called back, and thought better of it"),
     (Busy, Some(Error), Fault, "the callee had been busy, called back, and its media failed"),
@@ -108,7 +118,13 @@ pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
         Hangup => truth.hung_up.has(at),
         Cancel => told.hung_up && calls,
         Refuse => truth.hung_up.has(at) && !calls,
-        RemoteHangup => if calls { a_callee_hung_up } else { caller_hung_up },
+        RemoteHangup => {
+            if calls {
+                a_callee_hung_up
+            } else {
+                caller_hung_up
+            }
+        }
         RemoteCancel => {
             let gave_up = truth.told.get(&truth.caller) == Some(&RemoteNoResponse);
             !calls && (caller_hung_up || gave_up || lost || !truth.hurt.is_empty())

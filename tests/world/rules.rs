@@ -246,7 +246,7 @@ impl Rules {
     /// Every eighth command is looked at closely: a copy of a device costs more than the command.
     pub(crate) fn is_curious(&mut self) -> bool {
         self.commands += 1;
-        self.commands % 8 == 0
+        self.commands.is_multiple_of(8)
     }
 
     pub(crate) fn invite_of(&self, call_id: CallId) -> Option<Invite> {

@@ -238,7 +238,7 @@ impl World {
             }
             (Plant::StepLost, Event::Negotiation { .. }) => {
                 self.rules.steps_seen += 1;
-                if self.rules.steps_seen % 7 != 0 {
+                if !self.rules.steps_seen.is_multiple_of(7) {
                     self.check_told(at, &event);
                 }
             }
@@ -254,10 +254,7 @@ impl World {
                     self.check_told(at, &Event::Missed { invite: Box::new(invite) });
                 }
             }
-            (
-                Plant::GlareKeepsItsKind,
-                Event::Accepted { invite, role, peer },
-            ) => {
+            (Plant::GlareKeepsItsKind, Event::Accepted { invite, role, peer }) => {
                 let mut invite = invite.clone();
                 invite.call_type = call_protocol::invite::CallType::Video1v1;
                 let event = Event::Accepted { invite, role: *role, peer: peer.clone() };

@@ -85,7 +85,7 @@ enum Task {
         after_long_help = "Examples:\n  cargo xtask live                  everything; networks need Linux, root, Python and `ip`\n  cargo xtask live server-killed    one scenario\n  cargo xtask live -- --short       less than a minute, without networks\n  cargo xtask live -- --help        the scenarios\n\nIt fails if a promise is broken; a figure that misses its aim is only marked."
     )]
     Live(live::Options),
-    /// Feed the decoders random bytes (needs cargo-fuzz)
+    /// Feed the decoders random bytes, and the machines of a call random operations (needs cargo-fuzz)
     #[command(after_long_help = "Example:\n  cargo xtask fuzz --minutes 10")]
     Fuzz(fuzz::Options),
 }

@@ -22,7 +22,7 @@ pub(crate) struct Glare {
 impl super::Rules {
     /// Whether this user does nothing, so that a glare can be watched.
     pub(crate) fn is_quiet(&self, user: usize, now: u64) -> bool {
-        self.glares.iter().any(|glare| now < glare.until && glare.users.contains(&user))
+        self.glares.iter().any(|glare| now <= glare.until && glare.users.contains(&user))
     }
 }
 
@@ -41,7 +41,12 @@ impl World {
         };
         let unopened = self.rules.begun != self.rules.truths.len() as u64 && self.plan.forgery == 0.0;
         let called = self.rules.recent.iter().rev().take(64).any(|call_id| recently(&self.rules.truths[call_id]));
-        if !at_rest || called || unopened || !self.server.is_up() || self.rules.glares.iter().any(|g| self.now < g.until) {
+        if !at_rest
+            || called
+            || unopened
+            || !self.server.is_up()
+            || self.rules.glares.iter().any(|g| self.now < g.until)
+        {
             return;
         }
         let told = commands.map(|command| match command {

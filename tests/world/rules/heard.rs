@@ -56,7 +56,8 @@ impl World {
         told.closed |= closes;
         let (over, closed) = (told.ended.is_some(), told.closed);
         if closed {
-            self.rules.expect(!after.contains(&Phase::Ringing(call_id)), Rule::NothingRingsOn, || what("it still rings"));
+            self.rules
+                .expect(!after.contains(&Phase::Ringing(call_id)), Rule::NothingRingsOn, || what("it still rings"));
         }
         let tells = |wanted: &dyn Fn(&Event) -> bool| {
             outputs.iter().any(|output| matches!(output, DeskOutput::Tell(event) if wanted(event)))
@@ -111,11 +112,14 @@ impl World {
         let waits = device.config.second_call == SecondCall::Waiting;
         let right = match before {
             [] => alerts || busy,
-            calls if calls.iter().any(|phase| !is_calling(*phase) && about(*phase).is_some_and(is_with)) => alerts || busy,
+            calls if calls.iter().any(|phase| !is_calling(*phase) && about(*phase).is_some_and(is_with)) => {
+                alerts || busy
+            }
             [Phase::Calling(mine)] => {
                 let truth = self.rules.truths.get(mine);
                 let unknown = truth.is_none();
-                let each_other = truth.is_some_and(|truth| caller.is_some_and(|at| self.devices[at].user == truth.callee));
+                let each_other =
+                    truth.is_some_and(|truth| caller.is_some_and(|at| self.devices[at].user == truth.callee));
                 let glare = if call_id < *mine { alerts } else { !alerts && !busy };
                 // The arbiter has not heard of a call that was just placed.
                 (each_other && glare) || (!each_other && busy && !alerts) || (unknown && (glare || busy))

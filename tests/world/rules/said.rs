@@ -183,7 +183,8 @@ impl World {
                 }
                 self.rules.talking.push(call_id);
                 self.rules.expect(first, Rule::OneTaker, || format!("{call_id} was answered again"));
-                self.rules.expect(told, Rule::OneTaker, || format!("{call_id} was answered, and nobody is told by whom"));
+                self.rules
+                    .expect(told, Rule::OneTaker, || format!("{call_id} was answered, and nobody is told by whom"));
                 let what = || format!("{call_id} rang for {rang_ms} ms, told as {ring_ms}");
                 self.rules.expect(ring_ms == rang_ms, Rule::FactsAreTrue, what);
             }

@@ -73,7 +73,11 @@ impl World {
                 let told = device.told.get(call_id);
                 device.alive && told.is_some_and(|told| told.peer == Some(other) && told.ended.is_none())
             };
-            if self.lost_its_steps(*from, *to, *call_id) || !talks(*from, *to) || !talks(*to, *from) || steps.from_life != self.devices[*from].life {
+            if self.lost_its_steps(*from, *to, *call_id)
+                || !talks(*from, *to)
+                || !talks(*to, *from)
+                || steps.from_life != self.devices[*from].life
+            {
                 continue;
             }
             let life = self.devices[*to].life;

@@ -33,9 +33,10 @@ impl World {
         } else if device.idle_since == u64::MAX {
             device.idle_since = self.now;
         }
-        let unheld = device.open.iter().filter(|call_id| {
-            device.told.get(*call_id).is_some_and(|told| told.peer.is_some() && !told.held)
-        });
+        let unheld = device
+            .open
+            .iter()
+            .filter(|call_id| device.told.get(*call_id).is_some_and(|told| told.peer.is_some() && !told.held));
         let unheld = unheld.count();
         let what = || format!("{} believes {unheld} calls not to be on hold", device.name);
         self.rules.expect(unheld <= 1, Rule::OneUnheld, what);
@@ -148,7 +149,8 @@ impl World {
             let told = knows(truth.caller);
             let late_one = silent > window_ms || (silent > liveness_ms && !told.peer_away);
             if self.now > caller.paused_until && told.ended.is_none() && late_one {
-                late = Some(format!("{call_id}: the callee is silent for {silent} ms and {} was not told", caller.name));
+                late =
+                    Some(format!("{call_id}: the callee is silent for {silent} ms and {} was not told", caller.name));
             }
         } else if let Some(winner) = truth.winner
             && let Some(gone) = truth.vanished[0]

@@ -119,9 +119,9 @@ impl World {
                 self.rules.expect(told.peer.is_none(), Rule::OneTaker, || what("it had been told so"));
                 self.check_accepted(at, call_id, *role, &what);
                 let peer = self.device_of(peer);
-                let kind = peer.and_then(|peer| self.devices[peer].told.get(&call_id)).and_then(|told| {
-                    told.peer.and(told.kind).filter(|_| told.ended.is_none())
-                });
+                let kind = peer
+                    .and_then(|peer| self.devices[peer].told.get(&call_id))
+                    .and_then(|told| told.peer.and(told.kind).filter(|_| told.ended.is_none()));
                 // What an earlier life of the callee's app answered may count in a chat.
                 let hurt = self.rules.truths.get(&call_id).is_some_and(|truth| !truth.hurt.is_empty());
                 let agreed = hurt || kind.is_none_or(|kind| kind == invite.call_type);
@@ -188,7 +188,8 @@ impl World {
         let told = device.told.get(&call_id).cloned().unwrap_or_default();
         let others: Vec<_> = device.open.iter().filter(|other| **other != call_id).collect();
         let talks = |call_id: &&CallId| device.told.get(*call_id).is_some_and(|told| told.peer.is_some());
-        let may_wait = device.config.second_call == SecondCall::Waiting && others.len() == 1 && others.iter().all(talks);
+        let may_wait =
+            device.config.second_call == SecondCall::Waiting && others.len() == 1 && others.iter().all(talks);
         let engaged = !others.is_empty();
         let truth = self.rules.truths.get(&call_id);
         // A device that was started anew may take the receipt of its earlier life for an answer to what it asks.
@@ -209,8 +210,8 @@ impl World {
         let mine = self.devices[at].party.user.clone();
         let calls = told.role == Some(Role::Caller) && told.peer.is_none();
         let caller = self.device_of(&invite.caller).map(|caller| self.devices[caller].user);
-        let each_other = invite.callees == [mine]
-            && self.rules.truths.get(&old).is_none_or(|truth| Some(truth.callee) == caller);
+        let each_other =
+            invite.callees == [mine] && self.rules.truths.get(&old).is_none_or(|truth| Some(truth.callee) == caller);
         self.rules.expect(calls, Rule::GlareIsOneCall, || what("it did not call"));
         self.rules.expect(invite.call_id < old, Rule::GlareIsOneCall, || what("the smaller one goes on"));
         self.rules.expect(each_other, Rule::GlareIsOneCall, || what("they did not call each other"));
