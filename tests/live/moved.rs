@@ -7,7 +7,7 @@ use tests::processes::host::{Mark, PhoneProcess, now_us};
 use tests::processes::netlab;
 use tokio::time::Instant;
 
-use crate::report::{Report, ms_between, p50_and_max};
+use crate::report::{Report, lately, ms_between, p50_and_max};
 use crate::room::{PATIENCE, Room, SOUND_IS_BACK_MS, Setting, connect, marks, talk};
 
 /// How long the sound may stay away before the round counts as failed; the resume window and more.
@@ -35,7 +35,18 @@ async fn several(setting: &Setting, user: &str, rounds: usize, report: &mut Repo
     for round in 0..rounds {
         match moves(&room, user, &mut mover, &mut bob).await {
             Ok(back) => (0..2).for_each(|ear| times[ear].push(back[ear])),
-            Err(error) => lost.push(format!("round {}: {error}", round + 1)),
+            Err(error) => {
+                lost.push(format!("round {}: {error}", round + 1));
+                talk(&mut mover, &mut bob, Duration::from_millis(100)).await;
+                lost.extend(
+                    [("who moved", &mover), ("the other", &bob)]
+                        .map(|(who, phone)| format!("  {who} was told: {}", lately(&phone.said))),
+                );
+                // The next round begins with a clean line.
+                for phone in [&mut mover, &mut bob] {
+                    leave(phone).await?;
+                }
+            }
         }
     }
     for (ear, whose) in ["of who moved", "of the other"].into_iter().enumerate() {
@@ -67,10 +78,7 @@ async fn moves(room: &Room, user: &str, mover: &mut PhoneProcess, bob: &mut Phon
     mover.tell("hangup").await?;
     for (phone, since) in [(&mut *mover, since[0]), (&mut *bob, since[1])] {
         phone.until_like(since, PATIENCE, "the end", |line| line["event"] == "call_end").await?;
-        phone.tell("release").await?;
-        phone.until("released").await?;
-        phone.tell("init").await?;
-        phone.until("initialized").await?;
+        leave(phone).await?;
     }
     let ends = [ended_with(&mover.said[since[0]..]), ended_with(&bob.said[since[1]..])];
     flows.map_err(|error| format!("{error}; the ends were {ends:?}"))?;
@@ -79,6 +87,15 @@ async fn moves(room: &Room, user: &str, mover: &mut PhoneProcess, bob: &mut Phon
         back[ear] = until_back(room, name, &at_move[ear], &after[ear], moved_us)?;
     }
     Ok(back)
+}
+
+/// Ends whatever call there is and completes the recording.
+async fn leave(phone: &mut PhoneProcess) -> Result<(), String> {
+    phone.tell("release").await?;
+    phone.until("released").await?;
+    phone.tell("init").await?;
+    phone.until("initialized").await?;
+    Ok(())
 }
 
 /// Waits until packets come in at both sides.

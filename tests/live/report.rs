@@ -95,3 +95,18 @@ pub(crate) fn p50_and_max(sample: &mut [f64]) -> Option<(f64, f64)> {
     sample.sort_unstable_by(f64::total_cmp);
     Some((*sample.get((sample.len().checked_sub(1)?) / 2)?, *sample.last()?))
 }
+
+/// The last things that a phone was told, in one line.
+pub(crate) fn lately(said: &[Value]) -> String {
+    let told = said.iter().filter(|line| !["mark", "quality"].contains(&line["event"].as_str().unwrap_or_default()));
+    let told: Vec<&Value> = told.collect();
+    let last = told.len().saturating_sub(14);
+    let from = told.get(last).map(|line| at_us(line)).unwrap_or_default();
+    let one = |line: &&Value| {
+        let name = line["event"].as_str().unwrap_or_default();
+        let detail = line["detail"].as_str().filter(|detail| !detail.is_empty());
+        let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+        format!("{:.1} s {name}{detail}", ms_between(from, at_us(line)) / 1_000.0)
+    };
+    told[last..].iter().map(one).collect::<Vec<_>>().join(", ")
+}

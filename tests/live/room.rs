@@ -63,17 +63,27 @@ impl Room {
 
     /// A phone that says the sweep and keeps what it hears. In a laboratory the user's name is that of its host.
     pub(crate) async fn phone(&self, user: &str) -> Result<PhoneProcess, String> {
-        self.start(user, "sweep", self.recording(user).display().to_string()).await
+        self.phone_through(user, &self.url).await
+    }
+
+    /// The same, where the server is found at another address.
+    pub(crate) async fn phone_through(&self, user: &str, url: &str) -> Result<PhoneProcess, String> {
+        self.start(user, url, "sweep", self.recording(user).display().to_string()).await
     }
 
     /// A phone that says nothing and hears with nobody's ear.
     pub(crate) async fn quiet(&self, user: &str) -> Result<PhoneProcess, String> {
-        self.start(user, "silence", "nowhere".into()).await
+        self.start(user, &self.url, "silence", "nowhere".into()).await
     }
 
-    async fn start(&self, user: &str, speak: &str, hear: String) -> Result<PhoneProcess, String> {
+    /// Where the server is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn start(&self, user: &str, url: &str, speak: &str, hear: String) -> Result<PhoneProcess, String> {
         let host = user.split('/').next().filter(|_| self.inside);
-        let (server, loopback) = (self.url.clone(), !self.inside);
+        let (server, loopback) = (url.to_owned(), !self.inside);
         PhoneProcess::start(host, &PhoneOptions { user: user.into(), server, speak: speak.into(), hear, loopback })
             .await
     }

@@ -27,3 +27,18 @@ fn devices_of_a_call_whose_caller_was_killed_are_told_its_end_once() {
 fn one_of_ten_devices_answers_and_each_is_told_once() {
     keeps_its_promises("many-devices");
 }
+
+#[test]
+fn who_is_left_alone_in_a_call_is_told_its_end_once() {
+    keeps_its_promises("callee-killed");
+}
+
+#[test]
+fn what_is_done_on_a_half_open_connection_arrives_once_afterwards() {
+    keeps_its_promises("half-open");
+}
+
+#[test]
+fn a_call_outlives_a_phone_that_slept_for_eight_seconds() {
+    keeps_its_promises("asleep");
+}

@@ -6,5 +6,6 @@
 pub mod host;
 pub mod netlab;
 pub mod phone;
+pub mod relay;
 pub mod sound;
 pub mod sweep;
