@@ -66,9 +66,8 @@ impl World {
     fn lie_to_device(&mut self, liar: usize, to: usize, message: CallMessage) {
         let call_id = message.call_id;
         // Of a call it has never heard of, a device cannot know who decides.
-        let called = self.rules.truths.get(&call_id).is_some_and(|truth| truth.callee == self.devices[to].user);
         let told = self.devices[to].told.get(&call_id);
-        let knows = told.is_some_and(|told| (told.invited && called) || told.role.is_some());
+        let knows = told.is_some_and(|told| told.said_busy || told.role.is_some());
         if self.takes_part(liar, call_id) || !knows {
             return;
         }

@@ -168,8 +168,12 @@ impl World {
     // ---- the server -----------------------------------------------------------------------------------------------
 
     pub(crate) fn at_server(&mut self, from: usize, message: CallMessage, said_at: u64) {
-        let until = self.server.down_until.max(self.devices[from].link.mute_until);
-        if self.now < until || !self.server.is_up() {
+        let device = &self.devices[from];
+        let until = self.server.down_until.max(device.link.mute_until);
+        // An app that was started anew has to sign in first.
+        let is_stranger = device.alive && device.announced != device.life;
+        let until = if is_stranger { until.max(device.link.until()) } else { until };
+        if self.now < until || !self.server.is_up() || is_stranger {
             if self.plan.holds {
                 self.agenda.add(until.max(self.now + 1), Happening::AtServer { from, message, said_at });
             }

@@ -7,8 +7,8 @@ use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, CallMessage, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
-use crate::door::{Address, CommandError, Event};
-use crate::line::{Line, State};
+use crate::door::{Address, CommandError, Event, Role};
+use crate::line::{Call, Line, State};
 use crate::time::{Now, Repeat};
 
 /// The last statement of this device about a call, until its receipt has come.
@@ -183,10 +183,12 @@ impl Line {
 
     pub(crate) fn on_end(&mut self, now: Now, from: Address, call_id: CallId, end: End) {
         self.farewells.remove(&call_id);
-        if self.calls.contains_key(&call_id) {
-            self.end_call(now, call_id, end.reason, None);
-        } else {
-            self.will_not_ring(now, from, call_id, end.reason);
+        let role = self.calls.get(&call_id).map(Call::role);
+        match (end.reason, role) {
+            // To a callee this is the receipt of its busy answer, and says nothing of the call, which may still ring.
+            (EndReason::Busy, Some(Role::Callee) | None) => {}
+            (reason, Some(Role::Caller | Role::Callee)) => self.end_call(now, call_id, reason, None),
+            (reason, None) => self.will_not_ring(now, from, call_id, reason),
         }
     }
 
@@ -343,7 +345,9 @@ impl Arbiter {
                 self.end_talk(now, outcome);
             }
             ArbiterState::Ended { .. } => {
-                self.note_knows(&from);
+                if reason == EndReason::NoResponse {
+                    self.note_knows(&from);
+                }
                 let reason = self.reason_for(&from);
                 self.receipt(from, reason);
             }
@@ -429,7 +433,7 @@ impl Arbiter {
         self.finish(now, outcome);
     }
 
-    fn receipt(&mut self, to: Party, reason: EndReason) {
+    pub(crate) fn receipt(&mut self, to: Party, reason: EndReason) {
         self.send_to(to, Word::End(End { reason }));
     }
 
@@ -497,6 +501,8 @@ impl Arbiter {
             Word::Answer(Answer { result: AnswerResult::Accept, .. }) => {
                 Word::Cancel(Cancel { reason: EndReason::RemoteCancel })
             }
+            // Only a receipt: another device may have taken the call.
+            Word::Answer(Answer { result: AnswerResult::Busy, .. }) => Word::End(End { reason: EndReason::Busy }),
             Word::Answer(answer) => Word::AnswerConfirm(AnswerConfirm { result: answer.result, winner: from.clone() }),
             Word::Cancel(cancel) => Word::End(End { reason: cancel.reason }),
             Word::End(end) => Word::End(*end),

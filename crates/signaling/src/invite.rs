@@ -156,9 +156,12 @@ impl Line {
     /// The user hears of the call as a missed one, if it turns out that no other device of the user takes it.
     pub(crate) fn answer_busy(&mut self, now: Now, invite: Invite, arbiter: Address) {
         let call_id = invite.call_id;
-        let answer = Answer { callee: self.me.clone(), result: AnswerResult::Busy, call_type: None };
-        let missed = MissedCall::Undecided(Box::new(invite));
-        self.leave(now, call_id, arbiter, EndReason::Busy, missed, Some(Word::Answer(answer)));
+        let (missed, answer) = (MissedCall::Undecided(Box::new(invite)), self.busy_answer());
+        self.leave(now, call_id, arbiter, EndReason::Busy, missed, Some(answer));
+    }
+
+    pub(crate) fn busy_answer(&self) -> Word {
+        Word::Answer(Answer { callee: self.me.clone(), result: AnswerResult::Busy, call_type: None })
     }
 
     pub(crate) fn on_time_calling(&mut self, now: Now, call_id: CallId) {

@@ -136,11 +136,13 @@ impl Line {
         self.look_again_at_alerts(now);
     }
 
-    /// The arbiter says that a call rings which is not known to ring here. For a busy answer that is the receipt.
+    /// The arbiter believes that a call rings here which does not: an alert may have overtaken the answer that this line is busy, and that
+    /// one's receipt may be on its way.
     fn on_still_rings(&mut self, call_id: CallId) {
-        let over = self.over.iter().find(|over| over.call_id == call_id);
-        if over.is_some_and(|over| over.reason == EndReason::Busy) {
-            self.on_receipt_of_answer(call_id);
+        let Some(over) = self.over.iter().find(|over| over.call_id == call_id) else { return };
+        if over.reason == EndReason::Busy {
+            let (arbiter, answer) = (over.arbiter.clone(), self.busy_answer());
+            self.send(arbiter, call_id, answer);
         } else {
             self.remind_of_end(call_id);
         }

@@ -33,7 +33,9 @@ impl World {
         let device = &mut self.devices[to];
         let after = device.phases();
         let closes = match &message.word {
-            Word::Cancel(_) | Word::End(_) | Word::RingConfirm(RingConfirm::Over { .. }) => of_arbiter,
+            // The receipt of a busy answer says nothing of the call.
+            Word::End(end) => of_arbiter && end.reason != EndReason::Busy,
+            Word::Cancel(_) | Word::RingConfirm(RingConfirm::Over { .. }) => of_arbiter,
             Word::AnswerConfirm(confirm) => {
                 of_arbiter && (confirm.winner != device.party || confirm.result != AnswerResult::Accept)
             }

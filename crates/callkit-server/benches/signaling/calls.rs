@@ -83,7 +83,7 @@ impl Pair {
 }
 
 fn accept(callee: &str) -> Word {
-    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept })
+    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept, call_type: None })
 }
 
 /// The next such word; others are passed over.
