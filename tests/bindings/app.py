@@ -68,6 +68,22 @@ class Users(callkit.UserMapperHandler):
         return callkit.UserMapper(channel=channel, users={uid: reply["user"]})
 
 
+class Chat(callkit.Chat):
+    """One device in a chat of this process: `rooms` has the queues of each user's devices. What is sent comes twice, and to every one."""
+
+    def __init__(self, rooms, user):
+        self.rooms, self.user, self.inbox, self.sent = rooms, user, asyncio.Queue(), 0
+        rooms.setdefault(user, []).append(self.inbox)
+
+    async def send(self, to, device, message):
+        self.sent += 1
+        for inbox in self.rooms[to] * 2:
+            inbox.put_nowait(callkit.ChatMessage(user=self.user, message=message))
+
+    async def receive(self):
+        return await self.inbox.get()
+
+
 class Listener(callkit.CallKitEventHandler):
     """Passes every event on as its name and a dictionary."""
 
@@ -76,6 +92,21 @@ class Listener(callkit.CallKitEventHandler):
 
     def on_receive_call(self, user, call_id, call_type, ext):
         self.tell("receive_call", user=user, call_id=call_id, call_type=call_type.name, ext=ext)
+
+    def on_call_waiting(self, user, call_id, call_type, ext):
+        self.tell("call_waiting", user=user, call_id=call_id, call_type=call_type.name, ext=ext)
+
+    def on_call_missed(self, user, call_id, call_type, ext):
+        self.tell("call_missed", user=user, call_id=call_id, call_type=call_type.name, ext=ext)
+
+    def on_call_merged(self, old, call_id, call_type):
+        self.tell("call_merged", old=old, call_id=call_id, call_type=call_type.name)
+
+    def on_call_held(self, call_id, held):
+        self.tell("call_held", call_id=call_id, held=held)
+
+    def on_peer_held(self, call_id, held):
+        self.tell("peer_held", call_id=call_id, held=held)
 
     def on_ringing(self, call_id, user):
         self.tell("ringing", call_id=call_id, user=user)

@@ -27,10 +27,11 @@ import weakref
 import callkit
 
 import hearing
-from app import APP, Backend, Tokens
+from app import APP, Backend, Chat, Tokens
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPEECH = HERE.parent.parent / "crates/rtc-media/assets/speech.wav"
+LEAVER = HERE / "leaver.py"
 EXAMPLE = HERE.parent.parent / "crates/callkit-ffi/examples/first_call.py"
 PATIENCE = 30
 """Seconds that something which is sure to come is waited for; a machine under load is slow."""
@@ -224,7 +225,7 @@ class PhonesTest(unittest.TestCase):
         until_sessions(self, 0)
         alice, bob = self.phones()
         call_id = self.call(alice, bob)
-        self.assertEqual(sessions(), 2)
+        self.assertEqual(metric("callkit_sessions"), 2)
         alice.do("drop")
         bob.until("call_end", call_id=call_id, reason="REMOTE_HANGUP")
         until_sessions(self, 1)
@@ -239,6 +240,9 @@ class PhonesTest(unittest.TestCase):
                 phone.process.stdin.write('{"do": "leave"}\n')
                 phone.process.stdin.flush()
                 self.assertEqual(phone.process.wait(PATIENCE), 0, phone.errors)
+        # Nor does a chat that waits for messages hold it up, nor is anything said about it.
+        run = subprocess.run([sys.executable, str(LEAVER), server], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
         # The same devices sign in again, which ends the sessions that the server would keep for a while.
         for phone in self.phones():
             phone.do("sign_out")
@@ -295,20 +299,20 @@ class KitTest(unittest.IsolatedAsyncioTestCase):
             await callkit.CallKit.sign_in(self.config(server="http://127.0.0.1:1"), "erin", token)
 
     async def test_handlers_are_let_go_with_the_kit(self):
-        tokens = Tokens(None)
-        kit = await self.kit_without_cleanup("frank")
-        kit.set_rtc_token_handler(tokens)
-        gone = threading.Event()
-        weakref.finalize(tokens, gone.set)
-        del tokens
+        held = {"handler": Tokens(None), "chat": Chat({}, "frank")}
+        config = self.config(chat=held["chat"])
+        kit = await callkit.CallKit.sign_in(config, "frank", Backend(server, "frank").token)
+        kit.set_rtc_token_handler(held["handler"])
+        gone = {name: threading.Event() for name in held}
+        for name, thing in held.items():
+            weakref.finalize(thing, gone[name].set)
+        del config, held, thing
         gc.collect()
-        self.assertFalse(gone.is_set(), "the kit holds its handler")
+        self.assertFalse(any(event.is_set() for event in gone.values()), "the kit holds them")
         del kit
         gc.collect()
-        self.assertTrue(await asyncio.to_thread(gone.wait, PATIENCE), "the handler went with the kit")
-
-    async def kit_without_cleanup(self, user):
-        return await callkit.CallKit.sign_in(self.config(), user, Backend(server, user).token)
+        for name, event in gone.items():
+            self.assertTrue(await asyncio.to_thread(event.wait, PATIENCE), f"the {name} went with the kit")
 
     async def test_a_reader_that_gives_up_loses_nothing(self):
         grace, heidi = await self.kit("grace"), await self.kit("heidi")
@@ -323,6 +327,126 @@ class KitTest(unittest.IsolatedAsyncioTestCase):
         while not isinstance(event := await asyncio.wait_for(events.next(), PATIENCE), callkit.CallKitEvent.RECEIVE_CALL):
             self.assertIsInstance(event, callkit.CallKitEvent.CONNECTION_CHANGED)
         self.assertEqual(event.call_id, call_id)
+
+
+class Person:
+    """A kit in this process, and what it told that no assertion has asked for yet."""
+
+    def __init__(self, kit):
+        self.kit, self.events, self.waiting = kit, kit.events(), []
+
+    @staticmethod
+    async def sign_in(test, user, **config):
+        backend = Backend(server, user)
+        config = callkit.CallKitConfig(
+            **{
+                "app_id": APP,
+                "server": server,
+                "audio_input": callkit.AudioInput.TONE(hz=440.0, amplitude=0.5),
+                "audio_output": callkit.AudioOutput.NULL(),
+                "interfaces": callkit.Interfaces.LOOPBACK(),
+                "level_interval_ms": 50,
+                **config,
+            }
+        )
+        person = Person(await callkit.CallKit.sign_in(config, user, backend.token))
+        test.addAsyncCleanup(person.kit.sign_out)
+        person.kit.set_rtc_token_handler(Tokens(backend))
+        await person.kit.init_rtc()
+        return person
+
+    async def until(self, kind, **what):
+        """The first event of this kind and these values that was not asked for before."""
+
+        def fits(event):
+            return isinstance(event, kind) and what.items() <= vars(event).items()
+
+        while (found := next(filter(fits, self.waiting), None)) is None:
+            try:
+                event = await asyncio.wait_for(self.events.next(), PATIENCE)
+            except asyncio.TimeoutError:
+                raise AssertionError(f"{self.kit.user()} waited for {kind} {what}, not for {self.waiting}") from None
+            self.waiting.append(event)
+        self.waiting.remove(found)
+        return found
+
+    async def until_loud(self, loud):
+        """Until the other one is heard, or is not."""
+        deadline = time.monotonic() + PATIENCE
+        while (quality := await self.kit.call_quality()) is None or (quality.output_level > 0) != loud:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.kit.user()}: {quality}")
+            await asyncio.sleep(0.02)
+
+    async def call(self, other, rings=callkit.CallKitEvent.RECEIVE_CALL):
+        """Calls, and is answered."""
+        call_id = await self.kit.start_single_call(other.kit.user(), callkit.CallType.AUDIO1V1, {"topic": "tea"})
+        ring = await other.until(rings, call_id=call_id)
+        assert (ring.user, ring.call_type, ring.ext) == (self.kit.user(), callkit.CallType.AUDIO1V1, {"topic": "tea"}), ring
+        await self.until(callkit.CallKitEvent.RINGING, call_id=call_id)
+        await other.kit.answer(call_id)
+        for person in [self, other]:
+            await person.until(callkit.CallKitEvent.ANSWER, call_id=call_id)
+        return call_id
+
+
+class SeveralCallsTest(unittest.IsolatedAsyncioTestCase):
+    async def test_a_call_on_hold_is_silent_and_both_are_told(self):
+        ivan, judy = await Person.sign_in(self, "ivan"), await Person.sign_in(self, "judy")
+        call_id = await ivan.kit.start_single_call("judy", callkit.CallType.AUDIO1V1)
+        with self.assertRaises(callkit.CallError.NotAnswered):
+            await ivan.kit.hold(call_id)
+        await ivan.kit.hangup(call_id)
+        await judy.until(callkit.CallKitEvent.CALL_END, call_id=call_id, reason=callkit.EndReason.REMOTE_CANCEL)
+
+        call_id = await ivan.call(judy)
+        for change, held in [(ivan.kit.hold, True), (ivan.kit.unhold, False)]:
+            await judy.until_loud(held)
+            await change(call_id)
+            await ivan.until(callkit.CallKitEvent.CALL_HELD, call_id=call_id, held=held)
+            await judy.until(callkit.CallKitEvent.PEER_HELD, call_id=call_id, held=held)
+            await judy.until_loud(not held)
+
+    async def test_a_second_call_waits_and_answering_it_holds_the_first(self):
+        config = {"second_call": callkit.SecondCall.WAITING, "warm_path": callkit.WarmPath.OFF}
+        kim = await Person.sign_in(self, "kim", **config)
+        lena, mike = await Person.sign_in(self, "lena"), await Person.sign_in(self, "mike")
+        first = await lena.call(kim)
+        second = await mike.call(kim, rings=callkit.CallKitEvent.CALL_WAITING)
+        await kim.until(callkit.CallKitEvent.CALL_HELD, call_id=first, held=True)
+        await lena.until(callkit.CallKitEvent.PEER_HELD, call_id=first, held=True)
+        await mike.until_loud(True)
+        await kim.kit.hangup(second)
+        await mike.until(callkit.CallKitEvent.CALL_END, call_id=second, reason=callkit.EndReason.REMOTE_HANGUP)
+        await kim.kit.unhold(first)
+        await lena.until(callkit.CallKitEvent.PEER_HELD, call_id=first, held=False)
+        await lena.until_loud(True)
+
+    async def test_a_call_to_somebody_away_is_told_as_missed(self):
+        Backend(server, "nora")
+        olaf = await Person.sign_in(self, "olaf")
+        call_id = await olaf.kit.start_single_call("nora", callkit.CallType.AUDIO1V1, {"topic": "tea"})
+        await olaf.kit.hangup(call_id)
+        await olaf.until(callkit.CallKitEvent.CALL_END, call_id=call_id)
+        nora = await Person.sign_in(self, "nora")
+        missed = await nora.until(callkit.CallKitEvent.CALL_MISSED, call_id=call_id)
+        self.assertEqual((missed.user, missed.ext), ("olaf", {"topic": "tea"}))
+
+    async def test_words_of_calls_go_through_a_chat_of_the_app(self):
+        rooms = {}
+        chats = [Chat(rooms, user) for user in ["peter", "quinn"]]
+        peter, quinn = [await Person.sign_in(self, chat.user, chat=chat) for chat in chats]
+        opened = metric("callkit_calls_opened_total")
+        call_id = await peter.call(quinn)
+        await peter.until_loud(True)
+        await quinn.until_loud(True)
+        await quinn.kit.hangup(call_id)
+        await peter.until(callkit.CallKitEvent.CALL_END, call_id=call_id, reason=callkit.EndReason.REMOTE_HANGUP)
+        await peter.call(quinn)
+        await peter.kit.sign_out()
+        await quinn.until(callkit.CallKitEvent.CALL_END, reason=callkit.EndReason.REMOTE_HANGUP)
+        self.assertEqual(metric("callkit_calls_opened_total"), opened, "the server has heard of no call")
+        self.assertTrue(all(chat.sent for chat in chats), "both have spoken through the chat")
 
 
 class HearingTest(unittest.TestCase):
@@ -344,15 +468,15 @@ class ExampleTest(unittest.TestCase):
         self.assertIn("REMOTE_HANGUP", run.stdout)
 
 
-def sessions():
+def metric(name):
     with urllib.request.urlopen(f"{server}/metrics", timeout=PATIENCE) as response:
-        return int(float(re.search(r"^callkit_sessions (\S+)", response.read().decode(), re.MULTILINE).group(1)))
+        return int(float(re.search(rf"^{name} (\S+)", response.read().decode(), re.MULTILINE).group(1)))
 
 
 def until_sessions(test, count):
     deadline = time.monotonic() + PATIENCE
-    while sessions() != count:
-        test.assertLess(time.monotonic(), deadline, f"there are {sessions()} sessions, not {count}")
+    while (now := metric("callkit_sessions")) != count:
+        test.assertLess(time.monotonic(), deadline, f"there are {now} sessions, not {count}")
         time.sleep(0.02)
 
 

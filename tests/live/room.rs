@@ -98,7 +98,7 @@ impl Room {
     async fn start(&self, user: &str, url: &str, speak: &str, hear: String) -> Result<PhoneProcess, String> {
         let host = user.split('/').next().filter(|_| self.inside);
         let (server, loopback) = (url.to_owned(), !self.inside);
-        PhoneProcess::start(host, &PhoneOptions { user: user.into(), server, speak: speak.into(), hear, loopback })
+        PhoneProcess::start(host, &PhoneOptions { user: user.into(), server, speak: speak.into(), hear, loopback, warm: true })
             .await
     }
 

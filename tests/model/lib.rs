@@ -21,7 +21,7 @@ mod report;
 
 pub use plan::{Place, Placing, Plan};
 pub use plant::Plant;
-pub use report::{Report, check};
+pub use report::{Report, breaks, check};
 pub use small::{
     COMES_TO_REST, COMMANDS_WORK, END_TOLD_ONCE, GLARE_IS_ONE_CALL, MISSED_TOLD_ONCE, NOBODY_DROPS, NOTHING_RINGS_ON,
     ONE_TAKER, ONE_UNHELD, STRAYS_CHANGE_NOTHING,

@@ -106,7 +106,10 @@ impl Plan {
             name: "waiting",
             about: "Bob is called by Alice and Carol, takes both, and changes between them",
             devices: &[1, 1, 1],
-            calls: &[Placing { from: 0, to: BOB, id: 1, video: true }, Placing { from: 2, to: BOB, id: 2, video: false }],
+            calls: &[
+                Placing { from: 0, to: BOB, id: 1, video: true },
+                Placing { from: 2, to: BOB, id: 2, video: false },
+            ],
             second_call: SecondCall::Waiting,
             hands: vec![1, 3, 1],
             holds: true,

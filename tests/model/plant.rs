@@ -27,6 +27,8 @@ pub enum Plant {
     TalksOn,
     /// Nobody says that they are still there.
     NoSignOfLife,
+    /// A command is given twice.
+    StutteringHands,
 }
 
 impl Plant {

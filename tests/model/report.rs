@@ -75,6 +75,12 @@ pub fn check(plan: Plan, threads: usize) -> Report {
     report
 }
 
+/// Whether a plan breaks a property: goes on until it does, or until there are no more states.
+pub fn breaks(plan: Plan, property: &'static str) -> bool {
+    let checker = Small::new(plan).checker().finish_when(HasDiscoveries::AnyOf([property].into()));
+    checker.spawn_bfs().join().discoveries().contains_key(property)
+}
+
 fn is_always(expectation: &Expectation) -> bool {
     *expectation == Expectation::Always
 }

@@ -49,9 +49,7 @@ fn judge(plan: &Plan, worlds: &[World], seen: Vec<u64>) -> Rest {
         return Rest::Not(disagreement);
     }
     // Where nobody's hands decided anything the machines had to.
-    let is_apart = |world: &World| {
-        world.watch.glare && world.hands == plan.hands && !glare_is_one_call(plan, world)
-    };
+    let is_apart = |world: &World| world.watch.glare && world.hands == plan.hands && !glare_is_one_call(plan, world);
     if worlds.iter().any(is_apart) { Rest::Apart } else { Rest::Agreed(seen) }
 }
 

@@ -133,9 +133,7 @@ impl Model for Small {
             }),
             Property::<Small>::always(ONE_UNHELD, |model, world| model.one_unheld(world)),
             Property::<Small>::always(NOBODY_DROPS, |_, world| keeps(world, Rule::NobodyDrops)),
-            Property::<Small>::always(COMES_TO_REST, |model, world| {
-                !matches!(model.left_alone(world), Rest::Not(_))
-            }),
+            Property::<Small>::always(COMES_TO_REST, |model, world| !matches!(model.left_alone(world), Rest::Not(_))),
             Property::<Small>::always(COMMANDS_WORK, |_, world| keeps(world, Rule::CommandsWork)),
             Property::<Small>::sometimes("a call is answered", |_, world| world.watch.is_talking()),
         ];

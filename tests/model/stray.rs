@@ -32,9 +32,9 @@ pub(crate) fn change_nothing(plan: &Plan, now: Now, desk: &Desk) -> bool {
             .into_iter()
             .filter(|from| !opens(from, &word))
             .all(|from| comes_to_nothing(plan, now, desk, from, NO_CALL, &word));
-        let of_strangers = known.iter().all(|call_id| {
-            wrong.iter().all(|from| comes_to_nothing(plan, now, desk, from.clone(), *call_id, &word))
-        });
+        let of_strangers = known
+            .iter()
+            .all(|call_id| wrong.iter().all(|from| comes_to_nothing(plan, now, desk, from.clone(), *call_id, &word)));
         of_no_call && of_strangers
     }) && [Command::Answer { call_id: NO_CALL }, Command::Hangup { call_id: NO_CALL }].into_iter().all(|command| {
         let mut after = desk.clone();

@@ -73,9 +73,7 @@ impl Watch {
             Event::Alerted { call_id, .. } | Event::Answering { call_id, .. } | Event::Failed { call_id, .. } => {
                 told(self, call_id) == Some(Told::Calling)
             }
-            Event::Ringing { invite, .. } => {
-                self.told.insert((device, invite.call_id), Told::Ringing).is_none()
-            }
+            Event::Ringing { invite, .. } => self.told.insert((device, invite.call_id), Told::Ringing).is_none(),
             Event::Merged { old, invite } => {
                 self.merged = true;
                 self.told.insert((device, *old), Told::Over) == Some(Told::Calling)

@@ -334,6 +334,9 @@ impl World {
         if !matches!(deed, Deed::Place(_)) {
             self.hands[plan.users()[device]] -= 1;
         }
+        if plan.plant == Plant::StutteringHands {
+            self.give(plan, device, Input::Command(command.clone()), ear);
+        }
         self.give(plan, device, Input::Command(command), ear);
         self.watch.glare |= matches!(deed, Deed::Place(_)) && self.is_glare(plan);
     }

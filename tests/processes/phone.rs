@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use callkit::{
     AudioInput, AudioOutput, AudioSink, AudioSource, CallId, CallKit, CallKitEvent, CallKitEventHandler, CallQuality,
-    CallType, ConnectionState, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome,
+    CallType, ConnectionState, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome, WarmPath,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
@@ -34,22 +34,26 @@ pub struct PhoneOptions {
     pub hear: String,
     /// Only loopback, or every interface.
     pub loopback: bool,
+    /// Media is set up while it rings.
+    pub warm: bool,
 }
 
 impl PhoneOptions {
     pub(crate) fn to_arguments(&self) -> Vec<String> {
         let interfaces = if self.loopback { "loopback" } else { "all" };
-        [AS_PHONE, &self.user, &self.server, &self.speak, &self.hear, interfaces].map(str::to_owned).to_vec()
+        let warm = if self.warm { "warm" } else { "cold" };
+        [AS_PHONE, &self.user, &self.server, &self.speak, &self.hear, interfaces, warm].map(str::to_owned).to_vec()
     }
 
     fn from_arguments(arguments: &[String]) -> Option<PhoneOptions> {
         match arguments {
-            [first, user, server, speak, hear, interfaces] if first == AS_PHONE => Some(PhoneOptions {
+            [first, user, server, speak, hear, interfaces, warm] if first == AS_PHONE => Some(PhoneOptions {
                 user: user.clone(),
                 server: server.clone(),
                 speak: speak.clone(),
                 hear: hear.clone(),
                 loopback: interfaces == "loopback",
+                warm: warm == "warm",
             }),
             _ => None,
         }
@@ -84,6 +88,7 @@ async fn run(options: PhoneOptions) -> Result<(), String> {
     let kit = builder
         .server(&options.server)
         .interfaces(if options.loopback { Interfaces::Loopback } else { Interfaces::All })
+        .warm_path(if options.warm { WarmPath::Full } else { WarmPath::Off })
         .audio_input(stamped_input(input(&options.speak)?))
         .audio_output(stamped_output(output(&options.hear)))
         .sign_in(user, backend.access_token())

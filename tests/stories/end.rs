@@ -3,6 +3,7 @@
 use call_protocol::CallId;
 use call_protocol::Word;
 use call_protocol::accept::{Answer, AnswerResult};
+use call_protocol::media::KeepAlive;
 use call_protocol::end::{Cancel as CancelWord, End, EndReason, EndReason::*};
 use call_protocol::ring::Alert;
 use call_protocol::{DeviceId, Party, UserId};
@@ -21,8 +22,10 @@ fn the_caller_cancels() {
     1.000 alice hangs up
     1.000 alice: ended: cancel
     1.000   alice → server: cancel (cancel)
+    1.010   server → bob: invite
     1.010   server → alice: end (cancel)
     1.010   server → bob: cancel (remote_cancel)
+    1.020          bob hears invite
     1.020          alice hears end (cancel)
     1.020          bob hears cancel (remote_cancel)
     1.020 bob: ended: remote_cancel
@@ -42,6 +45,8 @@ fn a_cancel_that_is_lost_is_said_again() {
     1.000 alice hangs up
     1.000 alice: ended: cancel
     1.000   alice → server: cancel (cancel), lost
+    1.010   server → bob: invite
+    1.020          bob hears invite
     2.000   alice → server: cancel (cancel)
     2.010   server → alice: end (cancel), lost
     2.010   server → bob: cancel (remote_cancel), lost
@@ -68,10 +73,12 @@ fn a_cancel_that_comes_after_the_answer_ends_the_call() {
     1.000 alice hangs up
     1.000 alice: ended: cancel
     1.000   alice → server: cancel (cancel)
+    1.010   server → bob: invite
     1.010   server → alice: answer (accept)
     1.010   server → bob: answer_confirm (accept by bob)
     1.010   server → alice: end (cancel)
     1.010   server → bob: end (remote_cancel)
+    1.020          bob hears invite
     1.020          alice hears answer (accept)
     1.020          bob hears answer_confirm (accept by bob)
     1.020 bob: in a call with alice
@@ -212,7 +219,7 @@ fn a_call_that_the_server_forgot_ends() {
 fn whatever_is_said_of_an_unknown_call_gets_a_last_word() {
     let mut story = Story::new();
     let carol = || Party { user: UserId::new("carol").unwrap(), device: DeviceId::new("phone").unwrap() };
-    let answer = |result| Word::Answer(Answer { callee: carol(), result });
+    let answer = |result| Word::Answer(Answer { callee: carol(), result, call_type: None });
     let words = [
         Word::Alert(Alert { callee: carol() }),
         answer(AnswerResult::Accept),
@@ -220,24 +227,24 @@ fn whatever_is_said_of_an_unknown_call_gets_a_last_word() {
         answer(AnswerResult::Busy),
         Word::Cancel(CancelWord { reason: Cancel }),
         Word::End(End { reason: Hangup }),
-        Word::KeepAlive { in_call: true },
+        Word::KeepAlive(KeepAlive { in_call: true, held: false, peer_held: false }),
         Word::Reachability { reachable: true, ends_in_ms: 0 },
     ];
     for word in words {
         story.says(CAROL, CallId::from_bits(7), word);
     }
     assert_snapshot!(story.rests(), @r"
-    0.000   server → carol: ring_confirm (remote_cancel)
+    0.000   server → carol: ring_confirm (remote_drop)
     0.000   server → carol: cancel (remote_cancel)
     0.000   server → carol: answer_confirm (refuse by carol)
-    0.000   server → carol: answer_confirm (busy by carol)
+    0.000   server → carol: end (busy)
     0.000   server → carol: end (cancel)
     0.000   server → carol: end (hangup)
     0.000   server → carol: end (remote_drop)
-    0.010          carol hears ring_confirm (remote_cancel)
+    0.010          carol hears ring_confirm (remote_drop)
     0.010          carol hears cancel (remote_cancel)
     0.010          carol hears answer_confirm (refuse by carol)
-    0.010          carol hears answer_confirm (busy by carol)
+    0.010          carol hears end (busy)
     0.010          carol hears end (cancel)
     0.010          carol hears end (hangup)
     0.010          carol hears end (remote_drop)

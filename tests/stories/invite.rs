@@ -28,6 +28,8 @@ fn a_whole_call() {
     0.040 bob: alice rings
     0.040          alice hears alert
     0.040 alice: bob is about to ring
+    1.010   server → bob: invite
+    1.020          bob hears invite
     2.000 bob answers
     2.000   bob → server: answer (accept)
     2.010   server → alice: answer (accept)
@@ -92,9 +94,9 @@ fn an_invite_that_comes_twice_rings_once() {
     story.hangs_up(BOB).unwrap();
     assert_snapshot!(story.rests(), @r"
     0.000 alice calls bob
-    0.000   alice → server: invite, arrives at 10 and 50
+    0.000   alice → server: invite, arrives again at 50
     0.010   server → alice: ring_confirm (ring)
-    0.010   server → bob: invite, arrives at 20 and 60
+    0.010   server → bob: invite, arrives again at 60
     0.020          alice hears ring_confirm (ring)
     0.020          bob hears invite
     0.020   bob → server: alert
@@ -110,8 +112,10 @@ fn an_invite_that_comes_twice_rings_once() {
     1.000 bob hangs up
     1.000 bob: ended: refuse
     1.000   bob → server: answer (refuse)
+    1.010   server → bob: invite
     1.010   server → alice: answer (refuse)
     1.010   server → bob: answer_confirm (refuse by bob)
+    1.020          bob hears invite
     1.020          alice hears answer (refuse)
     1.020 alice: ended: remote_refuse
     1.020          bob hears answer_confirm (refuse by bob)
@@ -139,6 +143,10 @@ fn a_late_invite_never_rings() {
      0.520          alice hears end (cancel)
      0.520          bob hears cancel (remote_cancel)
     20.020          bob hears invite
+    20.020   bob → server: end (no_response)
+    20.020 bob: missed a call of alice
+    20.030   server → bob: end (remote_cancel)
+    20.040          bob hears end (remote_cancel)
     ");
     assert_eq!(story.ends(call_id), [Some(Cancel), None]);
 }
@@ -151,7 +159,7 @@ fn a_cancel_that_overtakes_its_invite_is_remembered() {
     story.passes(500);
     story.hangs_up(ALICE).unwrap();
     let transcript = story.rests();
-    assert!(transcript.contains("bob hears invite") && !transcript.contains("bob → server"), "{transcript}");
+    assert!(transcript.contains("bob: missed a call of alice") && !transcript.contains("alert"), "{transcript}");
 }
 
 #[test]

@@ -7,9 +7,11 @@ mod ring;
 mod accept;
 mod media;
 mod end;
+mod devices;
+mod races;
 
 use call_protocol::CallId;
-use world::{ALICE, BOB, Story};
+use world::{ALICE, BOB, Placement, Story};
 
 /// Alice calls Bob; his phone rings.
 fn ringing() -> (Story, CallId) {
@@ -26,4 +28,25 @@ fn talking() -> (Story, CallId) {
     story.passes(1_000);
     story.so_far();
     (story, call_id)
+}
+
+/// Tells a story with the arbiter on the server and again with it on the caller's device; what each app is told must be the same. Gives
+/// that, a line for each device.
+fn over_both(tell: impl Fn(&mut Story)) -> String {
+    let [server, chat] = Placement::ALL.map(|placement| {
+        let mut story = Story::over(placement);
+        tell(&mut story);
+        story.rests();
+        let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+        for (who, what) in story.told() {
+            match lines.last_mut() {
+                Some((last, said)) if *last == who => said.push(what),
+                Some(_) | None => lines.push((who, vec![what])),
+            }
+        }
+        let line = |(who, said): &(String, Vec<String>)| format!("{who}: {}\n", said.join(" · "));
+        lines.iter().map(line).collect::<String>()
+    });
+    assert_eq!(server, chat, "the placement of the arbiter makes a difference");
+    server
 }

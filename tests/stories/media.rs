@@ -3,8 +3,9 @@
 use call_protocol::Word;
 use call_protocol::end::EndReason::*;
 use call_protocol::media::DescriptionKind::{Answer, Offer};
+use call_protocol::media::KeepAlive;
 use insta::assert_snapshot;
-use signaling::Phase;
+use signaling::{CommandError, Phase};
 use world::{ALICE, BOB, CAROL, Fate, Story};
 
 use crate::talking;
@@ -82,7 +83,7 @@ fn good_news_that_is_lost_is_inferred() {
     story.passes(30_000);
     assert_snapshot!(story.so_far(), @r"
      2.000 bob loses the network for 13900 ms
-    11.030   server → alice: reachability (away, ends in 5000 ms), arrives at 11040 and 11040
+    11.030   server → alice: reachability (away, ends in 5000 ms), arrives again at 11040
     11.040          alice hears reachability (away, ends in 5000 ms)
     11.040 alice: the other one cannot be heard
     11.040          alice hears reachability (away, ends in 5000 ms)
@@ -111,7 +112,7 @@ fn a_stranger_keeps_nobody_alive() {
     let (mut story, call_id) = talking();
     story.crashes(BOB, None);
     for _ in 0..10 {
-        story.says(CAROL, call_id, Word::KeepAlive { in_call: true });
+        story.says(CAROL, call_id, Word::KeepAlive(KeepAlive { in_call: true, held: false, peer_held: false }));
         story.passes(2_000);
     }
     let transcript = story.rests();
@@ -120,74 +121,96 @@ fn a_stranger_keeps_nobody_alive() {
 }
 
 #[test]
-fn what_the_caller_offers_waits_at_the_server_for_the_phone_that_alerts() {
+fn media_is_set_up_while_it_rings() {
     let mut story = Story::new();
     story.calls(ALICE, BOB).unwrap();
-    story.negotiates(ALICE, Offer, "an offer").unwrap();
+    assert_eq!(story.negotiates(ALICE, BOB, Offer, "an offer"), Err(CommandError::NoSuchDevice));
     story.passes(1_000);
-    story.answers(BOB).unwrap();
-    story.negotiates(BOB, Answer, "an answer").unwrap();
+    story.so_far();
+    story.negotiates(ALICE, BOB, Offer, "an offer").unwrap();
     story.passes(100);
+    story.negotiates(BOB, ALICE, Answer, "an answer").unwrap();
+    story.passes(400);
     assert_snapshot!(story.so_far(), @r"
-     0.000 alice calls bob
-     0.000   alice → server: invite
-     0.000 alice says an offer
-     0.000   alice → server: negotiation
-     0.010   server → alice: ring_confirm (ring)
-     0.010   server → bob: invite
-     0.020          alice hears ring_confirm (ring)
-     0.020          bob hears invite
-     0.020   bob → server: alert
-     0.030   server → bob: ring_confirm (ring)
-     0.030   server → bob: negotiation
-     0.030   server → alice: alert
-     0.040          bob hears ring_confirm (ring)
-     0.040 bob: alice rings
-     0.040          bob hears negotiation
-     0.040 bob: the other one says an offer
-     0.040          alice hears alert
-     0.040 alice: bob is about to ring
-     1.000 bob answers
-     1.000   bob → server: answer (accept)
-     1.000 bob says an answer
-     1.000   bob → server: negotiation
-     1.010   server → alice: answer (accept)
-     1.010   server → bob: answer_confirm (accept by bob)
-     1.010   server → alice: negotiation
-     1.020          alice hears answer (accept)
-     1.020 alice: bob accepted
-     1.020          bob hears answer_confirm (accept by bob)
-     1.020 bob: in a call with alice
-     1.020          alice hears negotiation
-     1.020 alice: the other one says an answer
+    1.000 alice says an offer
+    1.000   alice → server: negotiation
+    1.010   server → bob: invite
+    1.010   server → bob: negotiation
+    1.020          bob hears invite
+    1.020          bob hears negotiation
+    1.020 bob: alice says an offer
+    1.100 bob says an answer
+    1.100   bob → server: negotiation
+    1.110   server → alice: negotiation
+    1.120          alice hears negotiation
+    1.120 alice: bob says an answer
     ");
     story.hangs_up(BOB).unwrap();
     story.rests();
 }
 
 #[test]
-fn an_offer_of_before_a_restart_of_the_server_is_not_lost() {
+fn steps_that_are_lost_late_or_doubled_are_told_in_order_and_once() {
+    let (mut story, _) = talking();
+    story.to_phone("negotiation", Fate::Lost);
+    story.to_phone("negotiation", Fate::Twice(50));
+    story.to_phone("negotiation", Fate::Late(3_000));
+    for step in ["one", "two", "three", "four"] {
+        story.negotiates(ALICE, BOB, Offer, step).unwrap();
+    }
+    story.passes(5_000);
+    let told = story.told().into_iter().filter(|(who, what)| who == "bob" && what.starts_with("alice says"));
+    let told: Vec<_> = told.map(|(_, what)| what).collect();
+    assert_eq!(told, ["alice says one", "alice says two", "alice says three", "alice says four"]);
+    story.hangs_up(BOB).unwrap();
+    story.rests();
+}
+
+#[test]
+fn a_step_of_before_a_restart_of_the_server_is_not_lost() {
     let mut story = Story::new();
     story.calls(ALICE, BOB).unwrap();
-    story.to_server("alert", Fate::Lost);
-    story.negotiates(ALICE, Offer, "an offer").unwrap();
     story.passes(500);
+    story.to_server("negotiation", Fate::Lost);
+    story.negotiates(ALICE, BOB, Offer, "an offer").unwrap();
     story.server_restarts(100);
     story.passes(3_000);
     let so_far = story.so_far();
-    assert!(so_far.contains("bob: the other one says an offer"), "{so_far}");
+    assert!(so_far.contains("bob: alice says an offer"), "{so_far}");
     story.hangs_up(ALICE).unwrap();
     story.rests();
 }
 
 #[test]
-fn a_phone_that_has_not_answered_says_nothing_about_its_media() {
+fn what_is_said_on_the_media_path_is_heard_without_the_server() {
     let mut story = Story::new();
-    story.calls(ALICE, BOB).unwrap();
+    story.has_media_paths();
+    let call_id = story.calls(ALICE, BOB).unwrap();
+    story.passes(500);
+    story.negotiates(ALICE, BOB, Offer, "an offer").unwrap();
+    story.negotiates(BOB, ALICE, Answer, "an answer").unwrap();
+    story.passes(500);
+    story.so_far();
+    story.server_restarts(2_000);
+    story.answers(BOB).unwrap();
     story.passes(1_000);
-    story.negotiates(BOB, Answer, "an address too early").unwrap();
-    story.passes(1_000);
-    assert!(!story.so_far().contains("alice: the other one says"));
-    story.hangs_up(BOB).unwrap();
+    assert_snapshot!(story.so_far(), @r"
+    1.000 the server is killed for 2000 ms
+    1.000 bob answers
+    1.000   bob → server: answer (accept)
+    1.000   bob ⇒ alice: answer (accept)
+    1.010          alice hears answer (accept)
+    1.010 alice: bob says that it accepts
+    2.000   bob → server: answer (accept)
+    2.000   bob ⇒ alice: answer (accept)
+    ");
+    story.passes(4_000);
+    assert_eq!(story.phase(ALICE), Phase::InCall(call_id));
+    story.so_far();
+    story.server_restarts(2_000);
+    story.hangs_up(ALICE).unwrap();
+    story.passes(100);
+    assert_eq!(story.phase(BOB), Phase::Idle);
     story.rests();
+    assert_eq!(story.ends(call_id), [Some(Hangup), Some(RemoteHangup)]);
 }

@@ -79,8 +79,8 @@ fn a_confirmation_from_before_the_cancel_does_not_ring() {
     assert_snapshot!(story.rests(), @r"
     0.000 alice calls bob
     0.000   alice → server: invite
-    0.010   server → alice: ring_confirm (ring), arrives at 20 and 20
-    0.010   server → bob: invite, arrives at 20 and 1520
+    0.010   server → alice: ring_confirm (ring), arrives again at 20
+    0.010   server → bob: invite, arrives again at 1520
     0.020          alice hears ring_confirm (ring)
     0.020          alice hears ring_confirm (ring)
     0.020          bob hears invite
@@ -96,6 +96,10 @@ fn a_confirmation_from_before_the_cancel_does_not_ring() {
     0.510   server → bob: cancel (remote_cancel)
     0.520          alice hears end (cancel)
     0.520          bob hears cancel (remote_cancel)
+    0.520   bob → server: end (no_response)
+    0.520 bob: missed a call of alice
+    0.530   server → bob: end (remote_cancel)
+    0.540          bob hears end (remote_cancel)
     1.520          bob hears invite
     2.040          bob hears ring_confirm (ring)
     2.040   bob → server: end (remote_cancel)
@@ -122,6 +126,10 @@ fn nobody_answers() {
     0.040 bob: alice rings
     0.040          alice hears alert
     0.040 alice: bob is about to ring
+    1.010   server → bob: invite
+    1.020          bob hears invite
+    3.010   server → bob: invite
+    3.020          bob hears invite
     3.040   bob → server: alert
     3.050   server → bob: ring_confirm (ring)
     3.060          bob hears ring_confirm (ring)
@@ -186,13 +194,19 @@ fn a_caller_that_vanishes_leaves_nobody_ringing() {
      0.040 bob: alice rings
      0.040          alice hears alert
      0.040 alice: bob is about to ring
-     1.000 alice's app crashes
+     1.000 the app of alice crashes
+     1.010   server → bob: invite
+     1.020          bob hears invite
+     3.010   server → bob: invite
+     3.020          bob hears invite
      3.040   bob → server: alert
      3.050   server → bob: ring_confirm (ring)
      3.060          bob hears ring_confirm (ring)
      6.040   bob → server: alert
      6.050   server → bob: ring_confirm (ring)
      6.060          bob hears ring_confirm (ring)
+     7.010   server → bob: invite
+     7.020          bob hears invite
      9.040   bob → server: alert
      9.050   server → bob: ring_confirm (ring)
      9.060          bob hears ring_confirm (ring)
@@ -222,6 +236,10 @@ fn a_phone_in_a_call_answers_busy_by_itself() {
     2.040          carol hears answer (busy)
     2.040 carol: ended: busy
     2.040          bob hears answer_confirm (busy by bob)
+    2.040   bob → server: end (no_response)
+    2.040 bob: missed a call of carol
+    2.050   server → bob: end (busy)
+    2.060          bob hears end (busy)
     ");
     assert_eq!(story.ends(call_id), [Some(Busy), None]);
     story.hangs_up(BOB).unwrap();

@@ -44,6 +44,8 @@ pub(crate) enum Towards {
 pub(crate) struct Carrier {
     /// The next message of this name that goes this way has this fate.
     scripted: Vec<(Towards, &'static str, Fate)>,
+    /// A story let something happen to a message: how long the others take says nothing any more.
+    pub(crate) was_scripted: bool,
     /// All is mended: nothing is lost, repeated or very late any more.
     pub(crate) mended: bool,
     /// When the last message of a way arrives.
@@ -55,10 +57,11 @@ const DEVICES: usize = 16;
 
 impl Carrier {
     pub(crate) fn new() -> Self {
-        Self { scripted: Vec::new(), mended: false, last: vec![0; DEVICES * (2 + DEVICES)] }
+        Self { scripted: Vec::new(), was_scripted: false, mended: false, last: vec![0; DEVICES * (2 + DEVICES)] }
     }
 
     pub(crate) fn script(&mut self, towards: Towards, name: &'static str, fate: Fate) {
+        self.was_scripted = true;
         self.scripted.push((towards, name, fate));
     }
 

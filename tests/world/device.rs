@@ -11,7 +11,8 @@ use signaling::{Address, ArbiterConfig, Desk, LineConfig, Now, Phase, Role, Time
 pub(crate) const BEGIN_UNIX_MS: u64 = 1_700_000_000_000;
 
 /// The devices of one user, in order.
-const KINDS: [&str; 4] = ["phone", "tablet", "laptop", "watch"];
+const KINDS: [&str; 10] =
+    ["phone", "tablet", "laptop", "watch", "desk", "car", "television", "speaker", "glasses", "door"];
 
 /// One device of one user.
 #[derive(Debug)]

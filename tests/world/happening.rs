@@ -9,8 +9,8 @@ use signaling::{Address, Command};
 /// One thing that happens.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// A message arrives at the server.
-    AtServer { from: usize, message: CallMessage, said_at: u64 },
+    /// A message arrives at the server, of a device in this life.
+    AtServer { from: usize, message: CallMessage, said_at: u64, life: u32 },
     /// A message of the server or of a device arrives at a device; on the media path only if that device still has this life.
     AtDevice { to: usize, from: Address, message: CallMessage, said_at: u64, life: Option<u32> },
     /// A device wants to be woken.

@@ -147,7 +147,9 @@ impl World {
             (Some(Plant::RingConfirmAfterEnd), Word::RingConfirm(RingConfirm::Over { .. })) if !calls => {
                 message.word = rings();
             }
-            (Some(Plant::OthersRingOn), Word::AnswerConfirm(confirm)) if !calls && confirm.winner != *party => {
+            (Some(Plant::OthersRingOn), Word::AnswerConfirm(confirm))
+                if confirm.winner != *party && self.ringing(to) == Some(message.call_id) =>
+            {
                 message.word = rings();
             }
             (Some(Plant::EveryAnswerCounts), Word::Cancel(_) | Word::AnswerConfirm(_))

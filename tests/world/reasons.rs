@@ -82,11 +82,13 @@ pub(crate) struct Case<'a> {
     pub(crate) truth: Option<&'a Truth>,
     pub(crate) now: u64,
     pub(crate) troubled: bool,
+    /// The device that decided has lost the call.
+    pub(crate) lost: bool,
 }
 
 /// Whether this reason is true for the device that was told it, by `now` at the latest.
 pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
-    let Case { at, told, truth, now, troubled } = *case;
+    let Case { at, told, truth, now, troubled, lost } = *case;
     let out_of_patience = now >= told.patient_until && told.role == Some(Role::Caller);
     let Some(truth) = truth else {
         // The arbiter never heard of it.
@@ -109,7 +111,7 @@ pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
         RemoteHangup => if calls { a_callee_hung_up } else { caller_hung_up },
         RemoteCancel => {
             let gave_up = truth.told.get(&truth.caller) == Some(&RemoteNoResponse);
-            !calls && (caller_hung_up || gave_up || !truth.hurt.is_empty())
+            !calls && (caller_hung_up || gave_up || lost || !truth.hurt.is_empty())
         }
         RemoteRefuse => calls && a_callee_hung_up,
         NoResponse => !calls && now >= truth.deadline,

@@ -57,8 +57,8 @@ impl World {
             return None;
         }
         let caller = truth.told.get(&truth.caller).copied();
-        // A chat does not know who is no user: nobody answers.
-        let nobody = truth.callee >= self.plan.devices.len();
+        // A chat does not know who is no user: nobody answers. Nor does a device that was busy and calls back as the time is over.
+        let nobody = truth.callee >= self.plan.devices.len() || !truth.busy.is_empty();
         let may = |callee| reasons::may_end_so([caller, callee], !self.troubled && !nobody);
         if let Some(winner) = truth.winner {
             let pair = truth.told.get(&winner).copied();

@@ -50,6 +50,19 @@ pub enum Rule {
     OneUnheld = 11,
 }
 
+impl Rule {
+    /// The seven of the design.
+    pub const OF_THE_DESIGN: [Rule; 7] = [
+        Rule::OneTaker,
+        Rule::NothingRingsOn,
+        Rule::EndToldOnce,
+        Rule::StrayChangesNothing,
+        Rule::GlareIsOneCall,
+        Rule::BusyAnswersItself,
+        Rule::VanishedIsNoticed,
+    ];
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

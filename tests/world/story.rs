@@ -219,13 +219,15 @@ impl Story {
 
     /// The server forgets a call, as if its store were lost.
     pub fn server_forgets(&mut self, call_id: CallId) {
+        self.world.troubled = true;
         self.world.server.forget(call_id);
     }
 
     /// `who` says something to the server, whatever its line thinks of it.
     pub fn says(&mut self, who: usize, call_id: CallId, word: Word) {
         let message = CallMessage { call_id, word };
-        self.world.agenda.add(self.world.now, Happening::AtServer { from: who, message, said_at: self.world.now });
+        let (said_at, life) = (self.world.now, self.world.devices[who].life);
+        self.world.agenda.add(said_at, Happening::AtServer { from: who, message, said_at, life });
     }
 
     /// `who` hears something from somebody who does not decide about the call.

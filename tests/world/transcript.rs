@@ -144,6 +144,7 @@ pub(crate) fn event(event: &Event) -> String {
             format!("{} says {}", who(from), description.sdp)
         }
         Event::Negotiation { body: NegotiationBody::Candidate(_), .. } => "the other one names an address".to_owned(),
+        Event::Negotiation { body: NegotiationBody::Restart, .. } => "the other one wants a new way".to_owned(),
         Event::Held { held: true, .. } => "on hold".to_owned(),
         Event::Held { held: false, .. } => "goes on".to_owned(),
         Event::PeerHeld { held: true, .. } => "the other one holds".to_owned(),

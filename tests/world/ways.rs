@@ -20,9 +20,6 @@ const PRESENT_MS: u64 = 10_000;
 impl World {
     /// A device wants a message carried to its arbiter, or to those who take part in a call that it arbitrates.
     pub(crate) fn device_says(&mut self, at: usize, to: &Route, message: &CallMessage) {
-        if self.plant_swallows(at, message) {
-            return;
-        }
         self.note_said_by_device(at, message);
         match to {
             Route::Server => self.send(Way::ToServer(at), message.clone()),
@@ -94,7 +91,10 @@ impl World {
         for at in arrivals.into_iter().flatten() {
             let message = message.clone();
             let happening = match way {
-                Way::ToServer(from) => Happening::AtServer { from, message, said_at },
+                Way::ToServer(from) => {
+                    let life = self.devices[from].life;
+                    Happening::AtServer { from, message, said_at, life }
+                }
                 Way::ToDevice(to) => Happening::AtDevice { to, from: Address::Server, message, said_at, life: None },
                 Way::Chat(from, to) => {
                     let from = Address::Device(self.devices[from].party.clone());
@@ -167,7 +167,7 @@ impl World {
 
     // ---- the server -----------------------------------------------------------------------------------------------
 
-    pub(crate) fn at_server(&mut self, from: usize, message: CallMessage, said_at: u64) {
+    pub(crate) fn at_server(&mut self, from: usize, message: CallMessage, said_at: u64, life: u32) {
         let device = &self.devices[from];
         let until = self.server.down_until.max(device.link.mute_until);
         // An app that was started anew has to sign in first.
@@ -175,14 +175,15 @@ impl World {
         let until = if is_stranger { until.max(device.link.until()) } else { until };
         if self.now < until || !self.server.is_up() || is_stranger {
             if self.plan.holds {
-                self.agenda.add(until.max(self.now + 1), Happening::AtServer { from, message, said_at });
+                self.agenda.add(until.max(self.now + 1), Happening::AtServer { from, message, said_at, life });
             }
             return;
         }
-        if self.now > said_at + Plan::OLDEST_MS {
+        // With the sign-in of a new session the one before is dead.
+        if self.now > said_at + Plan::OLDEST_MS || life < device.announced {
             return;
         }
-        let party = self.devices[from].party.clone();
+        let party = device.party.clone();
         let call_id = message.call_id;
         if self.server.calls.contains_key(&call_id) {
             self.rules.heard(&call_id, from, self.now);

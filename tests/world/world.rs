@@ -99,7 +99,7 @@ impl World {
         self.now = at;
         self.rules.now = at;
         match happening {
-            Happening::AtServer { from, message, said_at } => self.at_server(from, message, said_at),
+            Happening::AtServer { from, message, said_at, life } => self.at_server(from, message, said_at, life),
             Happening::AtDevice { to, from, message, said_at, life } => {
                 self.at_device(to, from, message, said_at, life);
             }
@@ -191,6 +191,7 @@ impl World {
         let mut outputs = Vec::new();
         while let Some(output) = self.devices[at].desk.poll_output() {
             match &output {
+                DeskOutput::Send { message, .. } if self.plant_swallows(at, message) => continue,
                 DeskOutput::Send { to, message } => self.device_says(at, to, message),
                 DeskOutput::Direct { to, message } => self.says_directly(at, to, message),
                 DeskOutput::Tell(event) => self.tell(at, event.clone()),

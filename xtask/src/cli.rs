@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bench, bindings, ci, codegen, demo, failure::Outcome, fuzz, live, setup, sim, test, tidy};
+use crate::{bench, bindings, ci, codegen, demo, failure::Outcome, fuzz, live, model, setup, sim, test, tidy};
 use clap::{Parser, Subcommand};
 
 /// Builds, tests, measures and shows the call kit.
@@ -75,6 +75,11 @@ enum Task {
         after_long_help = "Examples:\n  cargo xtask sim --seed 7\n  cargo xtask sim --calls 1000000\n  cargo xtask sim -- --help    everything the simulation itself knows"
     )]
     Sim(sim::Options),
+    /// Go through every state of small worlds of the signaling machines and check the rules in each
+    #[command(
+        after_long_help = "Examples:\n  cargo xtask model              every world; takes minutes and some GB\n  cargo xtask model glare        one of them\n  cargo xtask model -- --list    which there are"
+    )]
+    Model(model::Options),
     /// Break real processes, networks and machines in mid-call, and print what happens to the calls
     #[command(
         after_long_help = "Examples:\n  cargo xtask live                  everything; networks need Linux, root, Python and `ip`\n  cargo xtask live server-killed    one scenario\n  cargo xtask live -- --short       less than a minute, without networks\n  cargo xtask live -- --help        the scenarios\n\nIt fails if a promise is broken; a figure that misses its aim is only marked."
@@ -97,6 +102,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Task::Bindings(options) => bindings::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Sim(options) => sim::run(&options),
+        Task::Model(options) => model::run(&options),
         Task::Live(options) => live::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
     }

@@ -9,6 +9,7 @@ mod codegen;
 mod demo;
 mod fuzz;
 mod live;
+mod model;
 mod setup;
 mod sim;
 mod test;

@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Outcome},
     process,
 };
-use needs::{NEEDS, Need};
+use needs::{COMPARED, NEEDS, Need};
 use packages::Manager;
 use std::collections::BTreeSet;
 
@@ -58,6 +58,31 @@ pub(crate) fn ensure() -> Outcome {
     if missing.is_empty() { Ok(()) } else { install(&machine, &missing) }
 }
 
+/// Installs what the benchmark of signaling compares with, where that needs neither a password nor a question. What is missing in the
+/// end the benchmark leaves out, and says so.
+pub(crate) fn offer_compared() {
+    let machine = this_machine();
+    let missing: Vec<_> = COMPARED.iter().filter(|need| !need.is_there(&machine)).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let outcome = if is_root() { install(&machine, &missing) } else { Err(Failure::found("only root may install")) };
+    match outcome {
+        // A package of a server starts it; the benchmark starts its own.
+        Ok(()) if process::succeeds("systemctl", &["list-units", "--quiet"]) => {
+            for need in missing {
+                process::succeeds("systemctl", &["disable", "--now", need.name]);
+            }
+        }
+        Ok(()) => {}
+        Err(failure) => println!("not compared with all that it could be: {failure}{}", by_hand(&missing, None)),
+    }
+}
+
+fn is_root() -> bool {
+    process::capture(std::process::Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
 fn this_machine() -> Machine<'static> {
     let graph = match cargo::metadata_for_this_platform() {
         Ok(metadata) => {
@@ -90,8 +115,7 @@ fn install(machine: &Machine<'_>, missing: &[&'static Need]) -> Outcome {
         )));
     }
 
-    let root = manager.needs_root
-        && !process::capture(std::process::Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let root = manager.needs_root && !is_root();
     if root && !(machine.runs)("sudo", &["-V"]) {
         let list = by_hand(missing, Some(manager));
         return Err(Failure::found(format!("installing needs root and there is no sudo; install by hand:{list}")));

@@ -88,6 +88,8 @@ pub enum NegotiationBody {
     Description(Description),
     /// A way to reach the sender.
     Candidate(Candidate),
+    /// The callee asks the caller to find a new way (ICE restart). Offers are the caller's alone, so that two never meet.
+    Restart,
 }
 
 /// What a member asks of its channel.

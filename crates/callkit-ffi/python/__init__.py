@@ -1,11 +1,12 @@
 """Voice and video calls for any app, on the developer's own server.
 
-The generated module, and what it cannot know of Python: on which event loop handlers run (the one that signed in last), and that
-no thread of the kit may call into an interpreter that is ending.
+The generated module, and what it cannot know of Python: on which event loop handlers run (the one that signed in last), that another
+thread wakes a loop when it cancels a handler, and that no thread of the kit may call into an interpreter that is ending.
 """
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import sys
 import threading
@@ -31,11 +32,23 @@ async def _sign_in_here(cls, config, user, access_token):
 _generated.CallKit.sign_in = classmethod(_sign_in_here)
 
 
+@_generated._UNIFFI_FOREIGN_FUTURE_DROPPED_CALLBACK
+def _cancel(handle):
+    """The kit waits no longer for a handler."""
+    loop, task = _generated._UNIFFI_FOREIGN_FUTURE_HANDLE_MAP.remove(handle)
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and its tasks are over
+        loop.call_soon_threadsafe(task.cancel)
+
+
+_generated._uniffi_future_dropped_callback = _cancel
+
+
 @atexit.register
 def _fall_silent(patience_s=1.0):
-    """Waits for the callbacks that run at this moment; Python aborts when one is still running later."""
+    """Lets go of kits, and waits for the callbacks that run at this moment; Python aborts when one is still running later."""
     for kit in list(_kits):
-        kit.clear_event_listeners()
+        kit.__del__()
+        kit._handle = None
     end = time.monotonic() + patience_s
     while _foreign_threads() and time.monotonic() < end:
         time.sleep(0.001)

@@ -85,6 +85,7 @@ async fn serve(
     let mut http = pin!(builder.serve_connection(TokioIo::new(socket), served));
     let mut is_stopping = false;
     loop {
+        let is_serving = connection.is_serving();
         tokio::select! {
             // What a peer does wrong is its own affair: garbage, resets and half-closed connections all end here.
             _ = http.as_mut() => return,
@@ -93,8 +94,12 @@ async fn serve(
                 is_stopping = true;
                 http.as_mut().graceful_shutdown();
             }
+            // The limit counts from here. A request that began meanwhile is seen when the limit is over.
+            () = connection.falls_idle(), if is_serving => {
+                connection.was_idle();
+            }
             // sleeps: the limit is what is waited for.
-            () = sleep(accepting.idle_limit) => {
+            () = sleep(accepting.idle_limit), if !is_serving => {
                 if connection.was_idle() {
                     return;
                 }

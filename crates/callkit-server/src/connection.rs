@@ -13,6 +13,7 @@ pub(crate) struct Connection {
     pub(crate) local_ip: Option<IpAddr>,
     serving: AtomicUsize,
     served: AtomicBool,
+    fell_idle: Notify,
     cut: Notify,
 }
 
@@ -30,10 +31,19 @@ impl Connection {
         Serving(Arc::clone(self))
     }
 
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until the last request that is being served is over.
+    pub(crate) async fn falls_idle(&self) {
+        self.fell_idle.notified().await;
+    }
+
     /// Whether nothing was asked since the last look, and nothing is being served.
     pub(crate) fn was_idle(&self) -> bool {
         let served = self.served.swap(false, Ordering::Relaxed);
-        self.serving.load(Ordering::Relaxed) == 0 && !served
+        !self.is_serving() && !served
     }
 
     /// Cuts the connection, for a peer that does not read its last frame.
@@ -49,6 +59,8 @@ impl Connection {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.0.served.store(true, Ordering::Relaxed);
-        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        if self.0.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.fell_idle.notify_one();
+        }
     }
 }

@@ -112,6 +112,7 @@ impl Server {
             clock,
             metering: Arc::clone(&metering),
             hello_timeout: Duration::from_millis(config.hello_timeout_ms.into()),
+            silence_limit_ms: config.silence_limit_ms.into(),
             last_stream: AtomicU64::new(0),
         });
         let is_ready = Arc::new(AtomicBool::new(true));

@@ -28,6 +28,8 @@ pub(crate) struct Door {
     pub(crate) clock: Clock,
     pub(crate) metering: Arc<Metering>,
     pub(crate) hello_timeout: Duration,
+    /// After how much silence a client has vanished, in ms.
+    pub(crate) silence_limit_ms: u64,
     pub(crate) last_stream: AtomicU64,
 }
 
@@ -135,7 +137,13 @@ impl Open {
         loop {
             tokio::select! {
                 biased;
-                frame = self.outbound.recv() => return frame,
+                frame = self.outbound.recv() => {
+                    if frame.is_none() && self.is_silent() {
+                        // Nobody is there to read the end of the stream or to close the connection.
+                        self.pulse.connection.cut();
+                    }
+                    return frame;
+                }
                 message = self.inbound.message(), if !self.is_deaf => match message {
                     Ok(Some(frame)) => {
                         self.pulse.hear(self.door.clock.mono());
@@ -153,6 +161,10 @@ impl Open {
                 },
             }
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.door.clock.mono() - self.pulse.heard_at() >= self.door.silence_limit_ms
     }
 
     async fn on_frame(&mut self, frame: Received) -> Option<Arc<ServerFrame>> {

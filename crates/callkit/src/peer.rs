@@ -150,12 +150,14 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                 self.offers = true;
                 self.describe(DescriptionKind::Offer, self.path.create_offer().await?);
             }
-            PeerCommand::Restart => {
-                if !self.offers {
-                    self.offers = true;
-                    self.describe(DescriptionKind::Offer, self.path.restart_ice().await?);
-                }
-            }
+            PeerCommand::Restart => match self.role {
+                Role::Caller => self.restart().await?,
+                Role::Callee => (self.tell)(PeerNotice::Negotiation(NegotiationBody::Restart)),
+            },
+            PeerCommand::Negotiation(NegotiationBody::Restart) => match self.role {
+                Role::Caller => self.restart().await?,
+                Role::Callee => {}
+            },
             PeerCommand::Negotiation(NegotiationBody::Description(description)) => {
                 self.on_description(description).await?;
             }
@@ -183,21 +185,27 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
         Ok(())
     }
 
-    /// Where both sides have made an offer at the same time the caller's counts (perfect negotiation, W3C WebRTC section 10.7).
+    /// One offer at a time: another restart while one is on its way would bring nothing.
+    async fn restart(&mut self) -> Result<(), NegotiationError> {
+        if !std::mem::replace(&mut self.offers, true) {
+            self.describe(DescriptionKind::Offer, self.path.restart_ice().await?);
+        }
+        Ok(())
+    }
+
+    /// Offers are the caller's, answers the callee's.
     async fn on_description(&mut self, description: Description) -> Result<(), NegotiationError> {
         let Description { kind, sdp } = description;
         match (kind, self.role) {
-            (DescriptionKind::Offer, Role::Caller) if self.offers => {}
-            (DescriptionKind::Offer, Role::Caller | Role::Callee) => {
-                self.offers = false;
+            (DescriptionKind::Offer, Role::Callee) => {
                 self.describe(DescriptionKind::Answer, self.path.accept_offer(&sdp).await?);
             }
-            (DescriptionKind::Answer, Role::Caller | Role::Callee) => {
-                // The answer to an offer that gave way comes to nothing.
+            (DescriptionKind::Answer, Role::Caller) => {
                 if std::mem::take(&mut self.offers) {
                     self.path.accept_answer(&sdp).await?;
                 }
             }
+            (DescriptionKind::Offer, Role::Caller) | (DescriptionKind::Answer, Role::Callee) => {}
         }
         Ok(())
     }

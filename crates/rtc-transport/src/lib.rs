@@ -41,13 +41,38 @@
 //! can be switched off; they act on datagrams at the sockets, and the other end need not know of them.
 //! `cargo bench -p rtc-transport --bench connect` prints the figures.
 //!
+//! # Waiting, and words beside the voice
+//!
+//! A path may be connected long before anybody speaks, as while a phone rings: it stays, and the first packet takes one
+//! way. [`MediaPath::send_control`] says a word of the call (accept, hang-up, held) to the other end without any server,
+//! from the moment the path is connected, and [`MediaPath::close`] lets what was said leave first.
+//! `cargo bench -p rtc-transport --bench warm` prints what a waiting path costs.
+//!
+//! # Other networks
+//!
+//! - A NAT that gives the other end a new address is followed without signalling: with voice a round trip and a half
+//!   after its first packet from there, without at the next consent check ([`PathConfig::keepalive`]).
+//! - When the machine's own addresses change ([`NetworkWatch`]), [`MediaPath::rebind`] replaces the sockets under the
+//!   path; the other end sees what it would see of a NAT. Two round trips, no signalling.
+//! - Where the other end cannot be reached that way, [`MediaPath::restart_ice`] starts over at both ends, over the
+//!   addresses there are then. Until the way is found there is no voice.
+//!
+//! An end of another kind than this crate follows only the last.
+//!
+//! # Relays
+//!
+//! [`PathConfig::turn_servers`] are used where no direct way is found; with [`IcePolicy::RelayOnly`] nothing else is, and
+//! no description or candidate tells an address of this end.
+//!
 //! # What it does not do
 //!
 //! - Signalling, users, calls: it knows one other end, by its descriptions.
 //! - Coding, jitter buffering, mixing: payloads are opaque, and packets come as the network delivers them, each once.
-//! - Relays (TURN), ICE over TCP, mDNS candidates.
+//! - Relays over TCP or TLS, ICE over TCP, mDNS candidates.
 //! - Video and further streams: one voice each way so far.
 //! - Media while ICE restarts: the engine gives up the old way when the restart begins.
+//! - Following an end that moves while media takes a relay: that needs a restart.
+//! - Two restarts at once: the callee's offer of one has to give way to the caller's, which the signalling sees to.
 //!
 //! # Testing
 //!

@@ -3,12 +3,17 @@
 
 mod world;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use rtc::stun::message::{BINDING_SUCCESS, Message};
 use rtc::stun::xoraddr::XorMappedAddress;
-use rtc_transport::{Candidate, CandidateKind, Interfaces, MediaPath, OpenError, PathConfig, PathEvent, PathState};
+use rtc_transport::runtime::LocalAddresses;
+use rtc_transport::{
+    Candidate, CandidateKind, Interfaces, MediaPath, OpenError, PathConfig, PathEvent, PathState, Rebound,
+};
 use world::{End, number, packet};
 
 /// Far beyond what anything here takes; only a failure waits for it.
@@ -77,6 +82,50 @@ async fn the_addresses_of_the_machine_work_too() {
     })
     .await;
     voice_flows(&mut caller, &mut callee).await;
+}
+
+/// A machine whose address changes, as from Wi-Fi to mobile.
+#[derive(Debug)]
+struct Roaming(AtomicU8);
+
+impl LocalAddresses for Roaming {
+    fn addresses(&self) -> Vec<IpAddr> {
+        vec![[127, 0, 0, self.0.load(Ordering::Relaxed)].into()]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg(target_os = "linux")]
+async fn real_sockets_are_replaced_under_a_path_and_by_a_restart() {
+    let roaming = Arc::new(Roaming(AtomicU8::new(11)));
+    let moving = PathConfig { interfaces: Interfaces::Source(roaming.clone()), ..PathConfig::default() };
+    let (mut caller, mut callee) = (End::open(moving).await, End::open(config()).await);
+    connect(&mut caller, &mut callee, |_| true).await;
+    voice_flows(&mut caller, &mut callee).await;
+    for address in [12, 13] {
+        roaming.0.store(address, Ordering::Relaxed);
+        assert_eq!(caller.path.rebind().await, Rebound::Answered);
+        // The other end has asked back and been answered by then, or is about to.
+        loop {
+            callee.path.send_voice(packet(0)).unwrap();
+            if let Ok(voice) = tokio::time::timeout(Duration::from_millis(20), caller.voice()).await {
+                assert_eq!(number(&voice), 0);
+                break;
+            }
+        }
+    }
+    roaming.0.store(14, Ordering::Relaxed);
+    let offer = caller.path.restart_ice().await.unwrap();
+    let answer = callee.path.accept_offer(&offer).await.unwrap();
+    caller.path.accept_answer(&answer).await.unwrap();
+    let (to_callee, to_caller) = (callee.path.clone(), caller.path.clone());
+    let both = async {
+        tokio::join!(
+            until_connected(&mut caller, &to_callee, |candidate| candidate.candidate.contains("127.0.0.14")),
+            until_connected(&mut callee, &to_caller, |_| true)
+        )
+    };
+    tokio::time::timeout(LIMIT, both).await.expect("they connect over the new address");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

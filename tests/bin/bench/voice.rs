@@ -24,6 +24,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), String> {
         speak: "speech".into(),
         hear: folder.path().join(format!("{user}-heard.wav")).display().to_string(),
         loopback: true,
+        warm: true,
     };
     let mut alice = PhoneProcess::start(None, &phone("alice")).await?;
     let mut bob = PhoneProcess::start(None, &phone("bob")).await?;

@@ -91,6 +91,7 @@ async fn run(options: &Options) -> Result<(), String> {
         speak: speak.into(),
         hear,
         loopback: true,
+        warm: true,
     };
     let alice_hears = if options.mic { "speaker".into() } else { wav("alice").display().to_string() };
     let alice = PhoneProcess::start(None, &phone("alice", &speech, alice_hears)).await?;

@@ -99,6 +99,12 @@ impl World {
 
     /// The longest way, where no message is lost or held back.
     pub(crate) fn way_that_works_ms(&self) -> Option<u64> {
-        if self.carrier.mended { Some(self.plan.delay_ms.1) } else { self.plan.longest_way_ms() }
+        if self.carrier.was_scripted {
+            None
+        } else if self.carrier.mended {
+            Some(self.plan.delay_ms.1)
+        } else {
+            self.plan.longest_way_ms()
+        }
     }
 }

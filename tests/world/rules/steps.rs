@@ -24,7 +24,7 @@ impl World {
         if steps.from_life != life {
             *steps = Steps { from_life: life, ..Steps::default() };
         }
-        steps.said.extend(number(body).map(|number| (number, listens)));
+        steps.said.push((number(body), listens));
     }
 
     pub(crate) fn check_step(&mut self, from: usize, to: usize, call_id: CallId, body: &NegotiationBody) {
@@ -39,7 +39,8 @@ impl World {
             let what = what("it never said anything", self);
             return self.rules.broken(Rule::StepsInOrder, what);
         };
-        let Some(at) = number(body).and_then(|number| steps.said.iter().position(|(said, _)| *said == number)) else {
+        let number = number(body);
+        let Some(at) = steps.said.iter().position(|(said, _)| *said == number) else {
             // What an earlier life of the speaker said may come late.
             let stale = steps.from_life > 0;
             let what = what("it never said so", self);
@@ -91,9 +92,12 @@ impl World {
     }
 }
 
-fn number(body: &NegotiationBody) -> Option<u64> {
-    match body {
-        NegotiationBody::Candidate(candidate) => candidate.candidate.parse().ok(),
-        NegotiationBody::Description(description) => description.sdp.parse().ok(),
-    }
+/// What tells this step from every other one.
+fn number(body: &NegotiationBody) -> u64 {
+    let text = match body {
+        NegotiationBody::Candidate(candidate) => &candidate.candidate,
+        NegotiationBody::Description(description) => &description.sdp,
+        NegotiationBody::Restart => return u64::MAX,
+    };
+    text.parse().unwrap_or_else(|_| text.bytes().fold(u64::MAX, |sum, byte| sum.wrapping_mul(31) ^ u64::from(byte)))
 }

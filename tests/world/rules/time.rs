@@ -76,6 +76,9 @@ impl World {
 
     /// The longest way of what is said from `since` on, where nothing is lost.
     fn way_since_ms(&self, since: u64) -> Option<u64> {
+        if self.carrier.was_scripted {
+            return None;
+        }
         let mended = self.carrier.mended && since >= self.plan.chaos_ms;
         if mended { Some(self.plan.delay_ms.1) } else { self.plan.longest_way_ms() }
     }
@@ -91,6 +94,9 @@ impl World {
     /// How long a device may ring on when the caller's is gone; none where old messages of the caller may still arrive.
     fn patience_with_vanished(&self, caller: usize, at: usize, gone: u64) -> Option<u64> {
         let way_ms = self.plan.longest_way_ms().filter(|_| self.plan.stray == 0.0 && !self.plan.holds)?;
+        if self.carrier.was_scripted {
+            return None;
+        }
         match self.plan.placement {
             Placement::Server => {
                 let works = self.devices[at].well_since(self.now, gone)

@@ -105,7 +105,9 @@ impl World {
                 let new = calls && told.peer.is_none() && told.answering != device;
                 // Its app may have crashed since.
                 let answered = device.is_some_and(|device| {
-                    self.devices[device].life > 0 || self.devices[device].told.get(&call_id).is_some_and(|told| told.answered)
+                    let device = &self.devices[device];
+                    let crashed = device.life > 0 || !device.alive;
+                    crashed || device.told.get(&call_id).is_some_and(|told| told.answered)
                 });
                 self.rules.expect(new, Rule::StrayChangesNothing, || what("it had been told so"));
                 self.rules.expect(answered, Rule::OneTaker, || what("nobody answered there"));
@@ -120,7 +122,9 @@ impl World {
                 let kind = peer.and_then(|peer| self.devices[peer].told.get(&call_id)).and_then(|told| {
                     told.peer.and(told.kind).filter(|_| told.ended.is_none())
                 });
-                let agreed = kind.is_none_or(|kind| kind == invite.call_type);
+                // What an earlier life of the callee's app answered may count in a chat.
+                let hurt = self.rules.truths.get(&call_id).is_some_and(|truth| !truth.hurt.is_empty());
+                let agreed = hurt || kind.is_none_or(|kind| kind == invite.call_type);
                 self.rules.expect(agreed, Rule::GlareIsOneCall, || what("the other one takes it for another kind"));
                 let told = self.devices[at].told(call_id);
                 told.peer = peer;
@@ -250,6 +254,7 @@ impl World {
             truth,
             now: self.now + self.plan.clocks_ms(),
             troubled: self.troubled || lost,
+            lost,
         };
         let so = reasons::came_about(reason, &case);
         self.rules.expect(so, Rule::EndToldOnce, || what("it did not come about so"));

@@ -136,3 +136,29 @@ pub(super) const NEEDS: &[Need] = &[
         without_a_manager: "python3",
     },
 ];
+
+/// What the benchmark of signaling measures beside the server; no build, test or demo needs it.
+pub(super) const COMPARED: &[Need] = &[
+    Need {
+        name: "ejabberd",
+        purpose: "is measured beside the server",
+        probes: &[&["test", "-x", "/usr/sbin/ejabberdctl"]],
+        when: When::Always,
+        apt: "ejabberd",
+        dnf: "",
+        pacman: "",
+        brew: "",
+        without_a_manager: "ejabberd as Debian packages it",
+    },
+    Need {
+        name: "prosody",
+        purpose: "is measured beside the server",
+        probes: &[&["sh", "-c", "command -v prosody"]],
+        when: When::Always,
+        apt: "prosody",
+        dnf: "prosody",
+        pacman: "prosody",
+        brew: "",
+        without_a_manager: "prosody",
+    },
+];

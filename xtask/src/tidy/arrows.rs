@@ -16,6 +16,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         &["call-protocol", "signaling", "rtc-media", "rtc-transport", "callkit", "callkit-ffi", "callkit-server"],
     ),
     ("world", &["call-protocol", "signaling"]),
+    ("model", &["call-protocol", "signaling"]),
     ("xtask", &[]),
 ];
 

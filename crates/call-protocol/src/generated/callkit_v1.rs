@@ -263,7 +263,7 @@ pub struct Negotiation {
     /// Every step of the other one up to this number has been taken.
     #[prost(uint32, tag = "4")]
     pub ack: u32,
-    #[prost(oneof = "negotiation::Body", tags = "10, 11")]
+    #[prost(oneof = "negotiation::Body", tags = "10, 11, 12")]
     pub body: ::core::option::Option<negotiation::Body>,
 }
 /// Nested message and enum types in `Negotiation`.
@@ -274,8 +274,13 @@ pub mod negotiation {
         Description(super::Description),
         #[prost(message, tag = "11")]
         Candidate(super::Candidate),
+        #[prost(message, tag = "12")]
+        Restart(super::Restart),
     }
 }
+/// Callee to caller: find a new way (ICE restart). Offers are the caller's alone, so that two never meet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Restart {}
 /// One word about one call, as an app's own chat carries it. The chat vouches for the user it comes from.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChatMessage {
@@ -288,7 +293,8 @@ pub struct ChatMessage {
     #[prost(message, optional, tag = "3")]
     pub message: ::core::option::Option<CallMessage>,
 }
-/// One word about one call.
+/// One word about one call. `missed` is said by the arbiter to a device that was not there while it rang: nobody answered; its receipt
+/// is an end.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallMessage {
     #[prost(string, tag = "1")]
@@ -322,7 +328,6 @@ pub mod call_message {
         Negotiation(super::Negotiation),
         #[prost(message, tag = "20")]
         Hold(super::Hold),
-        /// Arbiter to a device that was not there while it rang: nobody answered. Its receipt is an end.
         #[prost(message, tag = "21")]
         Missed(super::Invite),
     }

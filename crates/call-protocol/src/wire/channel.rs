@@ -13,6 +13,7 @@ pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiat
     let body = negotiation.body.as_ref().map(|body| match body {
         NegotiationBody::Description(description) => Body::Description(description_to_proto(description)),
         NegotiationBody::Candidate(candidate) => Body::Candidate(candidate_to_proto(candidate)),
+        NegotiationBody::Restart => Body::Restart(proto::Restart {}),
     });
     proto::Negotiation {
         from: Some(party_to_proto(&negotiation.from)),
@@ -32,6 +33,7 @@ pub(super) fn negotiation_from_proto(negotiation: proto::Negotiation) -> Result<
         None => None,
         Some(Body::Description(description)) => description_from_proto(description)?.map(NegotiationBody::Description),
         Some(Body::Candidate(candidate)) => Some(NegotiationBody::Candidate(candidate_from_proto(candidate)?)),
+        Some(Body::Restart(proto::Restart {})) => Some(NegotiationBody::Restart),
     };
     Ok(Negotiation { from, to, seq: negotiation.seq, ack: negotiation.ack, body })
 }

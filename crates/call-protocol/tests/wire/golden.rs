@@ -89,6 +89,13 @@ fn golden_call_messages() {
 }
 
 #[test]
+fn golden_chat_messages() {
+    for (name, chat) in samples::chats() {
+        check(&format!("chat_{name}"), &chat, encode_chat(&chat), |bytes| decode_chat(bytes).unwrap().unwrap());
+    }
+}
+
+#[test]
 fn golden_client_frames() {
     for (name, frame) in client_frames() {
         check(&name, &frame, encode_client_frame(&frame), |bytes| decode_client_frame(bytes).unwrap());
@@ -130,6 +137,7 @@ fn golden_files_all_belong_to_a_message() {
     let hex = calls().into_iter().map(|(name, _)| name);
     let hex = hex.chain(client_frames().into_iter().map(|(name, _)| name));
     let hex = hex.chain(server_frames().into_iter().map(|(name, _)| name));
+    let hex = hex.chain(samples::chats().into_iter().map(|(name, _)| format!("chat_{name}")));
     let json = samples::words().into_iter().map(|(name, _)| format!("call_{name}.json"));
     let json = json.chain(["access_claims.json".to_owned(), "channel_claims.json".to_owned()]);
     let known: BTreeSet<String> = hex.map(|name| format!("{name}.hex")).chain(json).collect();

@@ -7,7 +7,7 @@ use call_protocol::media::*;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::session::*;
 use call_protocol::wire::*;
-use call_protocol::{CallId, CallMessage, ChannelId, DeviceId, Party, Uid, UserId, Word};
+use call_protocol::{CallId, CallMessage, ChannelId, ChatMessage, DeviceId, Party, Uid, UserId, Word};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -125,7 +125,8 @@ prop_compose! {
 fn negotiation() -> impl Strategy<Value = Negotiation> {
     let body = prop_oneof![
         description().prop_map(NegotiationBody::Description),
-        candidate().prop_map(NegotiationBody::Candidate)
+        candidate().prop_map(NegotiationBody::Candidate),
+        Just(NegotiationBody::Restart)
     ];
     (party(), party(), any::<u32>(), any::<u32>(), option::of(body))
         .prop_map(|(from, to, seq, ack, body)| Negotiation { from, to, seq, ack, body })
@@ -224,6 +225,13 @@ proptest! {
     #[test]
     fn call_messages_come_back(message in call()) {
         prop_assert_eq!(decode_call(&encode_call(&message)), Ok(Some(message)));
+    }
+
+    #[test]
+    fn chat_messages_come_back(from in ID, to in option::of(ID), message in call()) {
+        let device = |id: String| DeviceId::new(id).unwrap();
+        let chat = ChatMessage { from: device(from), to: to.map(device), message };
+        prop_assert_eq!(decode_chat(&encode_chat(&chat)), Ok(Some(chat)));
     }
 
     #[test]

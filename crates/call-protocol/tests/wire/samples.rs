@@ -7,7 +7,7 @@ use call_protocol::media::*;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::session::*;
 use call_protocol::token::{AccessClaims, ChannelClaims};
-use call_protocol::{CallId, CallMessage, DeviceId, Party, Uid, UserId, Word};
+use call_protocol::{CallId, CallMessage, ChatMessage, DeviceId, Party, Uid, UserId, Word};
 
 pub(crate) fn party(user: &str) -> Party {
     Party { user: UserId::new(user).unwrap(), device: DeviceId::new("phone-1").unwrap() }
@@ -84,8 +84,18 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ),
         ("reachability", Word::Reachability { reachable: false, ends_in_ms: 5_000 }),
         ("negotiation_description", negotiation(NegotiationBody::Description(description()))),
+        ("negotiation_restart", negotiation(NegotiationBody::Restart)),
         ("negotiation_candidate", negotiation(NegotiationBody::Candidate(candidate()))),
     ]
+}
+
+/// To a device, and to every one of a user.
+pub(crate) fn chats() -> Vec<(&'static str, ChatMessage)> {
+    let chat = |to| {
+        let message = call(Word::End(End { reason: EndReason::Hangup }));
+        ChatMessage { from: DeviceId::new("phone").unwrap(), to, message }
+    };
+    vec![("to_device", chat(Some(DeviceId::new("desk").unwrap()))), ("to_user", chat(None))]
 }
 
 pub(crate) fn description() -> Description {

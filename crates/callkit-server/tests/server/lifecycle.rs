@@ -63,11 +63,11 @@ fn stop_tells_everybody_ends_every_task_and_frees_the_ports() {
     });
     runtime.block_on(async {
         stopped.await.unwrap();
-        // A task that has ended is counted until its thread has put it away.
-        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        soon("the last task ends", async {
-            while alive() > 0 {
-                tokio::task::yield_now().await
+        // A task is counted for a moment longer than it runs.
+        let metrics = tokio::runtime::Handle::current().metrics();
+        soon("the end of every task", async {
+            while metrics.num_alive_tasks() > 0 {
+                tokio::task::yield_now().await;
             }
         })
         .await;

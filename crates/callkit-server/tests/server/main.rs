@@ -10,5 +10,6 @@ mod misbehaviour;
 mod privacy;
 mod sessions;
 mod sign_in;
+mod silence;
 mod stun;
 mod words;
