@@ -79,6 +79,7 @@ async fn for_a_little(setting: &Setting, report: &mut Report) -> Result<(), Stri
     let (alice, bob) = (alice.quit().await?, bob.quit().await?);
     // Bob's ear hears a muted Alice meanwhile.
     let gap = room.heard("alice")?.longest_gap(before[0].heard_ms, after[0].heard_ms);
+    room.close().await?;
     report.time("longest gap in the sound at the ear that is cut off", gap.len_ms as f64, 0.0);
     let wanted = [("user_mute_audio", "true"), ("user_mute_audio", "false"), ("call_end", "remote_hangup")];
     let told = exactly(&bob[since..], &["user_mute_audio", "call_end"], &wanted);
@@ -115,6 +116,7 @@ async fn for_too_long(setting: &Setting, report: &mut Report) -> Result<(), Stri
     let end = ended(&mut alice).await?;
     report.time("from the connection's return until both are told", ms_until(back_us, &end).max(0.0), 2_000.0);
     let (alice, bob) = (alice.quit().await?, bob.quit().await?);
+    room.close().await?;
     report.promise("the other side is told the end once", exactly(&bob, &["call_end"], &[("call_end", "remote_drop")]));
     report.promise(
         "who was cut off is told the end once",

@@ -71,8 +71,12 @@ impl Scenario {
     /// Whether it belongs to the short run.
     fn is_short(self) -> bool {
         match self {
-            Scenario::ServerKilled | Scenario::CallerKilled | Scenario::ManyDevices | Scenario::HalfOpen => true,
-            Scenario::CalleeKilled | Scenario::ManyDevicesFar | Scenario::Moved | Scenario::Asleep => false,
+            Scenario::ServerKilled
+            | Scenario::CallerKilled
+            | Scenario::CalleeKilled
+            | Scenario::ManyDevices
+            | Scenario::HalfOpen => true,
+            Scenario::ManyDevicesFar | Scenario::Moved | Scenario::Asleep => false,
         }
     }
 

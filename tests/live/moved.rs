@@ -31,17 +31,16 @@ async fn several(setting: &Setting, user: &str, rounds: usize, report: &mut Repo
     let room = Room::open(setting).await?;
     let (mut mover, mut bob) = (room.phone(user).await?, room.phone("bob").await?);
     let mut times = [Vec::new(), Vec::new()];
-    let mut lost = Vec::new();
+    let (mut lost, mut first) = (Vec::new(), String::new());
     for round in 0..rounds {
         match moves(&room, user, &mut mover, &mut bob).await {
             Ok(back) => (0..2).for_each(|ear| times[ear].push(back[ear])),
             Err(error) => {
-                lost.push(format!("round {}: {error}", round + 1));
                 talk(&mut mover, &mut bob, Duration::from_millis(100)).await;
-                lost.extend(
-                    [("who moved", &mover), ("the other", &bob)]
-                        .map(|(who, phone)| format!("  {who} was told: {}", lately(&phone.said))),
-                );
+                if lost.is_empty() {
+                    first = format!("who moved: {}\n      the other: {}", lately(&mover.said), lately(&bob.said));
+                }
+                lost.push(format!("round {}: {error}", round + 1));
                 // The next round begins with a clean line.
                 for phone in [&mut mover, &mut bob] {
                     leave(phone).await?;
@@ -55,12 +54,12 @@ async fn several(setting: &Setting, user: &str, rounds: usize, report: &mut Repo
             report.value(format!("until sound is back at the ear {whose}, longest"), format!("{max:.0} ms"));
         }
     }
-    let kept = if lost.is_empty() { Ok(()) } else { Err(lost.join("\n      ")) };
+    let kept = if lost.is_empty() { Ok(()) } else { Err(format!("{}\n      {first}", lost.join("\n      "))) };
     report.promise("every call goes on", kept);
     for phone in [mover, bob] {
         phone.quit().await?;
     }
-    Ok(())
+    room.close().await
 }
 
 /// One call in which one side moves; until the sound was back at its ear and at the other's, in ms.

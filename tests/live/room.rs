@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use callkit::DevBackend;
 use tempfile::TempDir;
 use tests::processes::host::{Mark, PhoneProcess, ServerOptions, ServerProcess};
 use tests::processes::netlab;
-use tests::processes::phone::PhoneOptions;
+use tests::processes::phone::{PASSWORD, PhoneOptions};
 use tests::processes::sound;
 use tests::processes::sweep::Hearing;
 
@@ -59,6 +60,19 @@ impl Room {
         let ready_us = server.ready_us;
         self.server = Some(server);
         Ok(ready_us)
+    }
+
+    /// Ends the server, so that its address is free; phones are to be gone by now.
+    pub(crate) async fn close(mut self) -> Result<(), String> {
+        if let Some(server) = self.server.take() {
+            server.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the account of a user, as an app's backend has it: that of the development server forgets with the server.
+    pub(crate) async fn register(&self, user: &str) -> Result<(), String> {
+        DevBackend::sign_in(&self.url, user, PASSWORD).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// A phone that says the sweep and keeps what it hears. In a laboratory the user's name is that of its host.

@@ -15,6 +15,9 @@ pub(crate) async fn run(setting: &Setting) -> Result<Report, String> {
     Ok(report)
 }
 
+/// How long something may take that is on its way already.
+const SOON: Duration = Duration::from_secs(5);
+
 /// What the other side is told of, and how often.
 const EVENTS: [&str; 2] = ["user_mute_audio", "call_end"];
 
@@ -31,16 +34,12 @@ async fn killed_for(setting: &Setting, away: Duration) -> Result<Report, String>
     talk(&mut alice, &mut bob, Duration::from_secs(2)).await;
     let after = marks(&mut alice, &mut bob).await?;
 
-    // Once more, and this time something happens while the server is away.
-    let (since, lost) = (since_now(&bob), since_now(&alice));
-    let options = room.kill_server().await?;
-    until_connection(&mut alice, lost, "reconnecting").await?;
-    alice.tell("mute").await?;
-    tokio::time::sleep(Duration::from_millis(500)).await; // sleeps: the mute is said while nobody carries it
-    let again = since_now(&alice);
-    room.start_server(options).await?;
-    until_connection(&mut alice, again, "connected").await?;
+    // Once more, and this time something happens while the server, and then one phone, is away.
+    let mut carol = room.quiet("carol").await?;
+    let since = since_now(&bob);
+    meanwhile(&mut room, &mut alice, &mut bob, &mut carol).await?;
     bob.until_like(since, PATIENCE, "the mute", |line| is(line, "user_mute_audio", "true")).await?;
+    let missed = bob.until_like(since, SOON, "the missed call", |line| line["event"] == "call_missed").await;
     alice.tell("unmute").await?;
     bob.until_like(since, PATIENCE, "the unmute", |line| is(line, "user_mute_audio", "false")).await?;
     alice.tell("hangup").await?;
@@ -48,6 +47,7 @@ async fn killed_for(setting: &Setting, away: Duration) -> Result<Report, String>
         phone.until_like(0, PATIENCE, "the end", |line| line["event"] == "call_end").await?;
     }
     let (alice, bob) = (alice.quit().await?, bob.quit().await?);
+    carol.quit().await?;
 
     for (user, at) in [("alice", 0), ("bob", 1)] {
         let gap = room.heard(user)?.longest_gap(before[at].heard_ms, after[at].heard_ms);
@@ -59,8 +59,38 @@ async fn killed_for(setting: &Setting, away: Duration) -> Result<Report, String>
         &[("user_mute_audio", "true"), ("user_mute_audio", "false"), ("call_end", "remote_hangup")],
     );
     report.promise("a mute while it is away, an unmute and a hang-up arrive once each", told);
+    let told =
+        missed.and_then(|_| exactly(&bob[since..], &["receive_call", "call_missed"], &[("call_missed", "carol")]));
+    report.promise("a call that was given up while the phone was away is told as missed, once", told);
     report.promise("the caller is told the end once", exactly(&alice, &EVENTS, &[("call_end", "hangup")]));
     Ok(report)
+}
+
+/// The server is killed, Alice mutes, the server comes back, Carol calls Bob before his phone has come back and gives up, and then his
+/// phone comes back.
+async fn meanwhile(
+    room: &mut Room,
+    alice: &mut PhoneProcess,
+    bob: &mut PhoneProcess,
+    carol: &mut PhoneProcess,
+) -> Result<(), String> {
+    let since = [since_now(alice), since_now(carol)];
+    let options = room.kill_server().await?;
+    until_connection(alice, since[0], "reconnecting").await?;
+    alice.tell("mute").await?;
+    tokio::time::sleep(Duration::from_millis(500)).await; // sleeps: the mute is said while nobody carries it
+    bob.freeze().await?;
+    room.start_server(options).await?;
+    room.register("bob").await?;
+    until_connection(carol, since[1], "connected").await?;
+    carol.tell("call bob").await?;
+    carol.until("calling").await?;
+    carol.listen(Duration::from_millis(700)).await;
+    carol.tell("hangup").await?;
+    carol.until("call_end").await?;
+    bob.thaw().await?;
+    until_connection(alice, since[0], "connected").await?;
+    Ok(())
 }
 
 /// Kills the server, starts it again, and tells how long both phones took to come back.

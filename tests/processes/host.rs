@@ -270,7 +270,8 @@ fn within(host: Option<&str>, program: &str) -> Command {
         None => Command::new(program),
         Some(host) => {
             let mut command = Command::new("ip");
-            command.args(["netns", "exec", &format!("nl-{host}"), program]);
+            let prefix = std::env::var("NETLAB_PREFIX").unwrap_or_default();
+            command.args(["netns", "exec", &format!("{prefix}{host}"), program]);
             command
         }
     }

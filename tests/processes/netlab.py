@@ -6,7 +6,8 @@ packets with delay, jitter, random and bursty loss, a rate limit with a finite q
 random numbers are seeded, so a run can be repeated. It needs root and /dev/net/tun, and no kernel traffic shaper.
 
     netlab.py run LAB.json -- COMMAND...     build the lab, run COMMAND in this namespace, tear the lab down;
-                                             COMMAND enters a host with `ip netns exec nl-NAME ...`
+                                             COMMAND enters a host with `ip netns exec ${NETLAB_PREFIX}NAME ...`;
+                                             several labs may run side by side
     netlab.py set SOCKET HOST KEY=VALUE...   change a running lab ($NETLAB_SOCKET names its control socket)
 
 LAB.json:
@@ -31,6 +32,8 @@ The n-th host (from 1) has the public address 198.18.0.n; behind a NAT it sees i
 """
 import ctypes, fcntl, heapq, ipaddress, json, os, random, select, socket, struct, subprocess, sys, tempfile, time
 
+# What the namespaces of this lab are called begins with this: another lab may run at the same time.
+PREFIX = f"nl{os.getpid()}-"
 TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x0001, 0x1000, 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -126,7 +129,7 @@ class Pipe:
 
 class Host:
     def __init__(self, name, number, spec, rng):
-        self.name, self.number, self.namespace = name, number, f"nl-{name}"
+        self.name, self.number, self.namespace = name, number, f"{PREFIX}{name}"
         self.nat, self.link = spec.get("nat", "none"), spec.get("link", True)
         self.udp, self.tcp = spec.get("udp", True), spec.get("tcp", True)
         if self.nat not in ("none", "cone", "restricted", "symmetric"):
@@ -153,8 +156,11 @@ class Host:
 
     def out(self, packet):
         """The packet as the public network sees it, or None."""
-        if self.nat == "none" or packet[9] not in (6, 17):
-            return packet if self.nat == "none" else None
+        if self.nat == "none":
+            # Nobody carries what comes from an address that the host no longer has.
+            return packet if packet[12:16] == self.public else None
+        if packet[9] not in (6, 17):
+            return None
         header = (packet[0] & 15) * 4
         source, target = struct.unpack_from("!HH", packet, header)
         remote = (bytes(packet[16:20]), target)
@@ -282,7 +288,7 @@ def main(argv):
         return 2
     lab = Lab(json.load(open(argv[1])))
     try:
-        env = dict(os.environ, NETLAB_SOCKET=lab.control)
+        env = dict(os.environ, NETLAB_SOCKET=lab.control, NETLAB_PREFIX=PREFIX)
         for h in lab.hosts.values():
             env[f"NETLAB_IP_{h.name.upper()}"] = str(ipaddress.ip_address(h.public))
         child = subprocess.Popen(argv[3:], env=env)

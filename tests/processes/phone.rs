@@ -18,6 +18,9 @@ use super::{sound, sweep};
 /// The first argument that makes a program a phone.
 pub const AS_PHONE: &str = "--as-phone";
 
+/// The password of every user.
+pub const PASSWORD: &str = "demo";
+
 /// How a phone process is to be.
 #[derive(Debug, Clone)]
 pub struct PhoneOptions {
@@ -77,7 +80,7 @@ async fn run(options: PhoneOptions) -> Result<(), String> {
         Some((user, device)) => (user, Some(device)),
         None => (options.user.as_str(), None),
     };
-    let backend = DevBackend::sign_in(&options.server, user, "demo").await.map_err(|error| error.to_string())?;
+    let backend = DevBackend::sign_in(&options.server, user, PASSWORD).await.map_err(|error| error.to_string())?;
     let mut builder = CallKit::builder("demo");
     if let Some(device) = device {
         builder = builder.device(device);
@@ -182,7 +185,12 @@ impl Lines {
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(*call_id);
                 user.to_string()
             }
-            CallKitEvent::CallMissed { user, .. } => user.to_string(),
+            CallKitEvent::CallMerged { call_id, .. } => {
+                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(*call_id);
+                String::new()
+            }
+            CallKitEvent::CallWaiting { user, .. } | CallKitEvent::CallMissed { user, .. } => user.to_string(),
+            CallKitEvent::CallHeld { held, .. } | CallKitEvent::PeerHeld { held, .. } => held.to_string(),
             CallKitEvent::UserJoined { uid, user } => match user {
                 Some(user) => format!("{user} as {uid}"),
                 None => uid.to_string(),
@@ -217,7 +225,8 @@ forward! {
         CallKitEvent::CallWaiting { user: user.clone(), call_id, call_type, ext: ext.clone() };
     on_call_missed(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
         CallKitEvent::CallMissed { user: user.clone(), call_id, call_type, ext: ext.clone() };
-    on_call_merged(old: CallId, call_id: CallId, call_type: CallType) => CallKitEvent::CallMerged { old, call_id, call_type };
+    on_call_merged(old: CallId, call_id: CallId, call_type: CallType) =>
+        CallKitEvent::CallMerged { old, call_id, call_type };
     on_call_held(call_id: CallId, held: bool) => CallKitEvent::CallHeld { call_id, held };
     on_peer_held(call_id: CallId, held: bool) => CallKitEvent::PeerHeld { call_id, held };
     on_ringing(call_id: CallId, user: &callkit::UserId) => CallKitEvent::Ringing { call_id, user: user.clone() };
