@@ -108,7 +108,14 @@ pub(crate) fn executable_name(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
-/// `path` as it is written from the workspace's folder, with `/` between its parts.
+/// `path` as it is written from the workspace's folder, with `/` between its parts and no `..` among them.
 pub(crate) fn relative(path: &Path) -> String {
-    path.strip_prefix(project::root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
+    let mut parts = Vec::new();
+    for part in path.strip_prefix(project::root()).unwrap_or(path).to_string_lossy().replace('\\', "/").split('/') {
+        if part == ".." && parts.pop().is_some() {
+            continue;
+        }
+        parts.push(part.to_owned());
+    }
+    parts.join("/")
 }

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 
 pub(super) fn check(tree: &Tree, graph: &Graph) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // A package may build files that lie in the folder of another one.
+    let reached: BTreeSet<String> = graph.ours().flat_map(|(_, package)| reached_from(tree, &package.roots)).collect();
     for (_, package) in graph.ours() {
         let Some(folder) = package.manifest.strip_suffix("Cargo.toml") else { continue };
-        let reached = reached_from(tree, &package.roots);
         // A folder with a manifest of its own is another package, outside the workspace.
         let foreign = |path: &str| {
             let mut above = path[folder.len()..].match_indices('/').map(|(at, _)| &path[..folder.len() + at]);
