@@ -60,8 +60,9 @@
 //!
 //! # What happens when something breaks
 //!
-//! - The server is out of reach: [`ConnectionState::Reconnecting`]; the voice goes on, and what the app wants meanwhile is said when
-//!   the server is back. A new call is refused with [`CallError::Disconnected`].
+//! - The server is out of reach: [`ConnectionState::Reconnecting`]; the voice goes on, a hang-up is said on the media path, and what else
+//!   the app wants meanwhile is said when the server is back. A new call is refused with [`CallError::Disconnected`].
+//! - The device is on another network: noticed within 250 ms; the connection is made anew and the media path moved.
 //! - The media path breaks: the caller's side looks for a new one; after 15 s the call ends with `remote_drop`.
 //! - The other end is gone: [`on_peer_reachable`](CallKitEventHandler::on_peer_reachable) after 10 s of silence towards the server,
 //!   the end with `remote_drop` after 15 s.
@@ -84,8 +85,8 @@
 //!
 //! # What it does not do
 //!
-//! Video (a video call rings as one and carries voice), group calls, several calls at a time (a second one is answered busy), push,
-//! relays for networks that keep two ends apart, echo cancellation.
+//! Video (a video call rings as one and carries voice), group calls, push, echo cancellation. Relays it uses ([`TurnServer`]), but
+//! brings none.
 //!
 //! The terminal phone, `cargo run -p callkit --example phone -- --help`, is a whole app on top of it.
 
