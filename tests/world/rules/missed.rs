@@ -93,6 +93,8 @@ impl World {
         let Some(truth) = self.rules.truths.get(&call_id) else { return };
         let carried = self.carries(truth.caller, since);
         let told = device.told.get(&call_id).is_some_and(|told| told.missed || told.role.is_some());
+        // Who has talked to the caller since has not missed anything.
+        let told = told || device.told.values().any(|told| told.peer == Some(truth.caller));
         if device.life == life && device.well_since(self.now, since) && carried {
             let what = || format!("{} was never told that it missed {call_id}", device.name);
             self.rules.expect(told, Rule::MissedToldOnce, what);
