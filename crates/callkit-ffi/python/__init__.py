@@ -26,6 +26,8 @@ async def _sign_in_here(cls, config, user, access_token):
     _generated.uniffi_set_event_loop(asyncio.get_running_loop())
     kit = await _sign_in(cls, config, user, access_token)
     _kits.add(kit)
+    atexit.unregister(_fall_silent)  # registered once
+    atexit.register(_fall_silent)
     return kit
 
 
@@ -43,15 +45,21 @@ def _cancel(handle):
 _generated._uniffi_future_dropped_callback = _cancel
 
 
-@atexit.register
-def _fall_silent(patience_s=1.0):
-    """Lets go of kits, and waits for the callbacks that run at this moment; Python aborts when one is still running later."""
+def _fall_silent(silence_s=0.05, patience_s=1.0):
+    """Lets go of the kits, and waits until no callback runs: Python aborts when a thread that is none of its own comes in after its end.
+
+    A thread that waits to come in cannot be seen, but it does come in while this one sleeps.
+    """
     for kit in list(_kits):
         kit.__del__()
         kit._handle = None
-    end = time.monotonic() + patience_s
-    while _foreign_threads() and time.monotonic() < end:
-        time.sleep(0.001)
+    now = time.monotonic()
+    end, silent_since = now + patience_s, now
+    while now < end and now < silent_since + silence_s:
+        time.sleep(0.005)
+        now = time.monotonic()
+        if _foreign_threads():
+            silent_since = now
 
 
 def _foreign_threads():

@@ -1,10 +1,12 @@
 //! The app's own chat as the carrier of the words of calls.
 
-use std::future::{self, Future};
+use std::future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use callkit::{DeviceId, UserId};
@@ -41,7 +43,7 @@ pub trait Chat: Send + Sync {
 }
 
 /// A foreign chat as one of callkit's. callkit waits in `receive` for as long as a kit lives, on threads of its own; what is foreign about that
-/// stands in here, so that the thread that lets go of the kit lets go of it too.
+/// stands in here, so that the thread that lets go of the kit lets go of it too. Python aborts when a thread comes in after its end.
 #[derive(Clone)]
 pub(crate) struct Carrier(Arc<Foreign>);
 
@@ -53,14 +55,15 @@ struct Foreign {
 
 impl Carrier {
     pub(crate) fn new(chat: Arc<dyn Chat>) -> Carrier {
-        Carrier(Arc::new(Foreign { chat: Mutex::new(Some(chat)), sending: Place::new(), receiving: Place::new() }))
+        let (sending, receiving) = (Place::default(), Place::default());
+        Carrier(Arc::new(Foreign { chat: Mutex::new(Some(chat)), sending, receiving }))
     }
 
     /// From here on no thread of the kit calls the chat.
     pub(crate) fn let_go(&self) {
-        let chat = lock(&self.0.chat).take();
         self.0.sending.close();
         self.0.receiving.close();
+        let chat = lock(&self.0.chat).take();
         drop(chat);
     }
 
@@ -77,81 +80,113 @@ impl callkit::Chat for Carrier {
         device: Option<&DeviceId>,
         message: Vec<u8>,
     ) -> Result<(), callkit::HandlerError> {
-        let gone = || callkit::HandlerError::from("the kit is gone");
-        let (chat, to, device) = (self.chat().ok_or_else(gone)?, to.clone(), device.cloned());
-        let call = async move { chat.send(to, device, message).await };
-        Ok(self.0.sending.run(call).await.ok_or_else(gone)??)
+        let begin = || {
+            let (chat, to, device) = (self.chat()?, to.clone(), device.cloned());
+            Some(Box::pin(async move { chat.send(to, device, message).await }) as Call<_>)
+        };
+        let sent = self.0.sending.run(begin).await;
+        Ok(sent.ok_or_else(|| callkit::HandlerError::from("the kit is gone"))??)
     }
 
     async fn receive(&self) -> Option<(UserId, Vec<u8>)> {
-        let chat = self.chat()?;
-        let received = self.0.receiving.run(async move { chat.receive().await }).await?;
+        let begin = || {
+            let chat = self.chat()?;
+            Some(Box::pin(async move { chat.receive().await }) as Call<_>)
+        };
+        let received = self.0.receiving.run(begin).await?;
         let received = received.inspect_err(|error| tracing::error!(%error, "the chat receives no more")).ok()?;
         received.map(|ChatMessage { user, message }| (user, message))
     }
 }
 
-/// Where a call into the app's language waits: polled by one thread, and dropped by another when that closes the place.
-struct Place<T>(Mutex<Waiting<T>>);
+type Call<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-enum Waiting<T> {
-    /// Nobody, or the one who is being polled: no lock is held meanwhile, as Python may clean up then and so let go of the kit.
-    Nobody,
-    Call(Call<T>, Waker),
+/// Where one call at a time into the app's language stands: begun, polled and ended by one task, dropped by whoever closes the place.
+struct Place<T> {
+    state: Mutex<State<T>>,
+    left: Condvar,
+}
+
+enum State<T> {
+    /// Perhaps a call waits here, and its task to be woken.
+    Free(Option<(Call<T>, Waker)>),
+    /// This thread is in the app's language, or on its way there or back. No lock is held meanwhile.
+    Entered(ThreadId),
     Closed,
 }
 
-type Call<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// How long a thread is waited for that is in the app's language: it does not stay there, unless it waits for the one that waits.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl<T> Default for Place<T> {
+    fn default() -> Place<T> {
+        Place { state: Mutex::new(State::Free(None)), left: Condvar::new() }
+    }
+}
 
 impl<T> Place<T> {
-    fn new() -> Place<T> {
-        Place(Mutex::new(Waiting::Nobody))
-    }
-
-    /// The result of a call, one call at a time; none if the place is closed.
-    async fn run(&self, call: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        self.put(Box::pin(call), Waker::noop())?;
+    /// The result of a call; none if the place is closed.
+    async fn run(&self, begin: impl FnOnce() -> Option<Call<T>>) -> Option<T> {
+        let mut begin = Some(begin);
         future::poll_fn(|context| {
-            let Some(mut call) = self.take() else { return Poll::Ready(None) };
-            match call.as_mut().poll(context) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending => self.put(call, context.waker()).map_or(Poll::Ready(None), |()| Poll::Pending),
-            }
+            let Some(waiting) = self.enter() else { return Poll::Ready(None) };
+            let call = waiting.or_else(|| begin.take()?());
+            let (result, waiting) = poll(call, context);
+            self.leave(waiting).map_or(Poll::Ready(None), |()| result)
         })
         .await
     }
 
-    fn put(&self, call: Call<T>, waker: &Waker) -> Option<()> {
-        match &mut *lock(&self.0) {
-            Waiting::Closed => None,
-            place @ (Waiting::Nobody | Waiting::Call(..)) => {
-                *place = Waiting::Call(call, waker.clone());
-                Some(())
-            }
-        }
-    }
-
-    fn take(&self) -> Option<Call<T>> {
-        let mut place = lock(&self.0);
-        match mem::replace(&mut *place, Waiting::Nobody) {
-            Waiting::Nobody => None,
-            Waiting::Call(call, _) => Some(call),
-            Waiting::Closed => {
-                *place = Waiting::Closed;
+    /// The call that waits here, if there is one; none at all if the place is closed.
+    fn enter(&self) -> Option<Option<Call<T>>> {
+        let mut state = lock(&self.state);
+        match mem::replace(&mut *state, State::Entered(thread::current().id())) {
+            State::Free(waiting) => Some(waiting.map(|(call, _)| call)),
+            kept @ (State::Entered(_) | State::Closed) => {
+                *state = kept;
                 None
             }
         }
     }
 
+    /// None if the place was closed meanwhile.
+    fn leave(&self, waiting: Option<(Call<T>, Waker)>) -> Option<()> {
+        match &mut *lock(&self.state) {
+            State::Closed => None,
+            state @ (State::Free(_) | State::Entered(_)) => {
+                *state = State::Free(waiting);
+                self.left.notify_all();
+                Some(())
+            }
+        }
+    }
+
+    /// No thread is in the app's language when this returns, but the one that calls: Python may clean up anywhere, and so let go of a kit.
     fn close(&self) {
-        let waiting = mem::replace(&mut *lock(&self.0), Waiting::Closed);
-        match waiting {
-            Waiting::Nobody | Waiting::Closed => {}
-            Waiting::Call(call, waker) => {
+        let elsewhere = |state: &mut State<T>| match state {
+            State::Entered(thread) => *thread != thread::current().id(),
+            State::Free(_) | State::Closed => false,
+        };
+        let state = self.left.wait_timeout_while(lock(&self.state), PATIENCE, elsewhere);
+        let (mut state, _) = state.unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *state, State::Closed);
+        drop(state);
+        match before {
+            State::Free(Some((call, waker))) => {
                 drop(call);
                 waker.wake();
             }
+            State::Free(None) | State::Entered(_) | State::Closed => {}
         }
+    }
+}
+
+/// What came of a call, and what is left of it.
+fn poll<T>(call: Option<Call<T>>, context: &mut Context<'_>) -> (Poll<Option<T>>, Option<(Call<T>, Waker)>) {
+    let Some(mut call) = call else { return (Poll::Ready(None), None) };
+    match call.as_mut().poll(context) {
+        Poll::Ready(result) => (Poll::Ready(Some(result)), None),
+        Poll::Pending => (Poll::Pending, Some((call, context.waker().clone()))),
     }
 }
 

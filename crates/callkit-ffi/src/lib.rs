@@ -16,19 +16,20 @@
 //! | needs | nothing | JNA, kotlinx-coroutines | nothing |
 //!
 //! [`CallKit`] is one signed-in user on one device. [`CallKitConfig`] is what it is built with; only the app must be named. An app supplies
-//! an [`RtcTokenHandler`] and, where it likes, a [`UserMapperHandler`], both async. It is told what happens in one of two ways, or both:
+//! an [`RtcTokenHandler`] and, where it likes, a [`UserMapperHandler`], both async. One that has a chat of its own may let that carry the
+//! words of calls in place of the server: a [`Chat`] in the configuration. It is told what happens in one of two ways, or both:
 //!
 //! - [`CallKit::events`] gives an [`EventStream`], whose `next()` waits for the next [`CallKitEvent`]: pleasant in a coroutine, and it
 //!   needs to know only the events that it cares for;
 //! - [`CallKit::add_event_listener`] takes a [`CallKitEventHandler`] with a method for every event, called on a thread of the kit's own.
 //!
 //! What goes wrong is a [`CallError`] with a `kind()` and a documented `code()`, or a [`SignInError`]. A handler that throws, whatever it
-//! throws, is the error fetch_token_failed, and never the end of the program; what a listener throws goes to the log, which
+//! throws, is the error fetch_token_failed, and never the end of the program; what a listener or a chat throws goes to the log, which
 //! [`init_logging`] sets up.
 //!
 //! # Python
 //!
-//! Handlers run on the event loop that signed in last.
+//! Handlers and chats run on the event loop that signed in last.
 //!
 //! ```python
 #![doc = include_str!("../examples/first_call.py")]
@@ -52,7 +53,8 @@
 //!
 //! It decides nothing: each method is one line that calls its twin, and the files are called as those of `callkit`. It knows neither an
 //! app's own audio sources and sinks nor the Rust closures that `callkit` takes. A kit and a handler that hold each other are never let
-//! go: a handler that needs the kit holds it weakly, or the app signs out.
+//! go: a handler that needs the kit holds it weakly. What a kit still has to say through a chat is lost when the app only lets go of it, and
+//! said when the app signs out.
 
 uniffi::setup_scaffolding!("callkit");
 
