@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use call_protocol::end::EndReason;
 use call_protocol::media::{
-    ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, Member, NegotiationBody, TrackState,
+    ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, JoinRefusal, Member, NegotiationBody,
+    TrackState,
 };
 use call_protocol::session::ClientBody;
 use call_protocol::{CallId, ChannelId, Party, Uid, UserId};
@@ -27,6 +28,8 @@ pub(crate) struct Media {
     channel: ChannelId,
     pub(crate) role: Role,
     token: TokenState,
+    /// The channel says that the token is over, and another one is asked for to join anew.
+    token_ran_out: bool,
     pub(crate) membership: Membership,
     pub(crate) others: BTreeMap<Uid, Other>,
     /// The paths to devices at the other end: while it rings to each one that may take the call, later to the one that did.
@@ -85,6 +88,7 @@ impl Media {
             channel: call_id.channel(),
             role,
             token: TokenState::Missing,
+            token_ran_out: false,
             membership: Membership::NotWanted,
             others: BTreeMap::new(),
             remotes: BTreeMap::new(),
@@ -146,6 +150,7 @@ impl Core {
                 match media.membership {
                     Membership::NotWanted => {}
                     Membership::Joining => self.send_join(call_id),
+                    Membership::Joined(_) if media.token_ran_out => self.send_join(call_id),
                     Membership::Joined(_) => self.request(call_id, ChannelRequestBody::RenewToken { token: text }),
                 }
             }
@@ -156,11 +161,13 @@ impl Core {
                 match media.membership {
                     // It is asked for again at the join.
                     Membership::NotWanted => tracing::debug!("no channel token yet"),
-                    Membership::Joining => {
+                    // The old token still holds; the channel asks again.
+                    Membership::Joined(_) if !media.token_ran_out => {
+                        self.fail_with(CallError::FetchTokenFailed(why));
+                    }
+                    Membership::Joining | Membership::Joined(_) => {
                         self.give_up(call_id, CallError::FetchTokenFailed(why), EndReason::Error);
                     }
-                    // The old token still holds; the channel asks again.
-                    Membership::Joined(_) => self.fail_with(CallError::FetchTokenFailed(why)),
                 }
             }
         }
@@ -237,9 +244,7 @@ impl Core {
             ChannelEventBody::Joined { uid, members, stun_servers } => {
                 self.on_joined(call_id, uid, members, stun_servers);
             }
-            ChannelEventBody::JoinRefused { reason } => {
-                self.give_up(call_id, CallError::Join(reason), EndReason::Error)
-            }
+            ChannelEventBody::JoinRefused { reason } => self.on_refused(call_id, reason),
             ChannelEventBody::MemberJoined(member) => self.on_member(call_id, member),
             ChannelEventBody::MemberLeft { uid, .. } => {
                 media.others.remove(&uid);
@@ -258,12 +263,24 @@ impl Core {
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         let again = matches!(media.membership, Membership::Joined(_));
         media.membership = Membership::Joined(uid);
+        media.token_ran_out = false;
         if !again {
             self.teller.tell(CallKitEvent::JoinedChannel { channel: media.channel.clone() });
         }
         for member in members {
             self.on_member(call_id, member);
         }
+    }
+
+    /// A token may run out while it rings, while the server is away, or because no renewal came in time: another one is asked for, once.
+    fn on_refused(&mut self, call_id: CallId, reason: JoinRefusal) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        let is_over = reason == JoinRefusal::TokenExpired;
+        if !is_over || std::mem::replace(&mut media.token_ran_out, true) {
+            return self.give_up(call_id, CallError::Join(reason), EndReason::Error);
+        }
+        media.token = TokenState::Missing;
+        self.fetch_token(call_id);
     }
 
     fn on_member(&mut self, call_id: CallId, member: Member) {

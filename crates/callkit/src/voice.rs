@@ -200,9 +200,15 @@ impl Running {
         match command {
             VoiceCommand::Attach(call_id, path) => self.path = Some((call_id, path)),
             VoiceCommand::Detach(call_id) => {
-                self.path.take_if(|(attached, _)| *attached == call_id);
+                if self.path.take_if(|(attached, _)| *attached == call_id).is_some() {
+                    // What does not come any more is not a loss that is to be guessed.
+                    self.ssrc = None;
+                    self.listen_anew();
+                }
             }
-            VoiceCommand::Packet(packet) => self.insert(packet),
+            // One that was on its way as the call was put on hold is late.
+            VoiceCommand::Packet(packet) if self.path.is_some() => self.insert(packet),
+            VoiceCommand::Packet(_) => {}
             VoiceCommand::Mute(muted) => self.muted = muted,
             VoiceCommand::Speaker(speaker) => self.speaker = speaker,
             VoiceCommand::Stop => {}
@@ -212,14 +218,18 @@ impl Running {
     fn insert(&mut self, packet: IncomingVoice) {
         if self.ssrc.is_some_and(|ssrc| ssrc != packet.ssrc) {
             // Another source is another stream: its numbers have nothing to do with the old ones.
-            match VoiceReceiver::new(self.receiver_config.clone()) {
-                Ok(receiver) => self.receiver = receiver,
-                Err(error) => return (self.tell)(VoiceNotice::Device(format!("Opus: {error}"))),
-            }
+            self.listen_anew();
         }
         self.ssrc = Some(packet.ssrc);
         let IncomingVoice { arrival, sequence, timestamp, marker, payload, .. } = packet;
         self.receiver.insert(arrival, VoicePacket { sequence, timestamp, marker, payload });
+    }
+
+    fn listen_anew(&mut self) {
+        match VoiceReceiver::new(self.receiver_config.clone()) {
+            Ok(receiver) => self.receiver = receiver,
+            Err(error) => (self.tell)(VoiceNotice::Device(format!("Opus: {error}"))),
+        }
     }
 
     fn capture(&mut self) {

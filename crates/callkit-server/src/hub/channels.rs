@@ -44,8 +44,10 @@ pub(crate) struct ChannelsConfig {
     pub(crate) rejoin_ms: u64,
 }
 
-/// How long before its end a token is said to end soon; half of its life if that is shorter.
+/// How long before its end a token is said to end soon; half of its life if that is shorter. It is said again at half of what is left.
 const WARN_MS: u64 = 30_000;
+/// After the last warning this or more was left: later there is no time for a new token to come.
+const LAST_WARN_MS: u64 = 500;
 
 pub(crate) struct Channels {
     config: ChannelsConfig,
@@ -187,8 +189,9 @@ impl Channels {
             } else if membership.kept_until.is_some_and(|kept| kept <= now.mono) {
                 self.remove(&key, uid, LeaveReason::Dropped);
             } else {
-                membership.warn_at = None;
-                let left_ms = u32::try_from(membership.until - now.mono).unwrap_or(u32::MAX);
+                let left = membership.until - now.mono;
+                membership.warn_at = (left >= 2 * LAST_WARN_MS).then(|| now.mono + left / 2);
+                let left_ms = u32::try_from(left).unwrap_or(u32::MAX);
                 let next = membership.next_timer();
                 self.timers.push(next, (key.clone(), uid));
                 if let Some(session) = session {
@@ -470,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_warns_once_and_then_ends_unless_it_is_renewed() {
+    fn a_token_warns_more_and_more_often_and_then_ends_unless_it_is_renewed() {
         let (mut world, ann, bob) = (world(), asker(1, "ann"), asker(2, "bob"));
         world.join(&bob, "room", 20, HOUR);
         world.join(&ann, "room", 10, 100_000);
@@ -483,6 +486,9 @@ mod tests {
         let other = Grant { uid: uid(11), until_unix_ms: u64::MAX };
         world.channels.on_request(world.now, &ann, channel("room"), renew, Some(Ok(other)));
         assert_eq!(world.told(), refused(1, JoinRefusal::TokenInvalid), "another uid; the old token stays");
+        for left_ms in [10_000, 5_000, 2_500, 1_250, 625] {
+            assert_eq!(world.next_told(), [(1, Event::TokenExpiring { left_ms })], "a handler may have failed");
+        }
         let expired = (1, Event::JoinRefused { reason: JoinRefusal::TokenExpired });
         assert_eq!(world.next_told(), [left(2, 10, LeaveReason::TokenExpired), expired]);
         assert_eq!(world.join(&ann, "room", 10, 0), refused(1, JoinRefusal::TokenExpired));
