@@ -2,15 +2,7 @@
 
 use callkit::{CallError, CallId, CallKitEvent, CallType, EndReason, Ext};
 
-use crate::house::{House, Phone};
-
-fn ends(seen: &[CallKitEvent], call_id: CallId) -> Vec<EndReason> {
-    let end = |event: &CallKitEvent| match event {
-        CallKitEvent::CallEnd { call_id: ended, reason } if *ended == call_id => Some(*reason),
-        _ => None,
-    };
-    seen.iter().filter_map(end).collect()
-}
+use crate::house::{House, Phone, ends};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a9_hangup_cancels_declines_or_ends_by_state() {

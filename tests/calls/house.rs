@@ -49,6 +49,20 @@ impl House {
         self.phone_with(user, AudioInput::Speech { looped: true }, |builder| builder).await
     }
 
+    /// The phone of somebody who says but one tone.
+    pub(crate) async fn singer(&self, user: &str, hz: f32, change: impl FnOnce(Builder) -> Builder) -> Phone {
+        self.phone_with(user, AudioInput::Tone { hz, amplitude: 0.3 }, change).await
+    }
+
+    /// So many devices of one user, who says but one tone.
+    pub(crate) async fn devices(&self, user: &str, hz: f32, count: usize) -> Vec<Phone> {
+        let mut devices = Vec::new();
+        for number in 0..count {
+            devices.push(self.singer(user, hz, |b| b.device(format!("{user}-{number}"))).await);
+        }
+        devices
+    }
+
     pub(crate) async fn phone_with(
         &self,
         user: &str,
@@ -59,20 +73,50 @@ impl House {
         let heard = Recording::new();
         let builder = self.builder().audio_input(input).audio_output(heard.output());
         let kit = change(builder).sign_in(user, backend.access_token()).await.unwrap();
-        backend.supply(&kit);
-        kit.init_rtc().await.unwrap();
-        Phone::of(kit, heard)
+        Phone::supplied(kit, &backend, heard).await
+    }
+
+    /// A phone that can crash.
+    pub(crate) async fn mortal(&self, user: &str, hz: f32, change: impl FnOnce(Builder) -> Builder) -> Mortal {
+        let backend = self.backend(user).await;
+        let heard = Recording::new();
+        let tone = AudioInput::Tone { hz, amplitude: 0.3 };
+        let builder = change(self.builder().audio_input(tone).audio_output(heard.output()));
+        let (user, token) = (user.to_owned(), backend.access_token().to_owned());
+        let ((alive, dies), (born, birth)) = (tokio::sync::oneshot::channel::<()>(), tokio::sync::oneshot::channel());
+        let life = std::thread::spawn(move || {
+            // One thread, so that nothing runs any more once the first thing is dropped.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let _ = born.send(builder.sign_in(user, token).await.unwrap());
+                let _ = dies.await;
+            });
+        });
+        Mortal { phone: Phone::supplied(birth.await.unwrap(), &backend, heard).await, alive, life }
     }
 
     /// Two phones in a call, both of which have heard the other.
     pub(crate) async fn two_in_a_call(&self) -> (Phone, Phone, CallId) {
         let (mut alice, mut bob) = (self.phone("alice").await, self.phone("bob").await);
-        let call_id = alice.calls(&mut bob).await;
-        bob.kit.answer(call_id).await.unwrap();
-        for phone in [&mut alice, &mut bob] {
-            phone.until("first_audio").await;
-        }
+        let call_id = alice.talks_with(&mut bob).await;
         (alice, bob, call_id)
+    }
+}
+
+/// A phone in a runtime of its own.
+pub(crate) struct Mortal {
+    pub(crate) phone: Phone,
+    alive: tokio::sync::oneshot::Sender<()>,
+    life: std::thread::JoinHandle<()>,
+}
+
+impl Mortal {
+    /// As if its process were killed: nothing more is said, its sockets are closed by the system.
+    pub(crate) fn crash(self) {
+        let Mortal { phone, alive, life } = self;
+        drop(alive);
+        life.join().unwrap();
+        drop(phone);
     }
 }
 
@@ -90,10 +134,29 @@ impl Phone {
         Phone { kit, events, seen: Vec::new(), heard }
     }
 
+    pub(crate) async fn supplied(kit: CallKit, backend: &DevBackend, heard: Recording) -> Phone {
+        backend.supply(&kit);
+        kit.init_rtc().await.unwrap();
+        Phone::of(kit, heard)
+    }
+
+    /// Places a call.
+    pub(crate) async fn dials(&self, user: &str) -> CallId {
+        self.kit.start_single_call(user, CallType::Audio1v1, Ext::new()).await.unwrap()
+    }
+
+    /// Calls the other one, who answers; both have heard each other.
+    pub(crate) async fn talks_with(&mut self, other: &mut Phone) -> CallId {
+        let call_id = self.calls(other).await;
+        other.kit.answer(call_id).await.unwrap();
+        self.until("first_audio").await;
+        other.until("first_audio").await;
+        call_id
+    }
+
     /// Rings the other one.
     pub(crate) async fn calls(&mut self, other: &mut Phone) -> CallId {
-        let callee = other.kit.user().clone();
-        let call_id = self.kit.start_single_call(callee.as_str(), CallType::Audio1v1, Ext::new()).await.unwrap();
+        let call_id = self.dials(other.kit.user().as_str()).await;
         other.until("receive_call").await;
         call_id
     }
@@ -124,9 +187,67 @@ impl Phone {
         }
     }
 
+    /// Waits until this call rings, past others.
+    pub(crate) async fn until_rings(&mut self, call_id: CallId) {
+        loop {
+            if let CallKitEvent::ReceiveCall { call_id: rings, .. } = self.until("receive_call").await
+                && rings == call_id
+            {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the end of this call, past the ends of others.
+    pub(crate) async fn until_end_of(&mut self, call_id: CallId) -> EndReason {
+        loop {
+            match self.until("call_end").await {
+                CallKitEvent::CallEnd { call_id: ended, reason } if ended == call_id => return reason,
+                _ => {}
+            }
+        }
+    }
+
+    /// The sound of the last so many seconds that were heard.
+    pub(crate) fn lately(&self, seconds: f32) -> Vec<f32> {
+        let samples = self.heard.samples();
+        samples[samples.len().saturating_sub((seconds * 48_000.0) as usize)..].to_vec()
+    }
+
+    /// Waits until this tone is heard, and no other one.
+    pub(crate) async fn hears(&self, hz: f32) {
+        self.heard_lately(|sound| is_tone(sound, hz), &format!("{hz} Hz")).await;
+    }
+
+    /// Waits until nothing is heard.
+    pub(crate) async fn hears_nothing(&self) {
+        self.heard_lately(|sound| loudness(sound) < 0.001, "silence").await;
+    }
+
+    async fn heard_lately(&self, is_right: impl Fn(&[f32]) -> bool, what: &str) {
+        let from = self.heard.len();
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let heard = tokio::time::timeout(PATIENCE, async {
+            loop {
+                tick.tick().await;
+                // What was heard before is of another time.
+                if self.heard.len() >= from + 24_000 && is_right(&self.lately(0.4)) {
+                    return;
+                }
+            }
+        });
+        let loud = || loudness(&self.lately(0.4));
+        heard.await.unwrap_or_else(|_| panic!("no {what}, but a loudness of {}; seen: {:?}", loud(), self.names()));
+    }
+
     /// The names of what was seen of calls.
     pub(crate) fn names(&self) -> Vec<&'static str> {
         self.seen.iter().map(CallKitEvent::name).filter(|name| *name != "connection_changed").collect()
+    }
+
+    /// Why a call ended, each time that was told.
+    pub(crate) fn ends(&self, call_id: CallId) -> Vec<EndReason> {
+        ends(&self.seen, call_id)
     }
 
     /// Everything that is still to come, until the kit is signed out.
@@ -169,6 +290,35 @@ pub(crate) fn spoken() -> Vec<f32> {
 /// How much of what was heard is what was spoken, 0 to 1.
 pub(crate) fn similarity(heard: &[f32]) -> f32 {
     score::score(&spoken(), heard).similarity
+}
+
+/// Why a call ended, each time that was told.
+pub(crate) fn ends(seen: &[CallKitEvent], call_id: CallId) -> Vec<EndReason> {
+    let end = |event: &CallKitEvent| match event {
+        CallKitEvent::CallEnd { call_id: ended, reason } if *ended == call_id => Some(*reason),
+        _ => None,
+    };
+    seen.iter().filter_map(end).collect()
+}
+
+/// How often an event of this name was told.
+pub(crate) fn count(seen: &[CallKitEvent], name: &str) -> usize {
+    seen.iter().filter(|event| event.name() == name).count()
+}
+
+/// Whether a sound is loud and hardly anything but this tone.
+fn is_tone(sound: &[f32], hz: f32) -> bool {
+    let step = std::f32::consts::TAU * hz / 48_000.0;
+    let project = |wave: fn(f32) -> f32| {
+        let sum: f32 =
+            sound.iter().enumerate().map(|(n, sample)| sample * wave((n as f32 * step) % std::f32::consts::TAU)).sum();
+        sum / sound.len().max(1) as f32
+    };
+    let (sine, cosine) = (project(f32::sin), project(f32::cos));
+    // A sine of amplitude a has the power a²/2, and each projection half of its part of a.
+    let of_tone = 2.0 * (sine * sine + cosine * cosine);
+    let power = loudness(sound).powi(2);
+    power > 0.001 && of_tone > 0.8 * power
 }
 
 /// The root mean square of a sound.

@@ -6,11 +6,23 @@
 
 mod house;
 
+mod cable;
+#[allow(unreachable_pub)] // it is the file of an example
+#[path = "../../crates/callkit/examples/chat/carrier.rs"]
+mod carrier;
+mod post;
+
 mod invite;
 mod ring;
 mod accept;
 mod media;
 mod end;
+
+mod devices;
+mod races;
+mod warm;
+mod chat;
+mod tokens;
 
 mod bad_input;
 mod outage;
