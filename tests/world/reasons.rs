@@ -22,6 +22,12 @@ use When::{Always, Fault};
 const TABLE: &[(EndReason, Option<EndReason>, When, &str)] = &[
     (Hangup, Some(RemoteHangup), Always, "the caller hung up"),
     (RemoteHangup, Some(Hangup), Always, "the callee hung up"),
+    (
+        RemoteHangup,
+        None,
+        Fault,
+        "the caller took a call of the callee's, hung up and called, and the callee heard of that in another order",
+    ),
     (Hangup, Some(Hangup), Always, "both hung up at the same moment"),
     (Cancel, Some(RemoteCancel), Always, "the caller gave up"),
     (Cancel, None, Always, "the caller gave up before it rang"),
@@ -94,11 +100,13 @@ pub(crate) struct Case<'a> {
     pub(crate) troubled: bool,
     /// The device that decided has lost the call.
     pub(crate) lost: bool,
+    /// The caller took a call of the callee's before, hung up and called: the callee's line may hear of that in another order.
+    pub(crate) crossed: bool,
 }
 
 /// Whether this reason is true for the device that was told it, by `now` at the latest.
 pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
-    let Case { at, told, truth, now, troubled, lost } = *case;
+    let Case { at, told, truth, now, troubled, lost, crossed } = *case;
     let out_of_patience = now >= told.patient_until && told.role == Some(Role::Caller);
     let Some(truth) = truth else {
         // The arbiter never heard of it.
@@ -120,7 +128,7 @@ pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
         Refuse => truth.hung_up.has(at) && !calls,
         RemoteHangup => {
             if calls {
-                a_callee_hung_up
+                a_callee_hung_up || crossed
             } else {
                 caller_hung_up
             }

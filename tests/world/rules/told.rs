@@ -256,9 +256,19 @@ impl World {
             now: self.now + self.plan.clocks_ms(),
             troubled: self.troubled || lost || self.calls_again_in_mid_call(call_id),
             lost,
+            crossed: self.is_crossed(call_id),
         };
         let so = reasons::came_about(reason, &case);
         self.rules.expect(so, Rule::EndToldOnce, || what("it did not come about so"));
+    }
+
+    /// Whether the device that calls took a call of the same user before, and that user's device may hear of that only now.
+    fn is_crossed(&self, call_id: CallId) -> bool {
+        let Some(truth) = self.rules.truths.get(&call_id) else { return false };
+        self.rules.recent.iter().rev().take(64).any(|other| {
+            let other = &self.rules.truths[other];
+            other.winner == Some(truth.caller) && self.devices[other.caller].user == truth.callee
+        })
     }
 
     /// The device that decided about a call has lost it.
