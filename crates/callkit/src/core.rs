@@ -313,15 +313,18 @@ impl Core {
     /// Gives the line an input and carries out what it says.
     pub(crate) fn try_input(&mut self, input: Input) -> Result<(), CallError> {
         let result = self.desk.handle_input(self.now(), input);
+        // What is to be said goes first: the end of a call closes the media path, on which its last words are said.
+        let mut events = Vec::new();
         while let Some(output) = self.desk.poll_output() {
             match output {
                 DeskOutput::Send { to, message } => self.send_call(to, message),
                 DeskOutput::Direct { to, message } => self.say_directly(&to, &message),
-                DeskOutput::Tell(event) => self.on_event(event),
+                DeskOutput::Tell(event) => events.push(event),
                 DeskOutput::Fact(fact) => tracing::debug!(?fact, "arbitrated"),
                 DeskOutput::WakeAt(time, _timer) => self.wake = Some(time),
             }
         }
+        events.into_iter().for_each(|event| self.on_event(event));
         result.map_err(CallError::from)
     }
 
@@ -366,7 +369,20 @@ impl Core {
                     | Word::Missed(_) => {}
                 }
             }
-            Route::User(_) => {}
+            Route::User(_) => match &message.word {
+                Word::AnswerConfirm(confirm) => self.say_directly(&confirm.winner, &message),
+                Word::Cancel(_) => self.say_to_all(&message),
+                Word::Invite(_)
+                | Word::Alert(_)
+                | Word::RingConfirm(_)
+                | Word::Answer(_)
+                | Word::End(_)
+                | Word::KeepAlive(_)
+                | Word::Negotiation(_)
+                | Word::Reachability { .. }
+                | Word::Hold { .. }
+                | Word::Missed(_) => {}
+            },
         }
         if let Some(chat) = &self.chat {
             chat.send(to, &message);

@@ -144,6 +144,7 @@ pub(crate) async fn run(
                 }
             }
         }
+        // sleeps: the pause before the next attempt.
         let pause = tokio::time::sleep(backoff(attempt));
         match collect_until(pause, &mut to, &mut session, &mut commands).await {
             Collected::Done(()) => {}

@@ -227,6 +227,13 @@ impl Core {
         self.tell_peer(message.call_id, to, PeerCommand::Control(wire::encode_call(message).into()));
     }
 
+    /// The same to every device at the other end.
+    pub(crate) fn say_to_all(&mut self, message: &CallMessage) {
+        let Some(media) = self.calls.get(&message.call_id) else { return };
+        let devices: Vec<Party> = media.remotes.keys().cloned().collect();
+        devices.iter().for_each(|device| self.say_directly(device, message));
+    }
+
     pub(crate) fn is_connected_to(&self, call_id: CallId, device: &Party) -> bool {
         let remote = self.calls.get(&call_id).and_then(|media| media.remotes.get(device));
         remote.is_some_and(|remote| remote.connected)
@@ -293,7 +300,11 @@ impl Core {
         tracing::info!("the network changed");
         self.reconnect();
         for media in self.calls.values() {
-            media.remotes.values().for_each(|remote| remote.peer.send(PeerCommand::Rebind));
+            for remote in media.remotes.values() {
+                // A path that is not there yet cannot be moved.
+                let command = if remote.connected { PeerCommand::Rebind } else { PeerCommand::Restart };
+                remote.peer.send(command);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ const WAITING: usize = 256;
 
 /// Everybody who is there.
 #[derive(Clone, Default)]
-pub struct ChatRoom {
+pub(crate) struct ChatRoom {
     inboxes: Arc<Mutex<Vec<Inbox>>>,
 }
 
@@ -25,7 +25,7 @@ struct Inbox {
 }
 
 /// One device of a user in the room; it leaves when it is dropped.
-pub struct Member {
+pub(crate) struct Member {
     user: UserId,
     room: ChatRoom,
     inbox: AsyncMutex<mpsc::Receiver<(UserId, Vec<u8>)>>,
@@ -33,7 +33,7 @@ pub struct Member {
 
 impl ChatRoom {
     /// A device enters. The chat knows who its user is, and tells it with every message.
-    pub fn enter(&self, user: UserId, device: DeviceId) -> Member {
+    pub(crate) fn enter(&self, user: UserId, device: DeviceId) -> Member {
         let (sender, inbox) = mpsc::channel(WAITING);
         let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
         inboxes.retain(|inbox| !inbox.sender.is_closed());

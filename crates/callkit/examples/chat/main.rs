@@ -49,6 +49,7 @@ async fn main() -> Result<(), Failure> {
             CallKitEvent::FirstAudio { .. } => {
                 let hanging_up = alice.clone();
                 tokio::spawn(async move {
+                    // sleeps: the two talk for a moment.
                     tokio::time::sleep(TALK).await;
                     hanging_up.hangup(call_id).await
                 });
