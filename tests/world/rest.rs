@@ -59,6 +59,15 @@ impl World {
         let caller = truth.told.get(&truth.caller).copied();
         // A chat does not know who is no user: nobody answers. Nor does a device that was busy and calls back as the time is over.
         let nobody = truth.callee >= self.plan.devices.len() || !truth.busy.is_empty();
+        // Nor does one that calls the caller itself, where that comes too late.
+        let crossed = self.rules.recent.iter().any(|other| {
+            let other = &self.rules.truths[other];
+            other.callee == self.devices[truth.caller].user
+                && self.devices[other.caller].user == truth.callee
+                && other.opened_at < truth.opened_at
+                && other.ended.is_none_or(|(at, ..)| at > truth.opened_at)
+        });
+        let nobody = nobody || crossed;
         let may = |callee| reasons::may_end_so([caller, callee], !self.troubled && !nobody);
         if let Some(winner) = truth.winner {
             let pair = truth.told.get(&winner).copied();
