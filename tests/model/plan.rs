@@ -99,19 +99,19 @@ impl Plan {
             about: "two users call each other; each has two devices",
             calls: &[ALICE_CALLS_BOB, Placing { from: 2, to: ALICE, id: 2, video: false }],
             calls_later: false,
-            hands: vec![1, 1],
+            hands: vec![0, 1],
             ..call.clone()
         };
         let waiting = Plan {
             name: "waiting",
-            about: "Bob is called by Alice and Carol, takes both, and changes between them",
+            about: "Bob is called by Alice and Carol, and the second call waits",
             devices: &[1, 1, 1],
             calls: &[
                 Placing { from: 0, to: BOB, id: 1, video: true },
                 Placing { from: 2, to: BOB, id: 2, video: false },
             ],
             second_call: SecondCall::Waiting,
-            hands: vec![1, 3, 1],
+            hands: vec![0, 2, 0],
             holds: true,
             ..call.clone()
         };
@@ -120,6 +120,7 @@ impl Plan {
                 name: "direct",
                 about: "one call to a user with two devices, who also hear each other on the media path",
                 devices: &[1, 2],
+                hands: vec![1, 1],
                 media_path: true,
                 ..call.clone()
             },
@@ -131,7 +132,7 @@ impl Plan {
                     Placing { from: 0, to: BOB, id: 1, video: true },
                     Placing { from: 3, to: BOB, id: 2, video: false },
                 ],
-                hands: vec![1, 2, 0],
+                hands: vec![0, 1, 0],
                 ..call.clone()
             },
             Plan {
@@ -145,10 +146,18 @@ impl Plan {
                 name: "glare on a device",
                 about: "two users call each other; their devices arbitrate",
                 place: Place::Device,
+                hands: vec![1, 1],
                 ..glare.clone()
             },
             call,
             glare,
+            Plan {
+                name: "changing",
+                about: "Bob takes two calls and changes between them; all messages arrive",
+                hands: vec![0, 3, 0],
+                faults: 0,
+                ..waiting.clone()
+            },
             waiting,
         ]
     }
