@@ -1,7 +1,7 @@
 //! The chat that carries calls in these tests: the one of the example, where everything said can be read, delayed, doubled and lost.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
