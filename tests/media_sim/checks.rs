@@ -159,7 +159,7 @@ impl World {
         let Some(first) = first else { return };
         let (post, way) = (2 * self.plan.post_ms.1, self.plan.one_way_ms());
         let is_calm = self.plan.is_lossless() && !self.plan.goes_wrong_early();
-        let took_ms = first - answered;
+        let took_ms = first.saturating_sub(answered);
         self.seen.voice_after_ms = Some(took_ms);
         let limit_ms = if is_calm && self.plan.is_warm() && stood {
             // The confirmation of the answer, and one way of the voice.
