@@ -161,7 +161,7 @@ pub const STRAYS_CHANGE_NOTHING: &str = "a stray changes nothing";
 pub const GLARE_IS_ONE_CALL: &str = "glare is one call";
 /// At most one call of a device is not on hold, and it has at most two.
 pub const ONE_UNHELD: &str = "at most one call is not on hold";
-/// No call is lost by what happened to a message.
+/// No call is lost by what happened to one message; with more it may be.
 pub const NOBODY_DROPS: &str = "nobody drops";
 /// Left alone, each world comes to rest, and there all agree about who talks to whom and who holds.
 pub const COMES_TO_REST: &str = "all come to rest and agree";

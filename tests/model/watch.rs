@@ -15,7 +15,7 @@ pub(crate) enum Rule {
     EndToldOnce,
     /// A call is told as missed at most once, and not where it rang.
     MissedToldOnce,
-    /// As long as nobody vanishes, no call is lost.
+    /// No call is lost because of one message.
     NobodyDrops,
     /// What a user may do in a state can be done.
     CommandsWork,
@@ -43,9 +43,15 @@ pub(crate) struct Watch {
     pub(crate) held: bool,
     pub(crate) merged: bool,
     pub(crate) broken: Option<Rule>,
+    /// So much goes wrong that a call may be lost by it.
+    may_drop: bool,
 }
 
 impl Watch {
+    pub(crate) fn new(may_drop: bool) -> Watch {
+        Watch { may_drop, ..Watch::default() }
+    }
+
     pub(crate) fn breaks(&mut self, rule: Rule) {
         self.broken.get_or_insert(rule);
     }
@@ -98,6 +104,7 @@ impl Watch {
             | Event::Reachability { call_id, .. } => told(self, call_id) == Some(Told::Talking),
             Event::Ended { call_id, reason, .. } => {
                 match reason {
+                    EndReason::RemoteDrop | EndReason::Error if self.may_drop => {}
                     EndReason::RemoteDrop | EndReason::Error => self.breaks(Rule::NobodyDrops),
                     EndReason::Hangup
                     | EndReason::RemoteHangup

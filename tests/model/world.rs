@@ -126,7 +126,8 @@ impl World {
             placed: 0,
             hands: plan.hands.clone(),
             faults: plan.faults,
-            watch: Watch::default(),
+            // Two in a row may keep a party from being heard for as long as one that is gone.
+            watch: Watch::new(plan.faults > 1),
         }
     }
 

@@ -86,8 +86,13 @@ impl World {
         let now = device.now(self.now);
         // What is due anyhow is done before.
         let mut undisturbed = device.desk.clone();
-        let awake = undisturbed.handle_input(now, Input::Wake);
-        while undisturbed.poll_output().is_some() {}
+        let mut awake = Ok(());
+        let mut is_due = true;
+        while is_due {
+            awake = undisturbed.handle_input(now, Input::Wake);
+            let wakes = std::iter::from_fn(|| undisturbed.poll_output());
+            is_due = wakes.last().is_some_and(|last| matches!(last, DeskOutput::WakeAt(at, _) if at <= now.mono));
+        }
         let mut disturbed = undisturbed.clone();
         let taken = disturbed.handle_input(now, Input::Message { from, message: message.clone() });
         let to_liar =

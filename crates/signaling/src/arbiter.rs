@@ -402,9 +402,11 @@ impl Arbiter {
 
     fn next_timer(&self) -> Option<(Time, Timer)> {
         match &self.state {
-            State::Ringing { deadline, caller_heard, alerted, busy_until, invite_again, .. } => {
+            State::Ringing { deadline, caller_heard, alerted, busy, busy_until, invite_again, .. } => {
                 let quietest = alerted.values().chain([caller_heard]).min().copied().unwrap_or(*caller_heard);
-                let busy = busy_until.filter(|_| alerted.is_empty()).map(|at| (at, Timer::BusyGrace));
+                // A device that was busy and now rings, or is gone, settles nothing.
+                let settles = alerted.is_empty() && !busy.is_empty();
+                let busy = busy_until.filter(|_| settles).map(|at| (at, Timer::BusyGrace));
                 [(*deadline, Timer::Deadline), (invite_again.at, Timer::InviteRepeat)]
                     .into_iter()
                     .chain([(quietest + self.config.liveness_ms, Timer::Liveness)])

@@ -70,7 +70,8 @@ impl Line {
 
     /// What is to become of a call, as things are.
     pub(crate) fn admission(&self, invite: &Invite) -> Admission {
-        if let Some((call_id, _)) = self.calls.iter().find(|(_, call)| call.is_with(&invite.caller)) {
+        let calls_again = |call: &Call| call.is_with(&invite.caller) && began_at(invite) >= began_at(&call.invite);
+        if let Some((call_id, _)) = self.calls.iter().find(|(_, call)| calls_again(call)) {
             return Admission::Replaces(*call_id);
         }
         let mut calls = self.calls.values();
@@ -182,6 +183,11 @@ impl Line {
             self.send(to, call_id, word);
         }
     }
+}
+
+/// When a call began, by the clock of its arbiter; of a call that this line placed zero.
+fn began_at(invite: &Invite) -> u64 {
+    invite.ring_deadline_unix_ms.saturating_sub(u64::from(invite.ring_timeout_ms))
 }
 
 impl Arbiter {

@@ -109,6 +109,9 @@ impl World {
             let other = if role_caller { peer } else { truth.map(|truth| truth.caller) };
             other.is_some() && other == caller
         };
+        // A line asks about so many calls at once, and not more: a chat may bring all at once that was kept for a device.
+        let asks = device.told.values().filter(|told| told.role.is_none() && told.invited && !told.said_busy);
+        let flooded = asks.count() >= 8;
         let waits = device.config.second_call == SecondCall::Waiting;
         let right = match before {
             [] => alerts || busy,
@@ -120,7 +123,7 @@ impl World {
                 let unknown = truth.is_none();
                 let each_other =
                     truth.is_some_and(|truth| caller.is_some_and(|at| self.devices[at].user == truth.callee));
-                let glare = if call_id < *mine { alerts } else { !alerts && !busy };
+                let glare = if call_id < *mine { alerts || (busy && flooded) } else { !alerts && !busy };
                 // The arbiter has not heard of a call that was just placed.
                 (each_other && glare) || (!each_other && busy && !alerts) || (unknown && (glare || busy))
             }
