@@ -65,7 +65,7 @@ async fn another_order_of_the_chat_changes_nothing_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_devices_one_takes_the_call_also_where_the_chat_cannot_address_a_device() {
-    for post in [Post::careless(3), Post::careless(4).to_everybody()] {
+    for post in [Post::careless(3), Post::careless(4).for_everybody()] {
         let house = House::open().await;
         let mut alice = post.phone(&house, "alice", "phone", ALICE).await;
         let idle = post.phone(&house, "alice", "desk", ALICE).await;

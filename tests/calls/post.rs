@@ -55,13 +55,13 @@ pub(crate) struct Post {
     /// Where messages are delayed, doubled and reordered: the state of the dice.
     dice: Option<Arc<AtomicU64>>,
     /// Every message goes to all devices of its user.
-    to_everybody: bool,
+    for_everybody: bool,
 }
 
 impl Post {
     pub(crate) fn new() -> Post {
         let (said, state) = (watch::Sender::new(Vec::new()), watch::Sender::new(State::Delivers));
-        Post { room: ChatRoom::default(), said, state, dice: None, to_everybody: false }
+        Post { room: ChatRoom::default(), said, state, dice: None, for_everybody: false }
     }
 
     /// One that delivers each message at least once, up to 80 ms late and in any order.
@@ -70,8 +70,8 @@ impl Post {
     }
 
     /// One that cannot tell the devices of a user apart.
-    pub(crate) fn to_everybody(self) -> Post {
-        Post { to_everybody: true, ..self }
+    pub(crate) fn for_everybody(self) -> Post {
+        Post { for_everybody: true, ..self }
     }
 
     /// Bytes that no phone would send.
@@ -151,7 +151,7 @@ impl Chat for Seat {
         let copies = 1 + u64::from(self.post.throw(4) == Some(0));
         for _ in 0..copies {
             let (member, to, device, message) = (self.member.clone(), to.clone(), device.cloned(), message.clone());
-            let device = device.filter(|_| !self.post.to_everybody);
+            let device = device.filter(|_| !self.post.for_everybody);
             let mut state = self.post.state.subscribe();
             let late = self.post.throw(80).map(Duration::from_millis);
             let delivery = async move {

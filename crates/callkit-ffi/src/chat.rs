@@ -181,8 +181,11 @@ impl<T> Place<T> {
     }
 }
 
+/// What came of a poll, and the call that goes on with whom to wake.
+type Polled<T> = (Poll<Option<T>>, Option<(Call<T>, Waker)>);
+
 /// What came of a call, and what is left of it.
-fn poll<T>(call: Option<Call<T>>, context: &mut Context<'_>) -> (Poll<Option<T>>, Option<(Call<T>, Waker)>) {
+fn poll<T>(call: Option<Call<T>>, context: &mut Context<'_>) -> Polled<T> {
     let Some(mut call) = call else { return (Poll::Ready(None), None) };
     match call.as_mut().poll(context) {
         Poll::Ready(result) => (Poll::Ready(Some(result)), None),
