@@ -159,7 +159,8 @@ impl PhoneProcess {
             }
             Err(format!("{} ended before {event}", self.name))
         };
-        timeout(patience, next).await.map_err(|_| format!("{}: no {event} within {patience:?}", self.name))?
+        let outcome = timeout(patience, next).await;
+        outcome.map_err(|_| self.waited_for(event, patience))?
     }
 
     /// Waits until something like this has been said, by whatever it has said since `since` lines or says from now on.
@@ -182,7 +183,14 @@ impl PhoneProcess {
             }
             Err(format!("{} ended before it said {what}", self.name))
         };
-        timeout(patience, next).await.map_err(|_| format!("{}: no {what} within {patience:?}", self.name))?
+        let outcome = timeout(patience, next).await;
+        outcome.map_err(|_| self.waited_for(what, patience))?
+    }
+
+    /// What was not said, and what was instead.
+    fn waited_for(&self, what: &str, patience: Duration) -> String {
+        let said: Vec<String> = self.said.iter().map(|value| format!("    {value}")).collect();
+        format!("{}: no {what} within {patience:?}; it said\n{}", self.name, said.join("\n"))
     }
 
     /// Takes in what it says for so long.
