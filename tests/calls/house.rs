@@ -70,10 +70,23 @@ impl House {
         change: impl FnOnce(Builder) -> Builder,
     ) -> Phone {
         let backend = self.backend(user).await;
+        let token = backend.access_token().to_owned();
+        self.phone_by_token(&backend, user, token, input, change).await
+    }
+
+    /// A phone that signs in with this access token; channel tokens come from the backend.
+    pub(crate) async fn phone_by_token(
+        &self,
+        backend: &DevBackend,
+        user: &str,
+        token: String,
+        input: AudioInput,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Phone {
         let heard = Recording::new();
         let builder = self.builder().audio_input(input).audio_output(heard.output());
-        let kit = change(builder).sign_in(user, backend.access_token()).await.unwrap();
-        Phone::supplied(kit, &backend, heard).await
+        let kit = change(builder).sign_in(user, token).await.unwrap();
+        Phone::supplied(kit, backend, heard).await
     }
 
     /// A phone that can crash.

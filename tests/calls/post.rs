@@ -1,13 +1,14 @@
 //! The chat that carries calls in these tests: the one of the example, where everything said can be read, delayed, doubled and lost.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use call_protocol::media::NegotiationBody;
 use call_protocol::{CallMessage, DeviceId, Party, UserId, Word, wire};
 use callkit::{Builder, Chat, HandlerError};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
 use crate::carrier::{ChatRoom, Member};
@@ -52,8 +53,8 @@ pub(crate) struct Post {
     room: ChatRoom,
     said: watch::Sender<Vec<Said>>,
     state: watch::Sender<State>,
-    /// Where messages are delayed, doubled and reordered: the state of the dice.
-    dice: Option<Arc<AtomicU64>>,
+    /// Where messages are delayed, doubled and reordered.
+    dice: Option<Arc<Mutex<ChaCha8Rng>>>,
     /// Every message goes to all devices of its user.
     for_everybody: bool,
 }
@@ -66,7 +67,7 @@ impl Post {
 
     /// One that delivers each message at least once, up to 80 ms late and in any order.
     pub(crate) fn careless(seed: u64) -> Post {
-        Post { dice: Some(Arc::new(AtomicU64::new(seed))), ..Post::new() }
+        Post { dice: Some(Arc::new(Mutex::new(ChaCha8Rng::seed_from_u64(seed)))), ..Post::new() }
     }
 
     /// One that cannot tell the devices of a user apart.
@@ -127,12 +128,8 @@ impl Post {
     }
 
     fn throw(&self, sides: u64) -> Option<u64> {
-        // SplitMix64, one step.
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.dice.as_ref()?.fetch_add(STEP, Ordering::SeqCst).wrapping_add(STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Some((z ^ (z >> 31)) % sides)
+        let mut dice = self.dice.as_ref()?.lock().unwrap();
+        Some(dice.random_range(0..sides))
     }
 }
 

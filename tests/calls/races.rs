@@ -1,7 +1,7 @@
 //! Two people act at the same moment, or one of them is gone: one consistent outcome.
 
 use callkit::{CallId, CallKitEvent, CallType, EndReason, Ext, SecondCall};
-use callkit_server::{Server, ServerConfig};
+use callkit_server::ServerConfig;
 
 use crate::cable::Cable;
 use crate::house::{House, Phone, count, ends};
@@ -392,12 +392,7 @@ async fn a_missed_call_outlives_a_restart_of_the_server() {
     (config.listen, config.apps) = (server.local_addr(), server.apps().to_vec());
     server.stop().await;
 
-    let restart = async |config: &ServerConfig| {
-        let server = Server::start(config.clone()).await.unwrap();
-        let url = format!("http://{}", server.local_addr());
-        House { server, url }
-    };
-    let house = restart(&config).await;
+    let house = House::with(config.clone()).await;
     let mut bob = house.singer("bob", BOB, |b| b.device("phone")).await;
     let told = bob.until("call_missed").await;
     assert!(matches!(told, CallKitEvent::CallMissed { call_id: missed, .. } if missed == call_id));
@@ -405,7 +400,7 @@ async fn a_missed_call_outlives_a_restart_of_the_server() {
     house.server.stop().await;
 
     // It was told, and that is remembered, too.
-    let house = restart(&config).await;
+    let house = House::with(config).await;
     let mut bob = house.singer("bob", BOB, |b| b.device("phone")).await;
     let mut alice = house.singer("alice", ALICE, |b| b).await;
     let later = alice.calls(&mut bob).await;

@@ -188,11 +188,9 @@ async fn in_a_call_with_an_old_access_token(house: &House) -> (Phone, Phone, Cal
     let cable = Cable::to(house.address()).await;
     let backend = house.backend("alice").await;
     let access = house.server.apps()[0].access_token(&UserId::new("alice").unwrap(), 2);
-    let heard = callkit::Recording::new();
-    let builder = house.builder().server(&cable.url).device("phone").audio_output(heard.output());
-    let kit =
-        builder.audio_input(AudioInput::Tone { hz: ALICE, amplitude: 0.3 }).sign_in("alice", access).await.unwrap();
-    let mut alice = Phone::supplied(kit, &backend, heard).await;
+    let tone = AudioInput::Tone { hz: ALICE, amplitude: 0.3 };
+    let through = |b: callkit::Builder| b.server(&cable.url).device("phone");
+    let mut alice = house.phone_by_token(&backend, "alice", access, tone, through).await;
     let mut bob = house.singer("bob", BOB, |b| b).await;
     let call_id = alice.talks_with(&mut bob).await;
     // sleeps: the token is checked against the wall clock.

@@ -76,24 +76,20 @@ async fn meanwhile(
 ) -> Result<(), String> {
     let since = [since_now(alice), since_now(carol)];
     let options = room.kill_server().await?;
-    // What a phone said when it came is not taken for its return.
-    until_connection(carol, since[1], "reconnecting").await?;
-    let since_carol = since_now(carol);
     until_connection(alice, since[0], "reconnecting").await?;
-    let since_alice = since_now(alice);
     alice.tell("mute").await?;
     tokio::time::sleep(Duration::from_millis(500)).await; // sleeps: the mute is said while nobody carries it
     bob.freeze().await?;
     room.start_server(options).await?;
     room.register("bob").await?;
-    until_connection(carol, since_carol, "connected").await?;
+    until_connection(carol, since[1], "connected").await?;
     carol.tell("call bob").await?;
     carol.until("calling").await?;
     carol.listen(Duration::from_millis(700)).await;
     carol.tell("hangup").await?;
     carol.until("call_end").await?;
     bob.thaw().await?;
-    until_connection(alice, since_alice, "connected").await?;
+    until_connection(alice, since[0], "connected").await?;
     Ok(())
 }
 
@@ -111,7 +107,6 @@ async fn resumed(
     for (phone, since) in [(&mut *alice, since[0]), (&mut *bob, since[1])] {
         until_connection(phone, since, "reconnecting").await?;
     }
-    let since = [since_now(alice), since_now(bob)];
     let ready_us = room.start_server(options).await?;
     let mut last_us = ready_us;
     for (phone, since) in [(alice, since[0]), (bob, since[1])] {

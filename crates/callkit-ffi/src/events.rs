@@ -205,7 +205,7 @@ pub enum CallKitEvent {
         /// What.
         error: CallError,
     },
-    /// The connection to the server changed.
+    /// The connection to the server changed after the sign-in, whose return says that it is there.
     ConnectionChanged {
         /// How it stands now.
         state: ConnectionState,
@@ -327,7 +327,7 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_call_end(&self, call_id: CallId, reason: EndReason) -> Result<(), HandlerError>;
     /// Something that the local user did failed.
     fn on_error(&self, error: CallError) -> Result<(), HandlerError>;
-    /// The connection to the server changed.
+    /// The connection to the server changed after the sign-in, whose return says that it is there.
     fn on_connection_changed(&self, state: ConnectionState) -> Result<(), HandlerError>;
 }
 

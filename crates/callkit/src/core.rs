@@ -254,7 +254,10 @@ impl Core {
 
     fn on_link(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Up { welcome } => self.on_up(welcome),
+            LinkEvent::Up { welcome } => {
+                self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::Connected });
+                self.on_up(welcome);
+            }
             LinkEvent::Down => {
                 self.connected = false;
                 self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting });
@@ -277,7 +280,6 @@ impl Core {
         self.epoch_unix_ms = welcome.server_unix_ms.saturating_sub(elapsed);
         self.stun_servers = welcome.stun_servers;
         self.connected = true;
-        self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::Connected });
         // Whatever the arbiters missed of this device meanwhile they hear at once.
         self.input(Input::Connected);
         if !welcome.resumed {

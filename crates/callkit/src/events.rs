@@ -164,7 +164,7 @@ pub enum CallKitEvent {
         /// What.
         error: CallError,
     },
-    /// The connection to the server changed.
+    /// The connection to the server changed after the sign-in, whose return says that it is there.
     ConnectionChanged {
         /// How it stands now.
         state: ConnectionState,
@@ -246,7 +246,7 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_error(&self, error: &CallError) {
         let _ = error;
     }
-    /// The connection to the server changed.
+    /// The connection to the server changed after the sign-in, whose return says that it is there.
     fn on_connection_changed(&self, state: &ConnectionState) {
         let _ = state;
     }
