@@ -18,7 +18,8 @@ pub struct ArbiterConfig {
     pub liveness_ms: u64,
     /// After how much silence a party of an answered call has dropped, in ms. Default 15,000.
     pub resume_window_ms: u64,
-    /// How long a call that is over answers late statements, in ms. Default 60,000.
+    /// How long a call that is over answers late statements, in ms, from its end, or from its deadline if it was not answered: a caller
+    /// that has not heard of the end repeats its invite until then. Default 60,000.
     pub tombstone_ms: u64,
     /// How long after the first busy device other devices of the user may still alert, in ms, where it is not known that there are none.
     /// Default 2,000.
@@ -120,6 +121,8 @@ pub(crate) enum State {
         deadline: Time,
         /// The devices that ring, and when each was last heard.
         alerted: BTreeMap<Party, Time>,
+        /// The devices that rang, and learned on another way how that ended.
+        knows: BTreeSet<Party>,
         /// The devices that are in another call.
         busy: BTreeSet<Party>,
         /// When the user is busy, if no device alerts until then.
@@ -211,6 +214,7 @@ impl State {
         State::Ringing {
             deadline,
             alerted: BTreeMap::new(),
+            knows: BTreeSet::new(),
             busy: BTreeSet::new(),
             busy_until: None,
             reachable: online.into_iter().collect(),
@@ -443,8 +447,9 @@ impl Arbiter {
     /// What a store keeps of this call, so that a restarted server goes on with it.
     pub fn snapshot(&self, now: Now) -> ArbiterSnapshot {
         let state = match &self.state {
-            State::Ringing { alerted, busy, rang, .. } => {
-                Kept::Ringing { alerted: alerted.keys().cloned().collect(), busy: busy.clone(), rang: *rang }
+            State::Ringing { alerted, knows, busy, rang, .. } => {
+                let alerted = alerted.keys().cloned().collect();
+                Kept::Ringing { alerted, knows: knows.clone(), busy: busy.clone(), rang: *rang }
             }
             State::Answered { talk, callee, call_type, .. } => {
                 let since_unix_ms = now.unix_ms.saturating_sub(talk.ms(now));
@@ -463,11 +468,12 @@ impl Arbiter {
         let ArbiterSnapshot { invite, state } = snapshot;
         let heard = Link { heard: now.mono, away: false, held: None };
         let state = match state {
-            Kept::Ringing { alerted, busy, rang } => {
+            Kept::Ringing { alerted, knows, busy, rang } => {
                 let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
                 State::Ringing {
                     deadline: now.mono + left_ms,
                     alerted: alerted.into_iter().map(|device| (device, now.mono)).collect(),
+                    knows,
                     busy_until: (!busy.is_empty()).then_some(now.mono + config.busy_grace_ms),
                     busy,
                     // Who is there is not known yet.
@@ -498,7 +504,21 @@ pub struct ArbiterSnapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Kept {
-    Ringing { alerted: BTreeSet<Party>, busy: BTreeSet<Party>, rang: bool },
-    Answered { since_unix_ms: u64, callee: Party, call_type: Option<CallType> },
-    Ended { outcome: Outcome, forget_unix_ms: u64, knows: BTreeSet<Party> },
+    Ringing {
+        alerted: BTreeSet<Party>,
+        #[serde(default)]
+        knows: BTreeSet<Party>,
+        busy: BTreeSet<Party>,
+        rang: bool,
+    },
+    Answered {
+        since_unix_ms: u64,
+        callee: Party,
+        call_type: Option<CallType>,
+    },
+    Ended {
+        outcome: Outcome,
+        forget_unix_ms: u64,
+        knows: BTreeSet<Party>,
+    },
 }

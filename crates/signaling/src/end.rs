@@ -371,8 +371,9 @@ impl Arbiter {
             | EndReason::RefusedElsewhere
             | EndReason::RemoteDrop
             | EndReason::Error => {
-                let ArbiterState::Ringing { alerted, .. } = &mut self.state else { return };
+                let ArbiterState::Ringing { alerted, knows, .. } = &mut self.state else { return };
                 alerted.remove(&device);
+                knows.insert(device);
                 if alerted.is_empty() {
                     self.send_to(self.invite.caller.clone(), Word::End(End { reason: reason.mirrored() }));
                     self.call_off(now, reason.mirrored(), reason);
@@ -452,12 +453,14 @@ impl Arbiter {
             ArbiterState::Ended { .. } => return,
         };
         let (caller_reason, callee_reason) = (outcome.caller_reason(), outcome.callee_reason());
-        // A device that rang has been told how that ended.
-        let knows = match &self.state {
-            ArbiterState::Ringing { alerted, .. } => alerted.keys().cloned().collect(),
-            ArbiterState::Answered { .. } | ArbiterState::Ended { .. } => Default::default(),
+        let (until, knows) = match &self.state {
+            // A caller that has not heard of it repeats its invite until the deadline. A device that rang has been told how that ended.
+            ArbiterState::Ringing { deadline, alerted, knows, .. } => {
+                (now.mono.max(*deadline), alerted.keys().chain(knows).cloned().collect())
+            }
+            ArbiterState::Answered { .. } | ArbiterState::Ended { .. } => (now.mono, Default::default()),
         };
-        self.state = ArbiterState::Ended { outcome, forget: now.mono + self.config.tombstone_ms, knows };
+        self.state = ArbiterState::Ended { outcome, forget: until + self.config.tombstone_ms, knows };
         self.tell(Fact::Ended { call_id: self.invite.call_id, caller_reason, callee_reason, talk_ms });
     }
 

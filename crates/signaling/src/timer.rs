@@ -34,6 +34,6 @@ pub enum Timer {
     Liveness,
     /// Arbiter: a party of an answered call that stays out of reach until 15 s after it was last heard has dropped.
     ResumeWindow,
-    /// Arbiter: a call that is over answers late statements for 60 s; then it is forgotten.
+    /// Arbiter: a call that is over answers late statements until 60 s after its end, or its deadline; then it is forgotten.
     Tombstone,
 }
