@@ -37,8 +37,9 @@ impl World {
         let over = truth.ended.is_some() || self.arbiter_is_lost(call_id);
         // Where no word of the caller reaches the arbiter before the deadline, that ends a call that went on as another one.
         let merged = truth.ended.is_some_and(|(_, _, callee)| callee == EndReason::AnsweredElsewhere);
-        // Where both sides have lost the call, nobody knows that it was answered.
+        // Where both sides have lost the call, nobody knows that it was answered or went on as another one.
         let forgotten = self.arbiter_is_lost(call_id) && self.devices[at].life > 0;
+        let merged = merged && !forgotten;
         let (of_user, answered) = (truth.callee == user, truth.answered_at.is_some() && !forgotten);
         let checks = [
             (!told.missed, "it had been told so"),
