@@ -145,8 +145,8 @@ fn a_late_invite_never_rings() {
     20.020          bob hears invite
     20.020   bob → server: end (no_response)
     20.020 bob: missed a call of alice
-    20.030   server → bob: end (remote_cancel)
-    20.040          bob hears end (remote_cancel)
+    20.030   server → bob: end (no_response)
+    20.040          bob hears end (no_response)
     ");
     assert_eq!(story.ends(call_id), [Some(Cancel), None]);
 }

@@ -98,8 +98,8 @@ fn a_confirmation_from_before_the_cancel_does_not_ring() {
     0.520          bob hears cancel (remote_cancel)
     0.520   bob → server: end (no_response)
     0.520 bob: missed a call of alice
-    0.530   server → bob: end (remote_cancel)
-    0.540          bob hears end (remote_cancel)
+    0.530   server → bob: end (no_response)
+    0.540          bob hears end (no_response)
     1.520          bob hears invite
     2.040          bob hears ring_confirm (ring)
     2.040   bob → server: end (remote_cancel)
@@ -238,8 +238,8 @@ fn a_phone_in_a_call_answers_busy_by_itself() {
     2.040          bob hears answer_confirm (busy by bob)
     2.040   bob → server: end (no_response)
     2.040 bob: missed a call of carol
-    2.050   server → bob: end (busy)
-    2.060          bob hears end (busy)
+    2.050   server → bob: end (no_response)
+    2.060          bob hears end (no_response)
     ");
     assert_eq!(story.ends(call_id), [Some(Busy), None]);
     story.hangs_up(BOB).unwrap();

@@ -143,7 +143,9 @@ pub(crate) fn came_about(reason: EndReason, case: &Case<'_>) -> bool {
         // A callee is told so where an earlier life of its app was busy.
         Busy => !truth.busy.is_empty(),
         AnsweredElsewhere => {
-            let taken = truth.winner.is_some_and(|winner| winner != at) && truth.answered_at.is_some();
+            // Another device took it, or an earlier life of this app did.
+            let elsewhere = truth.winner.is_some_and(|winner| winner != at || !told.answered);
+            let taken = elsewhere && truth.answered_at.is_some();
             !calls && (taken || truth.merged)
         }
         RefusedElsewhere => !calls && truth.hung_up.has_others(at),

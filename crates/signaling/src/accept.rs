@@ -90,7 +90,7 @@ impl Line {
     fn on_answer_of_other_call(&mut self, now: Now, from: Address, call_id: CallId, confirm: AnswerConfirm) {
         let mine = confirm.winner == self.me;
         if self.is_over(call_id) {
-            self.decide_missed(call_id, confirm.result == AnswerResult::Busy);
+            self.decide_missed(now, call_id, confirm.result == AnswerResult::Busy);
             if mine && confirm.result == AnswerResult::Accept {
                 self.remind_of_end(call_id);
             }
@@ -107,7 +107,7 @@ impl Line {
         match self.alerting.remove(&call_id) {
             Some(alerting) if busy => {
                 self.leave(now, call_id, from.clone(), reason, MissedCall::No, None);
-                self.tell_missed(from, Box::new(alerting.invite));
+                self.tell_missed(now, from, Box::new(alerting.invite));
             }
             None if busy => self.leave(now, call_id, from, reason, MissedCall::InviteToCome, None),
             Some(_) | None => self.leave(now, call_id, from, reason, MissedCall::No, None),

@@ -162,13 +162,13 @@ impl Line {
             let invite = Box::new(alerting.invite.clone());
             self.will_not_ring(now, from.clone(), call_id, cancel.reason);
             if missed {
-                self.tell_missed(from, invite);
+                self.tell_missed(now, from, invite);
             }
             return;
         }
         let Some(call) = self.calls.get(&call_id) else {
             if self.is_over(call_id) {
-                self.decide_missed(call_id, missed);
+                self.decide_missed(now, call_id, missed);
             } else {
                 let missed = if missed { MissedCall::InviteToCome } else { MissedCall::No };
                 self.leave(now, call_id, from, cancel.reason, missed, None);
@@ -182,7 +182,12 @@ impl Line {
     }
 
     pub(crate) fn on_end(&mut self, now: Now, from: Address, call_id: CallId, end: End) {
-        self.farewells.remove(&call_id);
+        // That a call was missed is acknowledged in the same words; a busy answer may have its receipt later.
+        let missed = Self::end_word(EndReason::NoResponse);
+        if end.reason != EndReason::Busy || self.farewells.get(&call_id).is_some_and(|farewell| farewell.word != missed)
+        {
+            self.farewells.remove(&call_id);
+        }
         let role = self.calls.get(&call_id).map(Call::role);
         match (end.reason, role) {
             // To a callee this is the receipt of its busy answer, and says nothing of the call, which may still ring.
@@ -220,15 +225,19 @@ impl Line {
         farewell: Option<Word>,
     ) {
         if let Some(word) = farewell {
-            self.send(arbiter.clone(), call_id, word.clone());
-            if self.farewells.len() < Self::FAREWELLS {
-                self.farewells.insert(call_id, Farewell { to: arbiter.clone(), word, next: Repeat::first(now) });
-            }
+            self.say_farewell(now, arbiter.clone(), call_id, word);
         }
         if self.over.len() == Self::MEMORY {
             self.over.pop_front();
         }
         self.over.push_back(Over { call_id, arbiter, reason, missed });
+    }
+
+    fn say_farewell(&mut self, now: Now, to: Address, call_id: CallId, word: Word) {
+        self.send(to.clone(), call_id, word.clone());
+        if self.farewells.len() < Self::FAREWELLS {
+            self.farewells.insert(call_id, Farewell { to, word, next: Repeat::first(now) });
+        }
     }
 
     pub(crate) fn on_receipt_of_answer(&mut self, call_id: CallId) {
@@ -283,24 +292,24 @@ impl Line {
             self.will_not_ring(now, from.clone(), call_id, EndReason::NoResponse);
         }
         match untold {
-            Some(invite) => self.tell_missed(from, invite),
+            Some(invite) => self.tell_missed(now, from, invite),
             None => self.send(from, call_id, Self::end_word(EndReason::NoResponse)),
         }
     }
 
-    /// The arbiter is told, too: this device need not hear of it again.
-    pub(crate) fn tell_missed(&mut self, arbiter: Address, invite: Box<Invite>) {
-        self.send(arbiter, invite.call_id, Self::end_word(EndReason::NoResponse));
+    /// The arbiter is told, too, until it has acknowledged it: this device need not hear of it again.
+    pub(crate) fn tell_missed(&mut self, now: Now, arbiter: Address, invite: Box<Invite>) {
+        self.say_farewell(now, arbiter, invite.call_id, Self::end_word(EndReason::NoResponse));
         self.tell(Event::Missed { invite });
     }
 
     /// How a call ended to which this line was busy.
-    pub(crate) fn decide_missed(&mut self, call_id: CallId, missed: bool) {
+    pub(crate) fn decide_missed(&mut self, now: Now, call_id: CallId, missed: bool) {
         let Some(over) = self.over.iter_mut().find(|over| over.call_id == call_id) else { return };
         match std::mem::replace(&mut over.missed, MissedCall::No) {
             MissedCall::Undecided(invite) if missed => {
                 let arbiter = over.arbiter.clone();
-                self.tell_missed(arbiter, invite);
+                self.tell_missed(now, arbiter, invite);
             }
             MissedCall::InviteToCome => over.missed = MissedCall::InviteToCome,
             MissedCall::Undecided(_) | MissedCall::No => {}
@@ -308,13 +317,13 @@ impl Line {
     }
 
     /// The end of a call came before its invite, which now tells whose call was missed.
-    pub(crate) fn was_missed_before_its_invite(&mut self, invite: Invite) {
+    pub(crate) fn was_missed_before_its_invite(&mut self, now: Now, invite: Invite) {
         let sound = invite.check().is_ok() && invite.callees.contains(&self.me.user);
         let Some(over) = self.over.iter_mut().find(|over| over.call_id == invite.call_id) else { return };
         if sound && over.missed == MissedCall::InviteToCome {
             over.missed = MissedCall::No;
             let arbiter = over.arbiter.clone();
-            self.tell_missed(arbiter, Box::new(invite));
+            self.tell_missed(now, arbiter, Box::new(invite));
         }
     }
 }
@@ -347,6 +356,7 @@ impl Arbiter {
             ArbiterState::Ended { .. } => {
                 if reason == EndReason::NoResponse {
                     self.note_knows(&from);
+                    return self.receipt(from, reason);
                 }
                 let reason = self.reason_for(&from);
                 self.receipt(from, reason);

@@ -107,7 +107,7 @@ impl Line {
         }
         let was_busy = self.calls_back(&invite);
         if self.is_over(call_id) {
-            return self.was_missed_before_its_invite(invite);
+            return self.was_missed_before_its_invite(now, invite);
         }
         if invite.check().is_err() || !invite.callees.contains(&self.me.user) {
             return;

@@ -181,7 +181,7 @@ impl Line {
         }
         self.leave(now, call_id, arbiter.clone(), reason, MissedCall::No, None);
         if is_missed(reason) || reason == EndReason::Busy {
-            self.tell_missed(arbiter, invite);
+            self.tell_missed(now, arbiter, invite);
         }
     }
 

@@ -245,7 +245,8 @@ impl World {
     fn check_reason(&mut self, at: usize, call_id: CallId, reason: EndReason, what: &dyn Fn(&str) -> String) {
         let told = self.devices[at].told.get(&call_id).cloned().unwrap_or_default();
         self.note_doing(at, call_id, |truth| {
-            truth.told.insert(at, reason);
+            // A later life of the app may hear of the same end in other words.
+            truth.told.entry(at).or_insert(reason);
         });
         let lost = self.arbiter_is_lost(call_id);
         let truth = self.rules.truths.get(&call_id);
