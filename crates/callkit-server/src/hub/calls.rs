@@ -430,7 +430,7 @@ mod tests {
         let mut calls = calls(0);
         calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
         said(&mut calls);
-        let end = CallMessage { call_id: CALL, word: Word::End(End { reason: EndReason::Hangup }) };
+        let end = CallMessage { call_id: CALL, word: Word::End(EndReason::Hangup.into()) };
         calls.on_message(at(1), APP, party("eve"), end.clone(), &Anybody);
         assert_eq!(said(&mut calls), [("eve/phone".to_owned(), end.clone())], "a receipt, and nobody else hears of it");
         calls.on_message(at(2), AppNo(1), party("ann"), end.clone(), &Anybody);
