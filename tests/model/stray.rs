@@ -98,6 +98,8 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         ext: Default::default(),
         ring_timeout_ms: 8_000,
         ring_deadline_unix_ms: u64::MAX,
+        responder_preparation: false,
+        app_server_data: String::new(),
     };
     let answer = |result| Word::Answer(Answer { callee: me.clone(), result, call_type: None, preparation: false, release: None });
     let confirm = |result, winner: &Party| Word::AnswerConfirm(AnswerConfirm { result, winner: winner.clone(), release: None });

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
-use call_protocol::end::{Cancel, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::session::{ClientBody, ClientFrame, ServerBody, ServerFrame};
 use call_protocol::wire::*;
 use call_protocol::{CallMessage, Word};

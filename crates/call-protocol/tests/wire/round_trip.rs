@@ -194,9 +194,10 @@ prop_compose! {
         device in ".{0,16}",
         resume in option::of((".{1,16}", any::<u64>())),
         agent in ".{0,16}",
+        cc_param in "[A-Za-z0-9_-]{0,32}",
     ) -> Hello {
         let resume = resume.map(|(session, received)| Resume { session, received });
-        Hello { protocol_version, app_id, access_token, user, device, resume, agent }
+        Hello { protocol_version, app_id, access_token, user, device, resume, agent, cc_param }
     }
 }
 

@@ -343,6 +343,8 @@ mod tests {
             ext: Default::default(),
             ring_timeout_ms: 30_000,
             ring_deadline_unix_ms: 0,
+            responder_preparation: false,
+            app_server_data: String::new(),
         };
         CallMessage { call_id, word: Word::Invite(Box::new(invite)) }
     }
