@@ -343,7 +343,7 @@ impl Core {
             Event::Reachability { call_id, reachable, ends_in_ms } => {
                 self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
             }
-            Event::Ended { call_id, reason, role } => self.on_ended(call_id, reason, role),
+            Event::Ended { call_id, reason, role, .. } => self.on_ended(call_id, reason, role),
         }
     }
 

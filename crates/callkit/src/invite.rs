@@ -35,6 +35,7 @@ impl Core {
             InviteRefusal::UnknownUser => CallError::UnknownUser,
             InviteRefusal::Invalid => CallError::InvalidParam("the server did not accept the invite".into()),
             InviteRefusal::TooMany => CallError::TooManyCalls,
+            InviteRefusal::Overloaded => CallError::ServerBusy,
         });
     }
 }
