@@ -51,6 +51,8 @@ pub enum RefuseReason {
     TooSlow,
     /// Too many of something; come back later.
     TooMany,
+    /// The server has more to do than it can; come back later.
+    Overloaded,
     /// A reason of a newer server.
     Unknown,
 }
