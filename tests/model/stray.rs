@@ -1,7 +1,7 @@
 //! Messages of another call, or of somebody who has no part in one, given to a device: nothing may come of them.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::{KeepAlive, Negotiation};
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};

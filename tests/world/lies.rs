@@ -1,7 +1,7 @@
 //! Lies: whoever has no part in a call speaks of it, and nothing may come of that.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::media::{Candidate, KeepAlive, Negotiation, NegotiationBody};
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, CallMessage, Word};

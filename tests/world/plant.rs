@@ -1,7 +1,7 @@
 //! Bugs planted on purpose: each breaks one rule, so that a test can show that its check sees it.
 
 use call_protocol::accept::{AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallMessage, Word};
 use signaling::Phase;

@@ -86,7 +86,7 @@ fn is_silent(word: &Word) -> bool {
 pub(crate) fn word(word: &Word) -> String {
     let detail = match word {
         Word::RingConfirm(RingConfirm::Ring { .. }) => "ring".to_owned(),
-        Word::RingConfirm(RingConfirm::Over { reason, release: None }) => reason.to_string(),
+        Word::RingConfirm(RingConfirm::Over { reason, .. }) => reason.to_string(),
         Word::RingConfirm(RingConfirm::Refused { refusal }) => refusal.to_string(),
         Word::Answer(answer) => result(answer.result).to_owned(),
         Word::AnswerConfirm(confirm) => format!("{} by {}", result(confirm.result), who(&confirm.winner)),

@@ -165,6 +165,8 @@ impl World {
                 self.check_reason(at, call_id, *reason, &what);
                 self.no_longer_knows(at, call_id, *reason);
             }
+            // Nobody in these worlds asks about the call of a push.
+            Event::Released { .. } => self.rules.expect(false, Rule::StrayChangesNothing, || what("it had not asked")),
             Event::Missed { .. } => {}
         }
     }
