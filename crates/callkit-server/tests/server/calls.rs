@@ -1,7 +1,7 @@
 //! Calls through two clients, over a restart too.
 
 use call_protocol::accept::{Answer, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::media::KeepAlive;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::session::{ClientBody, ServerBody};
@@ -76,7 +76,7 @@ async fn a_callee_that_comes_later_gets_the_invite_and_a_cancelled_one_does_not_
     let mut bob = Client::sign_in(address, "bob").await;
     assert!(matches!(bob.word().await, Word::Invite(_)));
     ann.say(call_id, Word::Cancel(EndReason::Cancel.into())).await;
-    assert!(matches!(ann.word().await, Word::End(EndReason::Cancel.into())), "the receipt");
+    assert_eq!(ann.word().await, Word::End(EndReason::Cancel.into()), "the receipt");
     assert_eq!(bob.word().await, Word::Cancel(EndReason::RemoteCancel.into()));
     bob.say(call_id, Word::Alert(Alert { callee: party("bob") })).await;
     let over = Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: None });
