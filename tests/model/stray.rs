@@ -101,8 +101,11 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         responder_preparation: false,
         app_server_data: String::new(),
     };
-    let answer = |result| Word::Answer(Answer { callee: me.clone(), result, call_type: None, preparation: false, release: None });
-    let confirm = |result, winner: &Party| Word::AnswerConfirm(AnswerConfirm { result, winner: winner.clone(), release: None });
+    let answer = |result| {
+        Word::Answer(Answer { callee: me.clone(), result, call_type: None, preparation: false, release: None })
+    };
+    let confirm =
+        |result, winner: &Party| Word::AnswerConfirm(AnswerConfirm { result, winner: winner.clone(), release: None });
     let negotiation = Negotiation { from: stranger.clone(), to: me.clone(), seq: 1, ack: 0, body: None };
     vec![
         Word::Invite(Box::new(invite.clone())),

@@ -219,7 +219,8 @@ fn a_call_that_the_server_forgot_ends() {
 fn whatever_is_said_of_an_unknown_call_gets_a_last_word() {
     let mut story = Story::new();
     let carol = || Party { user: UserId::new("carol").unwrap(), device: DeviceId::new("phone").unwrap() };
-    let answer = |result| Word::Answer(Answer { callee: carol(), result, call_type: None, preparation: false, release: None });
+    let answer =
+        |result| Word::Answer(Answer { callee: carol(), result, call_type: None, preparation: false, release: None });
     let words = [
         Word::Alert(Alert { callee: carol() }),
         answer(AnswerResult::Accept),

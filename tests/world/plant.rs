@@ -156,7 +156,8 @@ impl World {
                 if self.devices[to].told.contains_key(&message.call_id) && !calls =>
             {
                 let winner = party.clone();
-                message.word = Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, winner, release: None });
+                message.word =
+                    Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, winner, release: None });
             }
             // It hears of an end that cannot be, and forgets it.
             (Some(Plant::DeafToGlare), Word::Invite(_))

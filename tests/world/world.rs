@@ -227,12 +227,8 @@ impl World {
             | (Plant::HoldUntold, Event::Held { held: true, .. })
             | (Plant::MissedUntold, Event::Missed { .. }) => {}
             (Plant::WrongReason, Event::Ended { call_id, reason: RemoteCancel, role: Role::Callee, release }) => {
-                let wrong = Event::Ended {
-                    call_id: *call_id,
-                    reason: RemoteHangup,
-                    role: Role::Callee,
-                    release: *release,
-                };
+                let wrong =
+                    Event::Ended { call_id: *call_id, reason: RemoteHangup, role: Role::Callee, release: *release };
                 self.check_told(at, &wrong);
             }
             (Plant::EndedTwice, Event::Ended { .. })

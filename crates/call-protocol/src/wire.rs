@@ -150,9 +150,7 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
         Body::Cancel(cancel) => {
             Word::Cancel(Cancel { reason: end_reason(cancel.reason), release: release_from_proto(cancel.release)? })
         }
-        Body::End(end) => {
-            Word::End(End { reason: end_reason(end.reason), release: release_from_proto(end.release)? })
-        }
+        Body::End(end) => Word::End(End { reason: end_reason(end.reason), release: release_from_proto(end.release)? }),
         Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held }) => {
             Word::KeepAlive(KeepAlive { in_call, held, peer_held })
         }
@@ -222,11 +220,9 @@ fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
         RingConfirm::Ring { deadline_unix_ms } => {
             proto::RingConfirm { valid: true, ring_deadline_unix_ms: deadline_unix_ms, ..Default::default() }
         }
-        RingConfirm::Over { reason, release } => proto::RingConfirm {
-            reason: reason as i32,
-            release: release.map(release_to_proto),
-            ..Default::default()
-        },
+        RingConfirm::Over { reason, release } => {
+            proto::RingConfirm { reason: reason as i32, release: release.map(release_to_proto), ..Default::default() }
+        }
         RingConfirm::Refused { refusal } => proto::RingConfirm {
             reason: EndReason::Error as i32,
             refusal: match refusal {

@@ -191,7 +191,13 @@ impl Arbiter {
                     let left_ms = *deadline - now.mono;
                     let ring_ms = u64::from(self.invite.ring_timeout_ms).saturating_sub(left_ms);
                     let caller_heard = *caller_heard;
-                    self.state = ArbiterState::answered(now, caller_heard, from.clone(), call_type, preparation && self.invite.responder_preparation);
+                    self.state = ArbiterState::answered(
+                        now,
+                        caller_heard,
+                        from.clone(),
+                        call_type,
+                        preparation && self.invite.responder_preparation,
+                    );
                     self.tell_caller_of_answer();
                     self.confirm_answer_to_all(AnswerResult::Accept, from);
                     self.tell(Fact::Answered { call_id: self.invite.call_id, ring_ms });
@@ -239,7 +245,13 @@ impl Arbiter {
 
     pub(crate) fn tell_caller_of_answer(&mut self) {
         let ArbiterState::Answered { callee, call_type, preparation, .. } = &self.state else { return };
-        let answer = Answer { callee: callee.clone(), result: AnswerResult::Accept, call_type: *call_type, preparation: *preparation, release: None };
+        let answer = Answer {
+            callee: callee.clone(),
+            result: AnswerResult::Accept,
+            call_type: *call_type,
+            preparation: *preparation,
+            release: None,
+        };
         self.send_to(self.invite.caller.clone(), Word::Answer(answer));
     }
 

@@ -576,7 +576,11 @@ pub struct ArbiterSnapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Kept {
-    Ringing { alerted: BTreeSet<Party>, busy: BTreeSet<Party>, rang: bool },
+    Ringing {
+        alerted: BTreeSet<Party>,
+        busy: BTreeSet<Party>,
+        rang: bool,
+    },
     Answered {
         since_unix_ms: u64,
         callee: Party,
@@ -584,5 +588,9 @@ enum Kept {
         #[serde(default)]
         preparation: bool,
     },
-    Ended { outcome: Outcome, forget_unix_ms: u64, knows: BTreeSet<Party> },
+    Ended {
+        outcome: Outcome,
+        forget_unix_ms: u64,
+        knows: BTreeSet<Party>,
+    },
 }

@@ -71,12 +71,7 @@ impl Line {
     }
 
     /// With a release that is said to everybody who hears of the end.
-    pub(crate) fn hang_up(
-        &mut self,
-        now: Now,
-        call_id: CallId,
-        release: Option<Release>,
-    ) -> Result<(), CommandError> {
+    pub(crate) fn hang_up(&mut self, now: Now, call_id: CallId, release: Option<Release>) -> Result<(), CommandError> {
         let call = self.calls.get_mut(&call_id).ok_or(CommandError::NoSuchCall)?;
         call.release = release;
         let arbiter = call.arbiter.clone();
@@ -519,9 +514,11 @@ impl Arbiter {
                 Word::AnswerConfirm(AnswerConfirm { result: *result, winner: by.clone(), release: None })
             }
             Outcome::Talked { winner, .. } if *winner == to => Word::End(reason.into()),
-            Outcome::Talked { winner, .. } => {
-                Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, winner: winner.clone(), release: None })
-            }
+            Outcome::Talked { winner, .. } => Word::AnswerConfirm(AnswerConfirm {
+                result: AnswerResult::Accept,
+                winner: winner.clone(),
+                release: None,
+            }),
             Outcome::Unanswered { .. } => Word::Cancel(reason.into()),
         };
         self.send_to(to, word);
@@ -533,12 +530,12 @@ impl Arbiter {
     pub fn reply_to_unknown(from: &Party, message: &CallMessage) -> Option<CallMessage> {
         let word = match &message.word {
             Word::Alert(_) => Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteDrop, release: None }),
-            Word::Answer(Answer { result: AnswerResult::Accept, .. }) => {
-                Word::Cancel(EndReason::RemoteCancel.into())
-            }
+            Word::Answer(Answer { result: AnswerResult::Accept, .. }) => Word::Cancel(EndReason::RemoteCancel.into()),
             // Only a receipt: another device may have taken the call.
             Word::Answer(Answer { result: AnswerResult::Busy, .. }) => Word::End(EndReason::Busy.into()),
-            Word::Answer(answer) => Word::AnswerConfirm(AnswerConfirm { result: answer.result, winner: from.clone(), release: None }),
+            Word::Answer(answer) => {
+                Word::AnswerConfirm(AnswerConfirm { result: answer.result, winner: from.clone(), release: None })
+            }
             Word::Cancel(cancel) => Word::End(cancel.reason.into()),
             Word::End(end) => Word::End(*end),
             Word::KeepAlive(_) => Word::End(EndReason::RemoteDrop.into()),

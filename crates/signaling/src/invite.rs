@@ -146,7 +146,13 @@ impl Line {
     }
 
     pub(crate) fn busy_answer(&self) -> Word {
-        Word::Answer(Answer { callee: self.me.clone(), result: AnswerResult::Busy, call_type: None, preparation: false, release: None })
+        Word::Answer(Answer {
+            callee: self.me.clone(),
+            result: AnswerResult::Busy,
+            call_type: None,
+            preparation: false,
+            release: None,
+        })
     }
 
     pub(crate) fn on_time_calling(&mut self, now: Now, call_id: CallId) {

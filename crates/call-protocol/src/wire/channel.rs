@@ -5,8 +5,7 @@ use crate::ids::Uid;
 use crate::limits;
 use crate::media::{
     Candidate, ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, Description, DescriptionKind,
-    JoinRefusal, LeaveReason, Member, Negotiation, NegotiationBody, Notice,
-    TrackState,
+    JoinRefusal, LeaveReason, Member, Negotiation, NegotiationBody, Notice, TrackState,
 };
 
 pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiation {

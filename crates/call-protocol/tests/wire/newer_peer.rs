@@ -128,7 +128,9 @@ fn an_unknown_kind_of_call_is_a_voice_call() {
 fn an_unknown_reason_is_an_error() {
     use proto::call_message::Body;
     for reason in [UNKNOWN_VALUE, 0, -1] {
-        let Some(Word::Cancel(cancel)) = word(Body::Cancel(proto::Cancel { reason, release: None })) else { panic!("a cancel") };
+        let Some(Word::Cancel(cancel)) = word(Body::Cancel(proto::Cancel { reason, release: None })) else {
+            panic!("a cancel")
+        };
         let Some(Word::End(end)) = word(Body::End(proto::End { reason, release: None })) else { panic!("an end") };
         assert_eq!([cancel.reason, end.reason], [EndReason::Error; 2]);
         let over = proto::RingConfirm { reason, ..Default::default() };
@@ -155,7 +157,8 @@ fn an_unknown_answer_is_no_answer() {
     use proto::call_message::Body;
     let party = proto::Party { user: "bob".to_owned(), device: "phone".to_owned() };
     let answer = |result| Body::Answer(proto::Answer { callee: Some(party.clone()), result, ..Default::default() });
-    let confirm = |result| Body::AnswerConfirm(proto::AnswerConfirm { winner: Some(party.clone()), result, release: None });
+    let confirm =
+        |result| Body::AnswerConfirm(proto::AnswerConfirm { winner: Some(party.clone()), result, release: None });
     assert_eq!(word(answer(UNKNOWN_VALUE)), None);
     assert_eq!(word(confirm(UNKNOWN_VALUE)), None);
     let Some(Word::Answer(known)) = word(answer(1)) else { panic!("an answer") };

@@ -87,8 +87,11 @@ fn call() -> impl Strategy<Value = CallMessage> {
                 Word::Answer(Answer { callee, result, call_type, preparation, release })
             }
         ),
-        (party(), result(), release())
-            .prop_map(|(winner, result, release)| Word::AnswerConfirm(AnswerConfirm { result, winner, release })),
+        (party(), result(), release()).prop_map(|(winner, result, release)| Word::AnswerConfirm(AnswerConfirm {
+            result,
+            winner,
+            release
+        })),
         (reason(), release()).prop_map(|(reason, release)| Word::Cancel(Cancel { reason, release })),
         (reason(), release()).prop_map(|(reason, release)| Word::End(End { reason, release })),
         any::<(bool, bool, bool)>().prop_map(|(in_call, held, peer_held)| Word::KeepAlive(KeepAlive {

@@ -41,7 +41,9 @@ pub(crate) fn release() -> Option<Release> {
 
 /// Every kind of word; the name says which.
 pub(crate) fn words() -> Vec<(&'static str, Word)> {
-    let answer = |result| Word::Answer(Answer { callee: party("bob"), result, call_type: None, preparation: false, release: None });
+    let answer = |result| {
+        Word::Answer(Answer { callee: party("bob"), result, call_type: None, preparation: false, release: None })
+    };
     let confirm = |result| Word::AnswerConfirm(AnswerConfirm { result, winner: party("bob"), release: None });
     let negotiation = |body| {
         Word::Negotiation(Box::new(Negotiation {
@@ -57,7 +59,10 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ("invite", Word::Invite(Box::new(invite()))),
         ("alert", Word::Alert(Alert { callee: party("bob") })),
         ("ring_confirm_ring", Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000 })),
-        ("ring_confirm_over", Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: release() })),
+        (
+            "ring_confirm_over",
+            Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: release() }),
+        ),
         ("ring_confirm_unknown_user", refused(InviteRefusal::UnknownUser)),
         ("ring_confirm_invalid", refused(InviteRefusal::Invalid)),
         ("ring_confirm_too_many", refused(InviteRefusal::TooMany)),

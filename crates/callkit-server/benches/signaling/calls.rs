@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use call_protocol::accept::{Answer, AnswerResult};
-use call_protocol::end::{End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, Word};
 
@@ -83,7 +83,13 @@ impl Pair {
 }
 
 fn accept(callee: &str) -> Word {
-    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept, call_type: None, preparation: false, release: None })
+    Word::Answer(Answer {
+        callee: party(callee),
+        result: AnswerResult::Accept,
+        call_type: None,
+        preparation: false,
+        release: None,
+    })
 }
 
 /// The next such word; others are passed over.

@@ -309,7 +309,7 @@ fn log_fact(fact: Fact) {
 mod tests {
     use super::*;
     use call_protocol::DeviceId;
-    use call_protocol::end::{End, EndReason};
+    use call_protocol::end::EndReason;
     use call_protocol::invite::{CallType, Invite};
     use call_protocol::ring::{Alert, RingConfirm};
 

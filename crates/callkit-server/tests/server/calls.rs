@@ -12,7 +12,13 @@ use crate::client::{Client, app, config, hello, http, metric, start};
 use crate::words::{invite, party};
 
 fn accept(callee: &str) -> Word {
-    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept, call_type: None, preparation: false, release: None })
+    Word::Answer(Answer {
+        callee: party(callee),
+        result: AnswerResult::Accept,
+        call_type: None,
+        preparation: false,
+        release: None,
+    })
 }
 
 async fn refusal(client: &mut Client, call_id: CallId, invite: Word) -> InviteRefusal {
