@@ -205,12 +205,12 @@ async fn somebody_else_in_the_chat_can_neither_end_a_call_nor_break_a_phone() {
     let post = Post::new();
     let (mut alice, mut bob) = two(&house, &post).await;
     let call_id = alice.calls(&mut bob).await;
-    forge(&post, "mallory", call_id, Word::End(End { reason: EndReason::RemoteHangup })).await;
+    forge(&post, "mallory", call_id, Word::End(EndReason::RemoteHangup.into())).await;
     post.send_raw("mallory", "bob", b"\xff\xff no message at all").await;
     post.send_raw("mallory", "bob", b"").await;
     bob.kit.answer(call_id).await.unwrap();
     bob.hears(ALICE).await;
-    forge(&post, "mallory", call_id, Word::End(End { reason: EndReason::RemoteHangup })).await;
+    forge(&post, "mallory", call_id, Word::End(EndReason::RemoteHangup.into())).await;
     post.send_raw("mallory", "bob", &[0; 70_000]).await;
     bob.hears(ALICE).await;
     alice.hears(BOB).await;

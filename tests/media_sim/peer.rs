@@ -193,6 +193,8 @@ impl<T: Fn(PeerNotice)> Running<'_, T> {
                 Role::Caller => self.restart().await?,
                 Role::Callee => {}
             },
+            // For the app, not for the path.
+            PeerCommand::Negotiation(NegotiationBody::Notice(_)) => {}
             PeerCommand::Negotiation(NegotiationBody::Description(Description { kind, sdp })) => {
                 match (kind, self.role) {
                     (DescriptionKind::Offer, Role::Callee) => {

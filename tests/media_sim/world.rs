@@ -222,6 +222,7 @@ impl World {
             call_type: CallType::Audio1v1,
             ext: Default::default(),
             ring_timeout_ms: 60_000,
+            options: Default::default(),
         };
         self.input(0, Input::Command(command));
     }

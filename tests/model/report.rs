@@ -163,7 +163,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Ringing { invite, waiting } => format!("call {} rings, waiting {waiting}", invite.call_id.bits()),
         Event::Merged { old, invite } => format!("call {} goes on as {}", old.bits(), invite.call_id.bits()),
         Event::Answering { call_id, peer } => format!("call {} is being answered by {peer}", call_id.bits()),
-        Event::Accepted { invite, role, peer } => {
+        Event::Accepted { invite, role, peer, .. } => {
             format!("call {} accepted, {role:?}, with {peer}", invite.call_id.bits())
         }
         Event::Failed { call_id, refusal } => format!("call {} failed: {refusal}", call_id.bits()),
@@ -172,6 +172,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::PeerHeld { call_id, held } => format!("call {} peer held {held}", call_id.bits()),
         Event::Reachability { call_id, reachable, .. } => format!("call {} reachable {reachable}", call_id.bits()),
         Event::Ended { call_id, reason, .. } => format!("call {} ended {reason}", call_id.bits()),
+        Event::Released { call_id, reason, .. } => format!("call {} released {reason}", call_id.bits()),
         Event::Missed { invite } => format!("call {} missed", invite.call_id.bits()),
     }
 }

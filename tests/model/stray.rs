@@ -1,7 +1,7 @@
 //! Messages of another call, or of somebody who has no part in one, given to a device: nothing may come of them.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::{KeepAlive, Negotiation};
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
@@ -98,16 +98,21 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         ext: Default::default(),
         ring_timeout_ms: 8_000,
         ring_deadline_unix_ms: u64::MAX,
+        responder_preparation: false,
+        app_server_data: String::new(),
     };
-    let answer = |result| Word::Answer(Answer { callee: me.clone(), result, call_type: None });
-    let confirm = |result, winner: &Party| Word::AnswerConfirm(AnswerConfirm { result, winner: winner.clone() });
+    let answer = |result| {
+        Word::Answer(Answer { callee: me.clone(), result, call_type: None, preparation: false, release: None })
+    };
+    let confirm =
+        |result, winner: &Party| Word::AnswerConfirm(AnswerConfirm { result, winner: winner.clone(), release: None });
     let negotiation = Negotiation { from: stranger.clone(), to: me.clone(), seq: 1, ack: 0, body: None };
     vec![
         Word::Invite(Box::new(invite.clone())),
         Word::Missed(Box::new(invite)),
         Word::Alert(Alert { callee: stranger.clone() }),
         Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX }),
-        Word::RingConfirm(RingConfirm::Over { reason }),
+        Word::RingConfirm(RingConfirm::Over { reason, release: None }),
         Word::RingConfirm(RingConfirm::Refused { refusal: InviteRefusal::Invalid }),
         answer(AnswerResult::Accept),
         answer(AnswerResult::Refuse),
@@ -116,8 +121,8 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         confirm(AnswerResult::Accept, stranger),
         confirm(AnswerResult::Refuse, stranger),
         confirm(AnswerResult::Busy, stranger),
-        Word::Cancel(Cancel { reason }),
-        Word::End(End { reason }),
+        Word::Cancel(reason.into()),
+        Word::End(reason.into()),
         Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: true }),
         Word::Reachability { reachable: false, ends_in_ms: 5_000 },
         Word::Hold { held: true },

@@ -99,6 +99,8 @@ impl Watch {
                 self.held |= held;
                 told(self, call_id) == Some(Told::Talking)
             }
+            // Nobody asks about a call of a push in these worlds.
+            Event::Released { .. } => false,
             Event::Negotiation { call_id, .. }
             | Event::PeerHeld { call_id, .. }
             | Event::Reachability { call_id, .. } => told(self, call_id) == Some(Told::Talking),

@@ -326,6 +326,7 @@ impl World {
                     call_type: placing.call_type(),
                     ext: Default::default(),
                     ring_timeout_ms: plan.ring_ms,
+                    options: Default::default(),
                 }
             }
             Deed::Answer(call_id) => Command::Answer { call_id },

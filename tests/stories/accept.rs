@@ -224,9 +224,29 @@ fn the_answer_and_the_confirmation_of_a_stranger_change_nothing() {
     let carol = Party { user: UserId::new("carol").unwrap(), device: DeviceId::new("phone").unwrap() };
     let bob = Party { user: UserId::new("bob").unwrap(), device: DeviceId::new("phone").unwrap() };
     let accept = AnswerResult::Accept;
-    story.says(CAROL, call_id, Word::Answer(Answer { callee: bob.clone(), result: accept, call_type: None }));
-    story.hears_from(ALICE, CAROL, call_id, Word::Answer(Answer { callee: carol, result: accept, call_type: None }));
-    story.hears_from(BOB, CAROL, call_id, Word::AnswerConfirm(AnswerConfirm { result: accept, winner: bob }));
+    story.says(
+        CAROL,
+        call_id,
+        Word::Answer(Answer {
+            callee: bob.clone(),
+            result: accept,
+            call_type: None,
+            preparation: false,
+            release: None,
+        }),
+    );
+    story.hears_from(
+        ALICE,
+        CAROL,
+        call_id,
+        Word::Answer(Answer { callee: carol, result: accept, call_type: None, preparation: false, release: None }),
+    );
+    story.hears_from(
+        BOB,
+        CAROL,
+        call_id,
+        Word::AnswerConfirm(AnswerConfirm { result: accept, winner: bob, release: None }),
+    );
     story.passes(100);
     assert_eq!(story.phase(ALICE), Phase::Calling(call_id));
     assert_eq!(story.phase(BOB), Phase::Ringing(call_id));

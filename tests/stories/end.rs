@@ -3,7 +3,7 @@
 use call_protocol::CallId;
 use call_protocol::Word;
 use call_protocol::accept::{Answer, AnswerResult};
-use call_protocol::end::{Cancel as CancelWord, End, EndReason, EndReason::*};
+use call_protocol::end::{EndReason, EndReason::*};
 use call_protocol::media::KeepAlive;
 use call_protocol::ring::Alert;
 use call_protocol::{DeviceId, Party, UserId};
@@ -194,10 +194,10 @@ fn the_server_is_restarted_after_the_end_and_still_knows_it() {
 #[test]
 fn the_end_of_a_stranger_changes_nothing() {
     let (mut story, call_id) = talking();
-    let end = Word::End(End { reason: Hangup });
+    let end = Word::End(Hangup.into());
     story.says(CAROL, call_id, end.clone());
     story.hears_from(BOB, CAROL, call_id, end);
-    story.hears_from(ALICE, CAROL, call_id, Word::Cancel(CancelWord { reason: RemoteCancel }));
+    story.hears_from(ALICE, CAROL, call_id, Word::Cancel(RemoteCancel.into()));
     story.passes(1_000);
     assert_eq!(story.phase(ALICE), Phase::InCall(call_id));
     assert_eq!(story.phase(BOB), Phase::InCall(call_id));
@@ -219,14 +219,15 @@ fn a_call_that_the_server_forgot_ends() {
 fn whatever_is_said_of_an_unknown_call_gets_a_last_word() {
     let mut story = Story::new();
     let carol = || Party { user: UserId::new("carol").unwrap(), device: DeviceId::new("phone").unwrap() };
-    let answer = |result| Word::Answer(Answer { callee: carol(), result, call_type: None });
+    let answer =
+        |result| Word::Answer(Answer { callee: carol(), result, call_type: None, preparation: false, release: None });
     let words = [
         Word::Alert(Alert { callee: carol() }),
         answer(AnswerResult::Accept),
         answer(AnswerResult::Refuse),
         answer(AnswerResult::Busy),
-        Word::Cancel(CancelWord { reason: Cancel }),
-        Word::End(End { reason: Hangup }),
+        Word::Cancel(Cancel.into()),
+        Word::End(Hangup.into()),
         Word::KeepAlive(KeepAlive { in_call: true, held: false, peer_held: false }),
         Word::Reachability { reachable: true, ends_in_ms: 0 },
     ];

@@ -1,7 +1,7 @@
 //! Lies: whoever has no part in a call speaks of it, and nothing may come of that.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::media::{Candidate, KeepAlive, Negotiation, NegotiationBody};
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, CallMessage, Word};
@@ -113,11 +113,11 @@ impl World {
         match self.rng.random_range(0..12) {
             0 => Word::Alert(Alert { callee: party }),
             1 => Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX / 2 }),
-            2 => Word::RingConfirm(RingConfirm::Over { reason }),
-            3 => Word::Answer(Answer { callee: party, result, call_type: None }),
-            4 => Word::AnswerConfirm(AnswerConfirm { result, winner: party }),
-            5 => Word::Cancel(Cancel { reason }),
-            6 => Word::End(End { reason }),
+            2 => Word::RingConfirm(RingConfirm::Over { reason, release: None }),
+            3 => Word::Answer(Answer { callee: party, result, call_type: None, preparation: false, release: None }),
+            4 => Word::AnswerConfirm(AnswerConfirm { result, winner: party, release: None }),
+            5 => Word::Cancel(reason.into()),
+            6 => Word::End(reason.into()),
             7 => Word::KeepAlive(KeepAlive {
                 in_call: self.rng.random(),
                 held: self.rng.random(),

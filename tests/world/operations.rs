@@ -96,7 +96,17 @@ impl World {
         let Command::Invite { callees, .. } = self.invitation(other) else { return };
         let call_type = if more & 64 == 0 { CallType::Audio1v1 } else { CallType::Video1v1 };
         let ring_timeout_ms = if more & 128 == 0 { 30_000 } else { 2_000 };
-        self.does(at, Command::Invite { call_id, callees, call_type, ext: Ext::new(), ring_timeout_ms });
+        self.does(
+            at,
+            Command::Invite {
+                call_id,
+                callees,
+                call_type,
+                ext: Ext::new(),
+                ring_timeout_ms,
+                options: Default::default(),
+            },
+        );
     }
 
     /// One of the calls of a device, or some other.

@@ -1,7 +1,7 @@
 //! Bugs planted on purpose: each breaks one rule, so that a test can show that its check sees it.
 
 use call_protocol::accept::{AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallMessage, Word};
 use signaling::Phase;
@@ -156,13 +156,14 @@ impl World {
                 if self.devices[to].told.contains_key(&message.call_id) && !calls =>
             {
                 let winner = party.clone();
-                message.word = Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, winner });
+                message.word =
+                    Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, winner, release: None });
             }
             // It hears of an end that cannot be, and forgets it.
             (Some(Plant::DeafToGlare), Word::Invite(_))
                 if matches!(self.devices[to].desk.line().phase(), Phase::Calling(_)) =>
             {
-                message.word = Word::Cancel(Cancel { reason: EndReason::AnsweredElsewhere });
+                message.word = Word::Cancel(EndReason::AnsweredElsewhere.into());
             }
             (None | Some(_), _) => {}
         }

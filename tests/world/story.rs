@@ -104,7 +104,8 @@ impl Story {
         ring_timeout_ms: u32,
     ) -> Result<CallId, CommandError> {
         let call_id = CallId::from_bits(self.world.rng.random());
-        let command = Command::Invite { call_id, callees: vec![callee], call_type, ext: Ext::new(), ring_timeout_ms };
+        let (callees, ext, options) = (vec![callee], Ext::new(), Default::default());
+        let command = Command::Invite { call_id, callees, call_type, ext, ring_timeout_ms, options };
         self.does(who, what, command).map(|()| call_id)
     }
 

@@ -86,7 +86,7 @@ fn is_silent(word: &Word) -> bool {
 pub(crate) fn word(word: &Word) -> String {
     let detail = match word {
         Word::RingConfirm(RingConfirm::Ring { .. }) => "ring".to_owned(),
-        Word::RingConfirm(RingConfirm::Over { reason }) => reason.to_string(),
+        Word::RingConfirm(RingConfirm::Over { reason, .. }) => reason.to_string(),
         Word::RingConfirm(RingConfirm::Refused { refusal }) => refusal.to_string(),
         Word::Answer(answer) => result(answer.result).to_owned(),
         Word::AnswerConfirm(confirm) => format!("{} by {}", result(confirm.result), who(&confirm.winner)),
@@ -121,6 +121,9 @@ pub(crate) fn command(command: &Command) -> String {
     match command {
         Command::Invite { callees, call_type, .. } => format!("calls {callees:?} as {call_type:?}"),
         Command::Answer { .. } => "answers".to_owned(),
+        Command::AnswerToPrepare { .. } => "answers, to prepare".to_owned(),
+        Command::Verify { .. } => "asks about the call of a push".to_owned(),
+        Command::Release { release, .. } => format!("hangs up: {:?}", release.reason),
         Command::Hangup { .. } => "hangs up".to_owned(),
         Command::Hold { held: true, .. } => "puts on hold".to_owned(),
         Command::Hold { held: false, .. } => "goes on".to_owned(),
@@ -145,6 +148,8 @@ pub(crate) fn event(event: &Event) -> String {
         }
         Event::Negotiation { body: NegotiationBody::Candidate(_), .. } => "the other one names an address".to_owned(),
         Event::Negotiation { body: NegotiationBody::Restart, .. } => "the other one wants a new way".to_owned(),
+        Event::Negotiation { body: NegotiationBody::Notice(notice), .. } => format!("the other one's app: {notice:?}"),
+        Event::Released { reason, .. } => format!("the call of the push is over: {reason}"),
         Event::Held { held: true, .. } => "on hold".to_owned(),
         Event::Held { held: false, .. } => "goes on".to_owned(),
         Event::PeerHeld { held: true, .. } => "the other one holds".to_owned(),

@@ -145,6 +145,7 @@ impl World {
             call_type: if self.rng.random_bool(0.5) { CallType::Audio1v1 } else { CallType::Video1v1 },
             ext: Ext::new(),
             ring_timeout_ms: self.rng.random_range(least..=most),
+            options: Default::default(),
         }
     }
 
@@ -220,6 +221,7 @@ impl World {
             | Event::PeerHeld { .. }
             | Event::Reachability { .. }
             | Event::Ended { .. }
+            | Event::Released { .. }
             | Event::Missed { .. } => {}
         }
     }

@@ -226,8 +226,9 @@ impl World {
             (Plant::EndUntold, Event::Ended { reason: RemoteHangup, .. })
             | (Plant::HoldUntold, Event::Held { held: true, .. })
             | (Plant::MissedUntold, Event::Missed { .. }) => {}
-            (Plant::WrongReason, Event::Ended { call_id, reason: RemoteCancel, role: Role::Callee }) => {
-                let wrong = Event::Ended { call_id: *call_id, reason: RemoteHangup, role: Role::Callee };
+            (Plant::WrongReason, Event::Ended { call_id, reason: RemoteCancel, role: Role::Callee, release }) => {
+                let wrong =
+                    Event::Ended { call_id: *call_id, reason: RemoteHangup, role: Role::Callee, release: *release };
                 self.check_told(at, &wrong);
             }
             (Plant::EndedTwice, Event::Ended { .. })
@@ -247,17 +248,17 @@ impl World {
                 let callee = self.devices[at].party.clone();
                 self.check_told(at, &Event::Alerted { call_id: *call_id, callee });
             }
-            (Plant::ElsewhereIsMissed, Event::Ended { call_id, reason, role: Role::Callee }) => {
+            (Plant::ElsewhereIsMissed, Event::Ended { call_id, reason, role: Role::Callee, .. }) => {
                 self.check_told(at, &event);
                 let elsewhere = *reason == call_protocol::end::EndReason::AnsweredElsewhere;
                 if elsewhere && let Some(invite) = self.rules.invite_of(*call_id) {
                     self.check_told(at, &Event::Missed { invite: Box::new(invite) });
                 }
             }
-            (Plant::GlareKeepsItsKind, Event::Accepted { invite, role, peer }) => {
+            (Plant::GlareKeepsItsKind, Event::Accepted { invite, role, peer, preparation }) => {
                 let mut invite = invite.clone();
                 invite.call_type = call_protocol::invite::CallType::Video1v1;
-                let event = Event::Accepted { invite, role: *role, peer: peer.clone() };
+                let event = Event::Accepted { invite, role: *role, peer: peer.clone(), preparation: *preparation };
                 self.check_told(at, &event);
             }
             (_, _) => self.check_told(at, &event),

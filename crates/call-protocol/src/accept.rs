@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::end::Release;
 use crate::ids::Party;
 use crate::invite::CallType;
 
@@ -25,6 +26,10 @@ pub struct Answer {
     pub result: AnswerResult,
     /// The kind of call that is taken; as invited if absent.
     pub call_type: Option<CallType>,
+    /// Taken without media, until the callee has finished its preparation.
+    pub preparation: bool,
+    /// What the app of a callee that refuses says about it.
+    pub release: Option<Release>,
 }
 
 /// The arbiter tells every device of the callee what counts. Only the winner joins.
@@ -34,4 +39,6 @@ pub struct AnswerConfirm {
     pub result: AnswerResult,
     /// The device that answered.
     pub winner: Party,
+    /// What the app of a callee that refused said about it.
+    pub release: Option<Release>,
 }

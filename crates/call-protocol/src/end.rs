@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disconnect::{DisconnectReason, DisconnectSource};
+use crate::limits;
+
 /// How a call ended, as the one who is told sees it. The numbers are those on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +106,8 @@ impl fmt::Display for EndReason {
 pub struct Cancel {
     /// How the call ended for the receiver of this message.
     pub reason: EndReason,
+    /// What else is said about it.
+    pub release: Option<Release>,
 }
 
 /// The call is over: from a party to the arbiter, from there to the other party, and back as the receipt.
@@ -110,6 +115,88 @@ pub struct Cancel {
 pub struct End {
     /// From a party: how it ended for the sender. From the arbiter: how it ended for the receiver.
     pub reason: EndReason,
+    /// What else is said about it.
+    pub release: Option<Release>,
+}
+
+impl From<EndReason> for Cancel {
+    fn from(reason: EndReason) -> Cancel {
+        Cancel { reason, release: None }
+    }
+}
+
+impl From<EndReason> for End {
+    fn from(reason: EndReason) -> End {
+        End { reason, release: None }
+    }
+}
+
+/// What is said about an end beyond its reason, the same to both parties: by the app of whoever ended it, or by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Release {
+    /// Why, by the names of the face of one call.
+    pub reason: DisconnectReason,
+    /// Who ended it.
+    pub source: DisconnectSource,
+    /// The app's own code.
+    pub user_code: Option<UserCode>,
+}
+
+/// An app's own code for an end: 1 to [`USER_CODE_BYTES`](crate::limits::USER_CODE_BYTES) bytes of text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserCode {
+    /// What is unused is zero, so that equal texts are equal.
+    bytes: [u8; limits::USER_CODE_BYTES],
+    len: u8,
+}
+
+/// A code that cannot be one: it is empty or too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a code has 1 to {} bytes", limits::USER_CODE_BYTES)]
+pub struct UserCodeError;
+
+impl UserCode {
+    /// The code with this text.
+    pub fn new(text: &str) -> Result<UserCode, UserCodeError> {
+        let mut bytes = [0; limits::USER_CODE_BYTES];
+        let room = bytes.get_mut(..text.len()).filter(|room| !room.is_empty()).ok_or(UserCodeError)?;
+        room.copy_from_slice(text.as_bytes());
+        let len = u8::try_from(text.len()).map_err(|_| UserCodeError)?;
+        Ok(UserCode { bytes, len })
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        // Only whole texts get in.
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for UserCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserCode({:?})", self.as_str())
+    }
+}
+
+impl fmt::Display for UserCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<String> for UserCode {
+    type Error = UserCodeError;
+
+    fn try_from(text: String) -> Result<UserCode, UserCodeError> {
+        UserCode::new(&text)
+    }
+}
+
+impl From<UserCode> for String {
+    fn from(code: UserCode) -> String {
+        code.as_str().to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +208,15 @@ mod tests {
         for (at, reason) in EndReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, at + 1);
         }
+    }
+
+    #[test]
+    fn a_code_is_a_short_text() {
+        let longest = "x".repeat(limits::USER_CODE_BYTES);
+        assert_eq!(UserCode::new(&longest).unwrap().as_str(), longest);
+        assert_eq!(UserCode::new("fraud é").unwrap().to_string(), "fraud é");
+        assert_eq!(UserCode::new(""), Err(UserCodeError));
+        assert_eq!(UserCode::new(&"x".repeat(limits::USER_CODE_BYTES + 1)), Err(UserCodeError));
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub struct Invite {
     pub ring_timeout_ms: u32,
     /// When ringing ends at the latest, in ms of the server's wall clock; zero until the arbiter has set it.
     pub ring_deadline_unix_ms: u64,
+    /// The caller can be connected without media until the callee has finished its preparation.
+    #[serde(default)]
+    pub responder_preparation: bool,
+    /// For the app's own backend; the server keeps it from the callee.
+    #[serde(default)]
+    pub app_server_data: String,
 }
 
 /// Why an invite cannot be sent.
@@ -70,6 +76,9 @@ pub enum InviteError {
     /// The ext map is larger than [`limits::EXT_ENTRIES`] or [`limits::EXT_BYTES`].
     #[error("ext has at most {} entries and {} bytes", limits::EXT_ENTRIES, limits::EXT_BYTES)]
     ExtTooLarge,
+    /// The data for the app's backend is longer than [`limits::APP_SERVER_DATA_BYTES`].
+    #[error("app_server_data has at most {} bytes", limits::APP_SERVER_DATA_BYTES)]
+    AppServerDataTooLarge,
     /// The ring time is outside the limits.
     #[error("it can ring for {} ms to {} ms", limits::RING_TIMEOUT_MIN_MS, limits::RING_TIMEOUT_MAX_MS)]
     RingTimeout,
@@ -89,6 +98,8 @@ impl Invite {
             Err(InviteError::OwnId)
         } else if self.ext.len() > limits::EXT_ENTRIES || ext_bytes > limits::EXT_BYTES {
             Err(InviteError::ExtTooLarge)
+        } else if self.app_server_data.len() > limits::APP_SERVER_DATA_BYTES {
+            Err(InviteError::AppServerDataTooLarge)
         } else if !(limits::RING_TIMEOUT_MIN_MS..=limits::RING_TIMEOUT_MAX_MS).contains(&self.ring_timeout_ms) {
             Err(InviteError::RingTimeout)
         } else {

@@ -5,9 +5,9 @@
 //! in the `signaling` crate. It has no I/O, no clock and no randomness.
 //!
 //! ```
-//! use call_protocol::{CallId, CallMessage, Word, end::{End, EndReason}, wire};
+//! use call_protocol::{CallId, CallMessage, Word, end::EndReason, wire};
 //!
-//! let message = CallMessage { call_id: CallId::from_bits(7), word: Word::End(End { reason: EndReason::Hangup }) };
+//! let message = CallMessage { call_id: CallId::from_bits(7), word: Word::End(EndReason::Hangup.into()) };
 //! let bytes = wire::encode_call(&message);
 //! assert_eq!(wire::decode_call(&bytes), Ok(Some(message)));
 //! ```
@@ -25,6 +25,7 @@ pub mod media;
 pub mod end;
 pub mod disconnect;
 
+pub mod cc_param;
 mod ids;
 pub mod limits;
 mod message;
@@ -32,5 +33,6 @@ pub mod session;
 pub mod token;
 pub mod wire;
 
+pub use cc_param::CcParam;
 pub use ids::{AppId, CallId, ChannelId, DeviceId, IdError, Party, Uid, UserId};
 pub use message::{CallMessage, ChatMessage, Word};

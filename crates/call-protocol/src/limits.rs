@@ -14,6 +14,12 @@ pub const CALLEES: usize = 64;
 pub const EXT_ENTRIES: usize = 32;
 /// Bytes of all keys and values of an invite's ext map: an invite also travels as a push, whose payload is 4 KiB at most.
 pub const EXT_BYTES: usize = 2_048;
+/// Bytes of what an invite carries for the app's own backend: as for other kits.
+pub const APP_SERVER_DATA_BYTES: usize = 4_095;
+/// Bytes of an app's own code for an end: a UUID and a word.
+pub const USER_CODE_BYTES: usize = 64;
+/// Bytes of a cc_param's text: both user ids at their longest, and room.
+pub const CC_PARAM_BYTES: usize = 768;
 /// Shortest ring: below this no phone can be picked up.
 pub const RING_TIMEOUT_MIN_MS: u32 = 1_000;
 /// Longest ring: ten minutes.

@@ -90,6 +90,22 @@ pub enum NegotiationBody {
     Candidate(Candidate),
     /// The callee asks the caller to find a new way (ICE restart). Offers are the caller's alone, so that two never meet.
     Restart,
+    /// Something for the other party's app.
+    Notice(Notice),
+}
+
+/// What one party's app tells the other's, in order with the steps of the media, each once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Notice {
+    /// The callee has finished its preparation: media may begin.
+    PreparationFinished,
+    /// Please mute, or unmute, your microphone.
+    MuteRequest {
+        /// Mute.
+        muted: bool,
+    },
+    /// Why the call is about to be put on hold, at most [`NOTE_BYTES`](crate::limits::NOTE_BYTES).
+    HoldReason(String),
 }
 
 /// What a member asks of its channel.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::end::EndReason;
+use crate::end::{EndReason, Release};
 use crate::ids::Party;
 
 /// "I have the invite, may I ring?" From a callee's device to the arbiter, and from there to the caller.
@@ -24,6 +24,8 @@ pub enum RingConfirm {
     Over {
         /// How it ended for the receiver.
         reason: EndReason,
+        /// What else was said about the end.
+        release: Option<Release>,
     },
     /// The call never began. Only to the caller.
     Refused {
@@ -44,4 +46,7 @@ pub enum InviteRefusal {
     /// Too many calls; come back later.
     #[error("too many calls")]
     TooMany,
+    /// The server has more to do than it can; come back later.
+    #[error("the server is too busy")]
+    Overloaded,
 }

@@ -32,6 +32,8 @@ pub struct Hello {
     pub resume: Option<Resume>,
     /// Free text for the server's log.
     pub agent: String,
+    /// In place of an access token: the sign-in counts for the call of this parameter alone ([`crate::CcParam`]). Empty if there is none.
+    pub cc_param: String,
 }
 
 impl std::fmt::Debug for Hello {
@@ -106,6 +108,9 @@ pub enum RefuseReason {
     /// Too many of something; come back later.
     #[error("too many requests")]
     TooMany,
+    /// The server has more to do than it can; come back later.
+    #[error("the server is too busy")]
+    Overloaded,
     /// A reason of a newer server.
     #[error("refused for a reason unknown here")]
     Unknown,
@@ -115,7 +120,11 @@ impl RefuseReason {
     /// Whether trying again with the same token can help.
     pub fn is_passing(self) -> bool {
         match self {
-            RefuseReason::ShuttingDown | RefuseReason::TooSlow | RefuseReason::TooMany | RefuseReason::BadFrame => true,
+            RefuseReason::ShuttingDown
+            | RefuseReason::TooSlow
+            | RefuseReason::TooMany
+            | RefuseReason::Overloaded
+            | RefuseReason::BadFrame => true,
             RefuseReason::TokenInvalid
             | RefuseReason::TokenExpired
             | RefuseReason::AppUnknown

@@ -6,7 +6,8 @@
 use prost::Message as _;
 
 use crate::accept::{Answer, AnswerConfirm, AnswerResult};
-use crate::end::{Cancel, End, EndReason};
+use crate::disconnect::{DisconnectReason, DisconnectSource};
+use crate::end::{Cancel, End, EndReason, Release, UserCode};
 use crate::ids::{DeviceId, IdError, Party, UserId};
 use crate::invite::{CallType, Invite};
 use crate::limits;
@@ -14,6 +15,7 @@ use crate::media::KeepAlive;
 use crate::message::{CallMessage, ChatMessage, Word};
 use crate::ring::{Alert, InviteRefusal, RingConfirm};
 
+mod cc_param;
 mod channel;
 mod frame;
 
@@ -22,6 +24,7 @@ mod frame;
 #[path = "generated/callkit_v1.rs"]
 pub mod proto;
 
+pub(crate) use cc_param::{cc_param_from_payload, cc_param_to_payload};
 pub use frame::{client_frame_from_proto, client_frame_to_proto, decode_client_frame, decode_server_frame};
 pub use frame::{encode_client_frame, encode_server_frame, server_frame_from_proto, server_frame_to_proto};
 
@@ -90,13 +93,20 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
             callee: Some(party_to_proto(&answer.callee)),
             result: answer_result_to_proto(answer.result).into(),
             call_type: answer.call_type.map(|kind| kind as i32),
+            preparation: answer.preparation,
+            release: answer.release.map(release_to_proto),
         }),
         Word::AnswerConfirm(confirm) => Body::AnswerConfirm(proto::AnswerConfirm {
             result: answer_result_to_proto(confirm.result).into(),
             winner: Some(party_to_proto(&confirm.winner)),
+            release: confirm.release.map(release_to_proto),
         }),
-        Word::Cancel(cancel) => Body::Cancel(proto::Cancel { reason: cancel.reason as i32 }),
-        Word::End(end) => Body::End(proto::End { reason: end.reason as i32 }),
+        Word::Cancel(Cancel { reason, release }) => {
+            Body::Cancel(proto::Cancel { reason: *reason as i32, release: release.map(release_to_proto) })
+        }
+        Word::End(End { reason, release }) => {
+            Body::End(proto::End { reason: *reason as i32, release: release.map(release_to_proto) })
+        }
         Word::KeepAlive(KeepAlive { in_call, held, peer_held }) => {
             Body::KeepAlive(proto::KeepAlive { in_call: *in_call, held: *held, peer_held: *peer_held })
         }
@@ -117,21 +127,30 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
     let word = match body {
         Body::Invite(invite) => Word::Invite(Box::new(invite_from_proto(call_id, invite)?)),
         Body::Alert(alert) => Word::Alert(Alert { callee: party_from_proto("alert.callee", alert.callee)? }),
-        Body::RingConfirm(confirm) => Word::RingConfirm(ring_confirm_from_proto(confirm)),
+        Body::RingConfirm(confirm) => Word::RingConfirm(ring_confirm_from_proto(confirm)?),
         Body::Answer(answer) => {
             let Some(result) = answer_result_from_proto(answer.result()) else { return Ok(None) };
             let call_type = answer.call_type.map(call_type_from_number);
-            Word::Answer(Answer { callee: party_from_proto("answer.callee", answer.callee)?, result, call_type })
+            Word::Answer(Answer {
+                callee: party_from_proto("answer.callee", answer.callee)?,
+                result,
+                call_type,
+                preparation: answer.preparation,
+                release: release_from_proto(answer.release)?,
+            })
         }
         Body::AnswerConfirm(confirm) => {
             let Some(result) = answer_result_from_proto(confirm.result()) else { return Ok(None) };
             Word::AnswerConfirm(AnswerConfirm {
                 result,
                 winner: party_from_proto("answer_confirm.winner", confirm.winner)?,
+                release: release_from_proto(confirm.release)?,
             })
         }
-        Body::Cancel(cancel) => Word::Cancel(Cancel { reason: end_reason(cancel.reason) }),
-        Body::End(end) => Word::End(End { reason: end_reason(end.reason) }),
+        Body::Cancel(cancel) => {
+            Word::Cancel(Cancel { reason: end_reason(cancel.reason), release: release_from_proto(cancel.release)? })
+        }
+        Body::End(end) => Word::End(End { reason: end_reason(end.reason), release: release_from_proto(end.release)? }),
         Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held }) => {
             Word::KeepAlive(KeepAlive { in_call, held, peer_held })
         }
@@ -152,6 +171,8 @@ fn invite_to_proto(invite: &Invite) -> proto::Invite {
         ext: invite.ext.clone(),
         ring_timeout_ms: invite.ring_timeout_ms,
         ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
+        responder_preparation: invite.responder_preparation,
+        app_server_data: invite.app_server_data.clone(),
     }
 }
 
@@ -175,6 +196,8 @@ fn invite_from_proto(call_id: crate::CallId, invite: proto::Invite) -> Result<In
         ext: invite.ext,
         ring_timeout_ms: invite.ring_timeout_ms,
         ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
+        responder_preparation: invite.responder_preparation,
+        app_server_data: bounded("invite.app_server_data", invite.app_server_data, limits::APP_SERVER_DATA_BYTES)?,
     })
 }
 
@@ -197,13 +220,16 @@ fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
         RingConfirm::Ring { deadline_unix_ms } => {
             proto::RingConfirm { valid: true, ring_deadline_unix_ms: deadline_unix_ms, ..Default::default() }
         }
-        RingConfirm::Over { reason } => proto::RingConfirm { reason: reason as i32, ..Default::default() },
+        RingConfirm::Over { reason, release } => {
+            proto::RingConfirm { reason: reason as i32, release: release.map(release_to_proto), ..Default::default() }
+        }
         RingConfirm::Refused { refusal } => proto::RingConfirm {
             reason: EndReason::Error as i32,
             refusal: match refusal {
                 InviteRefusal::UnknownUser => proto::InviteRefusal::UnknownUser,
                 InviteRefusal::Invalid => proto::InviteRefusal::Invalid,
                 InviteRefusal::TooMany => proto::InviteRefusal::TooMany,
+                InviteRefusal::Overloaded => proto::InviteRefusal::Overloaded,
             }
             .into(),
             ..Default::default()
@@ -211,16 +237,41 @@ fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
     }
 }
 
-fn ring_confirm_from_proto(confirm: proto::RingConfirm) -> RingConfirm {
+fn ring_confirm_from_proto(confirm: proto::RingConfirm) -> Result<RingConfirm, WireError> {
     if confirm.valid {
-        return RingConfirm::Ring { deadline_unix_ms: confirm.ring_deadline_unix_ms };
+        return Ok(RingConfirm::Ring { deadline_unix_ms: confirm.ring_deadline_unix_ms });
     }
-    match confirm.refusal() {
-        proto::InviteRefusal::Unspecified => RingConfirm::Over { reason: end_reason(confirm.reason) },
-        proto::InviteRefusal::UnknownUser => RingConfirm::Refused { refusal: InviteRefusal::UnknownUser },
-        proto::InviteRefusal::Invalid => RingConfirm::Refused { refusal: InviteRefusal::Invalid },
-        proto::InviteRefusal::TooMany => RingConfirm::Refused { refusal: InviteRefusal::TooMany },
+    let refused = |refusal| RingConfirm::Refused { refusal };
+    Ok(match confirm.refusal() {
+        proto::InviteRefusal::Unspecified => {
+            RingConfirm::Over { reason: end_reason(confirm.reason), release: release_from_proto(confirm.release)? }
+        }
+        proto::InviteRefusal::UnknownUser => refused(InviteRefusal::UnknownUser),
+        proto::InviteRefusal::Invalid => refused(InviteRefusal::Invalid),
+        proto::InviteRefusal::TooMany => refused(InviteRefusal::TooMany),
+        proto::InviteRefusal::Overloaded => refused(InviteRefusal::Overloaded),
+    })
+}
+
+fn release_to_proto(release: Release) -> proto::Release {
+    proto::Release {
+        reason: release.reason.number(),
+        source: release.source as u32,
+        user_code: release.user_code.map(String::from).unwrap_or_default(),
     }
+}
+
+/// A reason or source of a newer peer has no name here.
+fn release_from_proto(release: Option<proto::Release>) -> Result<Option<Release>, WireError> {
+    let Some(proto::Release { reason, source, user_code }) = release else { return Ok(None) };
+    let too_large = |_| WireError::TooLarge { place: "release.user_code", limit: limits::USER_CODE_BYTES };
+    let user_code = (!user_code.is_empty()).then(|| UserCode::new(&user_code).map_err(too_large)).transpose()?;
+    let source = i32::try_from(source).ok().and_then(DisconnectSource::from_number);
+    Ok(Some(Release {
+        reason: DisconnectReason::from_number(reason).unwrap_or(DisconnectReason::Unknown),
+        source: source.unwrap_or(DisconnectSource::Undefined),
+        user_code,
+    }))
 }
 
 fn answer_result_to_proto(result: AnswerResult) -> proto::AnswerResult {

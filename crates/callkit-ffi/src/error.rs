@@ -51,6 +51,8 @@ pub enum RefuseReason {
     TooSlow,
     /// Too many of something; come back later.
     TooMany,
+    /// The server has more to do than it can; come back later.
+    Overloaded,
     /// A reason of a newer server.
     Unknown,
 }
@@ -82,6 +84,9 @@ pub enum CallError {
     /// Too many calls for now.
     #[error("too many calls; try again later")]
     TooManyCalls,
+    /// The server has more to do than it can.
+    #[error("the server is too busy; try again later")]
+    ServerBusy,
     /// There is no such call, or no longer.
     #[error("there is no such call")]
     NoSuchCall,
@@ -153,6 +158,7 @@ impl From<callkit::CallError> for CallError {
             callkit::CallError::Refused => CallError::Refused,
             callkit::CallError::UnknownUser => CallError::UnknownUser,
             callkit::CallError::TooManyCalls => CallError::TooManyCalls,
+            callkit::CallError::ServerBusy => CallError::ServerBusy,
             callkit::CallError::NoSuchCall => CallError::NoSuchCall,
             callkit::CallError::NotRinging => CallError::NotRinging,
             callkit::CallError::NotInitialized => CallError::NotInitialized,
@@ -175,6 +181,7 @@ impl From<CallError> for callkit::CallError {
             CallError::Refused => callkit::CallError::Refused,
             CallError::UnknownUser => callkit::CallError::UnknownUser,
             CallError::TooManyCalls => callkit::CallError::TooManyCalls,
+            CallError::ServerBusy => callkit::CallError::ServerBusy,
             CallError::NoSuchCall => callkit::CallError::NoSuchCall,
             CallError::NotRinging => callkit::CallError::NotRinging,
             CallError::NotInitialized => callkit::CallError::NotInitialized,

@@ -34,7 +34,7 @@ pub(crate) struct Metering {
     pub(crate) store_failures: Counter,
 }
 
-const REFUSALS: [(RefuseReason, &str); 10] = [
+const REFUSALS: [(RefuseReason, &str); 11] = [
     (RefuseReason::TokenInvalid, "token_invalid"),
     (RefuseReason::TokenExpired, "token_expired"),
     (RefuseReason::AppUnknown, "app_unknown"),
@@ -45,12 +45,14 @@ const REFUSALS: [(RefuseReason, &str); 10] = [
     (RefuseReason::BadFrame, "bad_frame"),
     (RefuseReason::TooSlow, "too_slow"),
     (RefuseReason::TooMany, "too_many"),
+    (RefuseReason::Overloaded, "overloaded"),
 ];
 
-const INVITE_REFUSALS: [(InviteRefusal, &str); 3] = [
+const INVITE_REFUSALS: [(InviteRefusal, &str); 4] = [
     (InviteRefusal::UnknownUser, "unknown_user"),
     (InviteRefusal::Invalid, "invalid"),
     (InviteRefusal::TooMany, "too_many"),
+    (InviteRefusal::Overloaded, "overloaded"),
 ];
 
 /// Bounds of the ring time's buckets, in s.

@@ -345,7 +345,9 @@ impl Core {
             Event::Reachability { call_id, reachable, ends_in_ms } => {
                 self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
             }
-            Event::Ended { call_id, reason, role } => self.on_ended(call_id, reason, role),
+            // Only the face of one call asks about a call.
+            Event::Released { call_id, reason, .. } => tracing::debug!(call = %call_id, %reason, "released"),
+            Event::Ended { call_id, reason, role, .. } => self.on_ended(call_id, reason, role),
         }
     }
 

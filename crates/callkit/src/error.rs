@@ -35,6 +35,9 @@ pub enum CallError {
     /// Too many calls for now.
     #[error("too many calls; try again later")]
     TooManyCalls,
+    /// The server has more to do than it can.
+    #[error("the server is too busy; try again later")]
+    ServerBusy,
     /// There is no such call, or no longer.
     #[error("there is no such call")]
     NoSuchCall,
@@ -74,6 +77,7 @@ impl CallError {
             | CallError::Refused
             | CallError::UnknownUser
             | CallError::TooManyCalls
+            | CallError::ServerBusy
             | CallError::NoSuchCall
             | CallError::NotRinging
             | CallError::NotAnswered => ErrorKind::Process,
@@ -93,6 +97,7 @@ impl CallError {
             CallError::Refused
             | CallError::UnknownUser
             | CallError::TooManyCalls
+            | CallError::ServerBusy
             | CallError::NoSuchCall
             | CallError::NotRinging
             | CallError::NotInitialized

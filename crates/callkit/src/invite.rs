@@ -20,7 +20,8 @@ impl Core {
         }
         let call_id = CallId::from_bits(rand::random());
         let ring_timeout_ms = u32::try_from(self.settings.call_timeout.as_millis()).unwrap_or(u32::MAX);
-        let command = signaling::Command::Invite { call_id, callees: vec![user], call_type, ext, ring_timeout_ms };
+        let (callees, options) = (vec![user], Default::default());
+        let command = signaling::Command::Invite { call_id, callees, call_type, ext, ring_timeout_ms, options };
         self.calls.insert(call_id, Media::new(call_id, Role::Caller));
         if let Err(error) = self.try_input(Input::Command(command)) {
             self.calls.remove(&call_id);
@@ -35,6 +36,7 @@ impl Core {
             InviteRefusal::UnknownUser => CallError::UnknownUser,
             InviteRefusal::Invalid => CallError::InvalidParam("the server did not accept the invite".into()),
             InviteRefusal::TooMany => CallError::TooManyCalls,
+            InviteRefusal::Overloaded => CallError::ServerBusy,
         });
     }
 }

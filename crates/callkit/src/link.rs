@@ -75,6 +75,7 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
         device: to.device.clone(),
         resume,
         agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
+        cc_param: String::new(),
     };
     let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
     // The receiver is held below, so this cannot fail.

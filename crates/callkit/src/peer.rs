@@ -158,6 +158,8 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                 Role::Caller => self.restart().await?,
                 Role::Callee => {}
             },
+            // For the app, not for the path.
+            PeerCommand::Negotiation(NegotiationBody::Notice(_)) => {}
             PeerCommand::Negotiation(NegotiationBody::Description(description)) => {
                 self.on_description(description).await?;
             }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::end::EndReason;
-use call_protocol::invite::CallType;
 use call_protocol::{CallId, Party, Word};
 
 use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
@@ -14,11 +13,13 @@ use crate::line::{Line, State};
 use crate::time::{Now, Repeat};
 
 impl Line {
-    pub(crate) fn answer(&mut self, now: Now, call_id: CallId) -> Result<(), CommandError> {
+    /// With preparation the call is taken without media, if the caller can.
+    pub(crate) fn answer(&mut self, now: Now, call_id: CallId, preparation: bool) -> Result<(), CommandError> {
         let call = self.calls.get_mut(&call_id).ok_or(CommandError::NoSuchCall)?;
         let State::Ringing { .. } = &call.state else { return Err(CommandError::NotRinging) };
         let give_up = now.mono + self.config.answer_confirm_ms;
-        call.state = State::Answering { call_type: None, next: Repeat::first(now), give_up };
+        let preparation = preparation && call.invite.responder_preparation;
+        call.state = State::Answering { call_type: None, preparation, next: Repeat::first(now), give_up };
         self.hold_others(call_id);
         self.send_answer(call_id);
         Ok(())
@@ -27,9 +28,15 @@ impl Line {
     /// To the arbiter, and on the media path to the caller: the caller may open the sound before the arbiter's word has come.
     pub(crate) fn send_answer(&mut self, call_id: CallId) {
         let Some(call) = self.calls.get(&call_id) else { return };
-        let State::Answering { call_type, .. } = &call.state else { return };
+        let State::Answering { call_type, preparation, .. } = &call.state else { return };
         let (arbiter, caller) = (call.arbiter.clone(), call.invite.caller.clone());
-        let answer = Answer { callee: self.me.clone(), result: AnswerResult::Accept, call_type: *call_type };
+        let answer = Answer {
+            callee: self.me.clone(),
+            result: AnswerResult::Accept,
+            call_type: *call_type,
+            preparation: *preparation,
+            release: None,
+        };
         self.send(arbiter.clone(), call_id, Word::Answer(answer.clone()));
         self.say_directly(&arbiter, caller, call_id, Word::Answer(answer));
     }
@@ -44,7 +51,7 @@ impl Line {
         match answer.result {
             AnswerResult::Accept => {
                 call.invite.call_type = answer.call_type.unwrap_or(call.invite.call_type);
-                self.begin(now, call_id, Role::Caller, answer.callee);
+                self.begin(now, call_id, Role::Caller, answer.callee, answer.preparation);
             }
             AnswerResult::Refuse => self.end_call(now, call_id, EndReason::RemoteRefuse, None),
             AnswerResult::Busy => self.end_call(now, call_id, EndReason::Busy, None),
@@ -59,9 +66,9 @@ impl Line {
             return self.on_answer_of_other_call(now, from, call_id, confirm);
         };
         match (&call.state, confirm.result) {
-            (State::Answering { .. }, AnswerResult::Accept) if mine => {
-                let caller = call.invite.caller.clone();
-                self.begin(now, call_id, Role::Callee, caller);
+            (State::Answering { preparation, .. }, AnswerResult::Accept) if mine => {
+                let (caller, preparation) = (call.invite.caller.clone(), *preparation);
+                self.begin(now, call_id, Role::Callee, caller, preparation);
             }
             (State::Ringing { .. } | State::Answering { .. }, result) if !mine => {
                 let reason = match result {
@@ -103,6 +110,7 @@ impl Line {
             AnswerResult::Refuse => EndReason::RefusedElsewhere,
             AnswerResult::Busy => EndReason::Busy,
         };
+        self.on_released(call_id, reason, confirm.release);
         let busy = confirm.result == AnswerResult::Busy;
         match self.alerting.remove(&call_id) {
             Some(alerting) if busy => {
@@ -126,7 +134,7 @@ impl Line {
         }
     }
 
-    fn begin(&mut self, now: Now, call_id: CallId, role: Role, peer: Party) {
+    fn begin(&mut self, now: Now, call_id: CallId, role: Role, peer: Party, preparation: bool) {
         // The user may have gone on with the other call meanwhile.
         self.hold_others(call_id);
         let Some(call) = self.calls.get_mut(&call_id) else { return };
@@ -137,7 +145,7 @@ impl Line {
             State::InCall { role, peer: peer.clone(), held: false, peer_held: false, next, peer_away_until: None };
         let before = std::mem::replace(&mut call.state, talks);
         let (invite, arbiter, alive) = (Box::new(call.invite.clone()), call.arbiter.clone(), call.keep_alive());
-        self.tell(Event::Accepted { invite, role, peer });
+        self.tell(Event::Accepted { invite, role, peer, preparation });
         self.send(arbiter, call_id, alive);
         if let State::Calling { yielding, .. } = before {
             self.forget_the_calls_of(now, &device, yielding);
@@ -172,7 +180,8 @@ impl Line {
 }
 
 impl Arbiter {
-    pub(crate) fn on_answer(&mut self, now: Now, from: Party, result: AnswerResult, call_type: Option<CallType>) {
+    pub(crate) fn on_answer(&mut self, now: Now, from: Party, answer: Answer) {
+        let Answer { result, call_type, preparation, .. } = answer;
         if !self.invite.callees.contains(&from.user) {
             return;
         }
@@ -182,7 +191,13 @@ impl Arbiter {
                     let left_ms = *deadline - now.mono;
                     let ring_ms = u64::from(self.invite.ring_timeout_ms).saturating_sub(left_ms);
                     let caller_heard = *caller_heard;
-                    self.state = ArbiterState::answered(now, caller_heard, from.clone(), call_type);
+                    self.state = ArbiterState::answered(
+                        now,
+                        caller_heard,
+                        from.clone(),
+                        call_type,
+                        preparation && self.invite.responder_preparation,
+                    );
                     self.tell_caller_of_answer();
                     self.confirm_answer_to_all(AnswerResult::Accept, from);
                     self.tell(Fact::Answered { call_id: self.invite.call_id, ring_ms });
@@ -222,23 +237,29 @@ impl Arbiter {
 
     /// The callee said no, by hand or by being busy.
     pub(crate) fn decline(&mut self, now: Now, by: Party, result: AnswerResult) {
-        let answer = Answer { callee: by.clone(), result, call_type: None };
+        let answer = Answer { callee: by.clone(), result, call_type: None, preparation: false, release: None };
         self.send_to(self.invite.caller.clone(), Word::Answer(answer));
         self.confirm_answer_to_all(result, by.clone());
         self.finish(now, Outcome::Declined { by, result });
     }
 
     pub(crate) fn tell_caller_of_answer(&mut self) {
-        let ArbiterState::Answered { callee, call_type, .. } = &self.state else { return };
-        let answer = Answer { callee: callee.clone(), result: AnswerResult::Accept, call_type: *call_type };
+        let ArbiterState::Answered { callee, call_type, preparation, .. } = &self.state else { return };
+        let answer = Answer {
+            callee: callee.clone(),
+            result: AnswerResult::Accept,
+            call_type: *call_type,
+            preparation: *preparation,
+            release: None,
+        };
         self.send_to(self.invite.caller.clone(), Word::Answer(answer));
     }
 
     pub(crate) fn confirm_answer(&mut self, to: Party, result: AnswerResult, winner: Party) {
-        self.send_to(to, Word::AnswerConfirm(AnswerConfirm { result, winner }));
+        self.send_to(to, Word::AnswerConfirm(AnswerConfirm { result, winner, release: None }));
     }
 
     fn confirm_answer_to_all(&mut self, result: AnswerResult, winner: Party) {
-        self.send(To::User(winner.user.clone()), Word::AnswerConfirm(AnswerConfirm { result, winner }));
+        self.send(To::User(winner.user.clone()), Word::AnswerConfirm(AnswerConfirm { result, winner, release: None }));
     }
 }

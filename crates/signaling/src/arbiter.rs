@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use call_protocol::accept::AnswerResult;
-use call_protocol::end::EndReason;
+use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
+use call_protocol::end::{EndReason, Release};
 use call_protocol::invite::{CallType, Invite};
+use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,13 @@ pub enum ArbiterInput {
     Restarted(Party),
     /// A device signed out for good.
     SignedOut(Party),
+    /// Whoever runs the arbiter ends the call, as the app's backend or an operator wants it.
+    Close {
+        /// How it ends for the parties; for devices that only ring remote_cancel.
+        reason: EndReason,
+        /// What is said about it.
+        release: Release,
+    },
     /// It is later now.
     Wake,
 }
@@ -138,6 +146,7 @@ pub(crate) enum State {
         talk: Talk,
         callee: Party,
         call_type: Option<CallType>,
+        preparation: bool,
         caller_link: Link,
         callee_link: Link,
     },
@@ -224,11 +233,18 @@ impl State {
         }
     }
 
-    pub(crate) fn answered(now: Now, caller_heard: Time, callee: Party, call_type: Option<CallType>) -> State {
+    pub(crate) fn answered(
+        now: Now,
+        caller_heard: Time,
+        callee: Party,
+        call_type: Option<CallType>,
+        preparation: bool,
+    ) -> State {
         State::Answered {
             talk: Talk { since: now.mono, earlier_ms: 0 },
             callee,
             call_type,
+            preparation,
             caller_link: Link { heard: caller_heard, away: false, held: Some(false) },
             callee_link: Link { heard: now.mono, away: false, held: Some(false) },
         }
@@ -244,11 +260,18 @@ pub struct Arbiter {
     outputs: VecDeque<ArbiterOutput>,
     announced: Option<(Time, Timer)>,
     done: bool,
+    /// What whoever ended the call said about that.
+    pub(crate) release: Option<Release>,
 }
 
 impl Arbiter {
     pub(crate) fn with_state(config: ArbiterConfig, invite: Invite, state: State) -> Arbiter {
-        Arbiter { config, invite, state, outputs: VecDeque::new(), announced: None, done: false }
+        Arbiter { config, invite, state, outputs: VecDeque::new(), announced: None, done: false, release: None }
+    }
+
+    /// What whoever ended the call said about that.
+    pub fn release(&self) -> Option<Release> {
+        self.release
     }
 
     /// The call.
@@ -287,6 +310,7 @@ impl Arbiter {
         self.end_what_is_late(now, &input);
         match input {
             ArbiterInput::Message { from, word } => self.on_message(now, from, word),
+            ArbiterInput::Close { reason, release } => self.close(now, reason, release),
             ArbiterInput::Online(party) => self.on_online(party),
             ArbiterInput::Restarted(party) => self.on_restarted(now, party),
             ArbiterInput::SignedOut(party) => self.on_signed_out(now, party),
@@ -313,10 +337,22 @@ impl Arbiter {
             return;
         }
         self.note_heard(now, &from);
+        let (said, was_over) = (said_about_end(&word), self.has_ended());
+        // In place before the end is passed on; taken back where it ended nothing.
+        if !was_over {
+            self.release = said;
+        }
+        self.on_word(now, from, word);
+        if !was_over && !self.has_ended() {
+            self.release = None;
+        }
+    }
+
+    fn on_word(&mut self, now: Now, from: Party, word: Word) {
         match word {
             Word::Invite(_) => self.on_invite(now, &from),
             Word::Alert(_) => self.on_alert(now, from),
-            Word::Answer(answer) => self.on_answer(now, from, answer.result, answer.call_type),
+            Word::Answer(answer) => self.on_answer(now, from, answer),
             Word::Cancel(cancel) => self.on_cancel(now, from, cancel.reason),
             Word::End(end) => self.on_end(now, from, end.reason),
             Word::KeepAlive(alive) => self.on_keep_alive(from, alive),
@@ -431,7 +467,27 @@ impl Arbiter {
         }
     }
 
-    pub(crate) fn send(&mut self, to: To, word: Word) {
+    pub(crate) fn send(&mut self, to: To, mut word: Word) {
+        let end = match &mut word {
+            Word::Cancel(cancel) => Some(&mut cancel.release),
+            Word::End(end) => Some(&mut end.release),
+            Word::RingConfirm(RingConfirm::Over { release, .. }) => Some(release),
+            Word::Answer(Answer { result: AnswerResult::Refuse, release, .. })
+            | Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Refuse, release, .. }) => Some(release),
+            Word::Invite(_)
+            | Word::Alert(_)
+            | Word::RingConfirm(RingConfirm::Ring { .. } | RingConfirm::Refused { .. })
+            | Word::Answer(_)
+            | Word::AnswerConfirm(_)
+            | Word::KeepAlive(_)
+            | Word::Negotiation(_)
+            | Word::Reachability { .. }
+            | Word::Hold { .. }
+            | Word::Missed(_) => None,
+        };
+        if let Some(release) = end {
+            *release = self.release;
+        }
         let message = CallMessage { call_id: self.invite.call_id, word };
         self.outputs.push_back(ArbiterOutput::Send { to, message });
     }
@@ -451,21 +507,22 @@ impl Arbiter {
                 let alerted = alerted.keys().cloned().collect();
                 Kept::Ringing { alerted, knows: knows.clone(), busy: busy.clone(), rang: *rang }
             }
-            State::Answered { talk, callee, call_type, .. } => {
+            State::Answered { talk, callee, call_type, preparation, .. } => {
                 let since_unix_ms = now.unix_ms.saturating_sub(talk.ms(now));
-                Kept::Answered { since_unix_ms, callee: callee.clone(), call_type: *call_type }
+                let (callee, call_type, preparation) = (callee.clone(), *call_type, *preparation);
+                Kept::Answered { since_unix_ms, callee, call_type, preparation }
             }
             State::Ended { outcome, forget, knows } => {
                 let forget_unix_ms = now.unix_ms_at(*forget);
                 Kept::Ended { outcome: outcome.clone(), forget_unix_ms, knows: knows.clone() }
             }
         };
-        ArbiterSnapshot { invite: self.invite.clone(), state }
+        ArbiterSnapshot { invite: self.invite.clone(), state, release: self.release }
     }
 
     /// The call of a snapshot, at its next wake. Everybody counts as just heard: they could not speak meanwhile.
     pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
-        let ArbiterSnapshot { invite, state } = snapshot;
+        let ArbiterSnapshot { invite, state, release } = snapshot;
         let heard = Link { heard: now.mono, away: false, held: None };
         let state = match state {
             Kept::Ringing { alerted, knows, busy, rang } => {
@@ -483,15 +540,34 @@ impl Arbiter {
                     invite_again: Repeat::first(now),
                 }
             }
-            Kept::Answered { since_unix_ms, callee, call_type } => {
+            Kept::Answered { since_unix_ms, callee, call_type, preparation } => {
                 let talk = Talk { since: now.mono, earlier_ms: now.unix_ms.saturating_sub(since_unix_ms) };
-                State::Answered { talk, callee, call_type, caller_link: heard, callee_link: heard }
+                State::Answered { talk, callee, call_type, preparation, caller_link: heard, callee_link: heard }
             }
             Kept::Ended { outcome, forget_unix_ms, knows } => {
                 State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms), knows }
             }
         };
-        Arbiter::with_state(config, invite, state)
+        Arbiter { release, ..Arbiter::with_state(config, invite, state) }
+    }
+}
+
+/// What a word says about the end beyond its reason.
+pub(crate) fn said_about_end(word: &Word) -> Option<Release> {
+    match word {
+        Word::Cancel(cancel) => cancel.release,
+        Word::End(end) => end.release,
+        Word::Answer(answer) => answer.release,
+        Word::AnswerConfirm(confirm) => confirm.release,
+        Word::RingConfirm(RingConfirm::Over { release, .. }) => *release,
+        Word::Invite(_)
+        | Word::Alert(_)
+        | Word::RingConfirm(RingConfirm::Ring { .. } | RingConfirm::Refused { .. })
+        | Word::KeepAlive(_)
+        | Word::Negotiation(_)
+        | Word::Reachability { .. }
+        | Word::Hold { .. }
+        | Word::Missed(_) => None,
     }
 }
 
@@ -500,6 +576,8 @@ impl Arbiter {
 pub struct ArbiterSnapshot {
     invite: Invite,
     state: Kept,
+    #[serde(default)]
+    release: Option<Release>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -515,6 +593,8 @@ enum Kept {
         since_unix_ms: u64,
         callee: Party,
         call_type: Option<CallType>,
+        #[serde(default)]
+        preparation: bool,
     },
     Ended {
         outcome: Outcome,

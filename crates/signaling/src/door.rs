@@ -1,6 +1,6 @@
 //! The door of a line: what comes in and what goes out.
 
-use call_protocol::end::EndReason;
+use call_protocol::end::{EndReason, Release};
 use call_protocol::invite::{CallType, Ext, Invite, InviteError};
 use call_protocol::media::NegotiationBody;
 use call_protocol::ring::InviteRefusal;
@@ -51,11 +51,30 @@ pub enum Command {
         ext: Ext,
         /// How long it may ring, in ms.
         ring_timeout_ms: u32,
+        /// What else is offered and carried.
+        options: InviteOptions,
     },
     /// Take the call that rings. A running call is put on hold.
     Answer {
         /// The call.
         call_id: CallId,
+    },
+    /// Take the call that rings, without media until the user is ready; as an answer where the caller has not offered that.
+    AnswerToPrepare {
+        /// The call.
+        call_id: CallId,
+    },
+    /// Ask about a call of which a push told. If it rings it is alerted as if its invite had just come; if not, `Released` follows.
+    Verify {
+        /// The call.
+        call_id: CallId,
+    },
+    /// Cancel, decline or end, by state, and say something about it.
+    Release {
+        /// The call.
+        call_id: CallId,
+        /// What is said.
+        release: Release,
     },
     /// Cancel, decline or end, by state.
     Hangup {
@@ -85,6 +104,15 @@ pub enum Command {
         /// How it ends for the local user: error or remote_drop.
         reason: EndReason,
     },
+}
+
+/// What a caller offers and carries beside the invitation itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct InviteOptions {
+    /// The callee may take the call without media and prepare itself.
+    pub responder_preparation: bool,
+    /// For the app's own backend.
+    pub app_server_data: String,
 }
 
 /// Why a command was not carried out.
@@ -186,6 +214,17 @@ pub enum Event {
         role: Role,
         /// The device at the other end.
         peer: Party,
+        /// There is to be no media until the callee has finished its preparation.
+        preparation: bool,
+    },
+    /// A call that was asked about does not ring, or no longer; it never rang here.
+    Released {
+        /// The call.
+        call_id: CallId,
+        /// How it ended for this user; error if that could not be learned in time.
+        reason: EndReason,
+        /// What else was said about the end.
+        release: Option<Release>,
     },
     /// The call never began; `Ended` with error follows.
     Failed {
@@ -234,6 +273,8 @@ pub enum Event {
         reason: EndReason,
         /// Which side this was.
         role: Role,
+        /// What else was said about the end.
+        release: Option<Release>,
     },
     /// Somebody called, no device of the user answered, and this one did not ring: it was busy, away, or asked too late.
     Missed {

@@ -1,12 +1,12 @@
 //! End: told to each party once, from that party's side, and remembered for whoever asks late.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::{Cancel, End, EndReason, Release};
 use call_protocol::invite::Invite;
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, CallMessage, Party, Word};
 
-use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To};
+use crate::arbiter::{Arbiter, Fact, Outcome, State as ArbiterState, To, said_about_end};
 use crate::door::{Address, CommandError, Event, Role};
 use crate::line::{Call, Line, State};
 use crate::time::{Now, Repeat};
@@ -63,30 +63,34 @@ pub(crate) fn is_missed(reason: EndReason) -> bool {
 
 impl Line {
     pub(crate) fn cancel_word(reason: EndReason) -> Word {
-        Word::Cancel(Cancel { reason })
+        Word::Cancel(reason.into())
     }
 
     pub(crate) fn end_word(reason: EndReason) -> Word {
-        Word::End(End { reason })
+        Word::End(reason.into())
     }
 
-    pub(crate) fn hang_up(&mut self, now: Now, call_id: CallId) -> Result<(), CommandError> {
-        let call = self.calls.get(&call_id).ok_or(CommandError::NoSuchCall)?;
+    /// With a release that is said to everybody who hears of the end.
+    pub(crate) fn hang_up(&mut self, now: Now, call_id: CallId, release: Option<Release>) -> Result<(), CommandError> {
+        let call = self.calls.get_mut(&call_id).ok_or(CommandError::NoSuchCall)?;
+        call.release = release;
         let arbiter = call.arbiter.clone();
         let (reason, farewell) = match &call.state {
             State::Calling { alerted, .. } => {
                 for device in alerted.clone() {
-                    self.say_directly(&arbiter, device, call_id, Self::cancel_word(EndReason::RemoteCancel));
+                    let cancel = Word::Cancel(Cancel { reason: EndReason::RemoteCancel, release });
+                    self.say_directly(&arbiter, device, call_id, cancel);
                 }
-                (EndReason::Cancel, Self::cancel_word(EndReason::Cancel))
+                (EndReason::Cancel, Word::Cancel(Cancel { reason: EndReason::Cancel, release }))
             }
             State::Ringing { .. } => {
-                let answer = Answer { callee: self.me.clone(), result: AnswerResult::Refuse, call_type: None };
+                let (callee, result) = (self.me.clone(), AnswerResult::Refuse);
+                let answer = Answer { callee, result, call_type: None, preparation: false, release };
                 (EndReason::Refuse, Word::Answer(answer))
             }
             State::Answering { .. } | State::InCall { .. } => {
                 self.tell_other_end(call_id, EndReason::RemoteHangup);
-                (EndReason::Hangup, Self::end_word(EndReason::Hangup))
+                (EndReason::Hangup, Word::End(End { reason: EndReason::Hangup, release }))
             }
         };
         self.end_call(now, call_id, reason, Some(farewell));
@@ -111,7 +115,8 @@ impl Line {
             State::InCall { peer, .. } => peer.clone(),
         };
         let arbiter = call.arbiter.clone();
-        self.say_directly(&arbiter, other, call_id, Self::end_word(reason));
+        let end = Word::End(End { reason, release: call.release });
+        self.say_directly(&arbiter, other, call_id, end);
     }
 
     /// A device says something by itself, on the media path. It counts only where it is at the other end, and only what it may say for
@@ -122,7 +127,7 @@ impl Line {
             Address::Server => {}
             Address::Device(_) => return,
         }
-        let is_with = call.is_with(&sender);
+        let (is_with, said) = (call.is_with(&sender), said_about_end(&word));
         match (&mut call.state, word) {
             (State::Calling { alerted, answering, .. }, Word::Answer(answer)) if alerted.contains(&sender) => {
                 // It is said again until the arbiter has confirmed it.
@@ -130,10 +135,11 @@ impl Line {
                     self.tell(Event::Answering { call_id, peer: sender });
                 }
             }
-            (State::Ringing { .. } | State::Answering { .. }, Word::Cancel(Cancel { reason }))
-            | (State::Answering { .. } | State::InCall { .. }, Word::End(End { reason }))
+            (State::Ringing { .. } | State::Answering { .. }, Word::Cancel(Cancel { reason, .. }))
+            | (State::Answering { .. } | State::InCall { .. }, Word::End(End { reason, .. }))
                 if is_with =>
             {
+                call.release = said;
                 self.end_call(now, call_id, reason, Some(Self::end_word(reason)));
             }
             (
@@ -157,6 +163,7 @@ impl Line {
     /// The caller gave up, or the arbiter did. Once the call is answered here, a late cancel changes nothing: End ends it.
     pub(crate) fn on_cancel(&mut self, now: Now, from: Address, call_id: CallId, cancel: Cancel) {
         self.on_receipt_of_answer(call_id);
+        self.on_released(call_id, cancel.reason, cancel.release);
         let missed = is_missed(cancel.reason);
         if let Some(alerting) = self.alerting.get(&call_id) {
             let invite = Box::new(alerting.invite.clone());
@@ -188,6 +195,7 @@ impl Line {
         {
             self.farewells.remove(&call_id);
         }
+        self.on_released(call_id, end.reason, end.release);
         let role = self.calls.get(&call_id).map(Call::role);
         match (end.reason, role) {
             // To a callee this is the receipt of its busy answer, and says nothing of the call, which may still ring.
@@ -210,7 +218,7 @@ impl Line {
     /// Ends a call: tells the app, and the arbiter if it does not know.
     pub(crate) fn end_call(&mut self, now: Now, call_id: CallId, reason: EndReason, farewell: Option<Word>) {
         let Some(call) = self.calls.remove(&call_id) else { return };
-        self.tell(Event::Ended { call_id, reason, role: call.role() });
+        self.tell(Event::Ended { call_id, reason, role: call.role(), release: call.release });
         self.leave(now, call_id, call.arbiter, reason, MissedCall::No, farewell);
     }
 
@@ -369,7 +377,11 @@ impl Arbiter {
     fn stops_ringing(&mut self, now: Now, device: Party, reason: EndReason) {
         match reason {
             EndReason::Hangup | EndReason::Refuse => self.decline(now, device, AnswerResult::Refuse),
-            EndReason::Busy => self.on_answer(now, device, AnswerResult::Busy, None),
+            EndReason::Busy => {
+                let (callee, result) = (device.clone(), AnswerResult::Busy);
+                let answer = Answer { callee, result, call_type: None, preparation: false, release: None };
+                self.on_answer(now, device, answer);
+            }
             // Its clock is ahead: the deadline, which is near, ends the call.
             EndReason::NoResponse => {}
             EndReason::RemoteHangup
@@ -385,7 +397,7 @@ impl Arbiter {
                 alerted.remove(&device);
                 knows.insert(device);
                 if alerted.is_empty() {
-                    self.send_to(self.invite.caller.clone(), Word::End(End { reason: reason.mirrored() }));
+                    self.send_to(self.invite.caller.clone(), Word::End(reason.mirrored().into()));
                     self.call_off(now, reason.mirrored(), reason);
                 }
             }
@@ -427,10 +439,28 @@ impl Arbiter {
         }
     }
 
+    /// Whoever runs this arbiter ends the call.
+    pub(crate) fn close(&mut self, now: Now, reason: EndReason, release: Release) {
+        let caller = self.invite.caller.clone();
+        match &self.state {
+            ArbiterState::Ringing { .. } => {
+                self.release = Some(release);
+                self.receipt(caller, reason);
+                self.call_off(now, reason, EndReason::RemoteCancel);
+            }
+            ArbiterState::Answered { callee, .. } => {
+                self.release = Some(release);
+                let winner = callee.clone();
+                self.end_talk(now, Outcome::Talked { winner, caller_reason: reason, callee_reason: reason });
+            }
+            ArbiterState::Ended { .. } => {}
+        }
+    }
+
     /// A call that was not answered ends: every device of the callees is told. The caller is told by whoever calls this.
     pub(crate) fn call_off(&mut self, now: Now, caller_reason: EndReason, callee_reason: EndReason) {
         for callee in self.invite.callees.clone() {
-            self.send(To::User(callee), Word::Cancel(Cancel { reason: callee_reason }));
+            self.send(To::User(callee), Word::Cancel(callee_reason.into()));
         }
         self.finish(now, Outcome::Unanswered { caller_reason, callee_reason });
     }
@@ -445,7 +475,7 @@ impl Arbiter {
     }
 
     pub(crate) fn receipt(&mut self, to: Party, reason: EndReason) {
-        self.send_to(to, Word::End(End { reason }));
+        self.send_to(to, Word::End(reason.into()));
     }
 
     /// A device has acknowledged that the call was missed.
@@ -492,15 +522,17 @@ impl Arbiter {
         let reason = self.reason_for(&to);
         let ArbiterState::Ended { outcome, .. } = &self.state else { return };
         let word = match outcome {
-            _ if to == self.invite.caller => Word::End(End { reason }),
+            _ if to == self.invite.caller => Word::End(reason.into()),
             Outcome::Declined { by, result } => {
-                Word::AnswerConfirm(AnswerConfirm { result: *result, winner: by.clone() })
+                Word::AnswerConfirm(AnswerConfirm { result: *result, winner: by.clone(), release: None })
             }
-            Outcome::Talked { winner, .. } if *winner == to => Word::End(End { reason }),
-            Outcome::Talked { winner, .. } => {
-                Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, winner: winner.clone() })
-            }
-            Outcome::Unanswered { .. } => Word::Cancel(Cancel { reason }),
+            Outcome::Talked { winner, .. } if *winner == to => Word::End(reason.into()),
+            Outcome::Talked { winner, .. } => Word::AnswerConfirm(AnswerConfirm {
+                result: AnswerResult::Accept,
+                winner: winner.clone(),
+                release: None,
+            }),
+            Outcome::Unanswered { .. } => Word::Cancel(reason.into()),
         };
         self.send_to(to, word);
     }
@@ -510,16 +542,16 @@ impl Arbiter {
     /// `None` where nothing is to be said: an invite is to be opened or refused, and what only an arbiter says is ignored.
     pub fn reply_to_unknown(from: &Party, message: &CallMessage) -> Option<CallMessage> {
         let word = match &message.word {
-            Word::Alert(_) => Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteDrop }),
-            Word::Answer(Answer { result: AnswerResult::Accept, .. }) => {
-                Word::Cancel(Cancel { reason: EndReason::RemoteCancel })
-            }
+            Word::Alert(_) => Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteDrop, release: None }),
+            Word::Answer(Answer { result: AnswerResult::Accept, .. }) => Word::Cancel(EndReason::RemoteCancel.into()),
             // Only a receipt: another device may have taken the call.
-            Word::Answer(Answer { result: AnswerResult::Busy, .. }) => Word::End(End { reason: EndReason::Busy }),
-            Word::Answer(answer) => Word::AnswerConfirm(AnswerConfirm { result: answer.result, winner: from.clone() }),
-            Word::Cancel(cancel) => Word::End(End { reason: cancel.reason }),
+            Word::Answer(Answer { result: AnswerResult::Busy, .. }) => Word::End(EndReason::Busy.into()),
+            Word::Answer(answer) => {
+                Word::AnswerConfirm(AnswerConfirm { result: answer.result, winner: from.clone(), release: None })
+            }
+            Word::Cancel(cancel) => Word::End(cancel.reason.into()),
             Word::End(end) => Word::End(*end),
-            Word::KeepAlive(_) => Word::End(End { reason: EndReason::RemoteDrop }),
+            Word::KeepAlive(_) => Word::End(EndReason::RemoteDrop.into()),
             Word::Invite(_)
             | Word::RingConfirm(_)
             | Word::AnswerConfirm(_)

@@ -2,9 +2,9 @@
 
 use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::end::EndReason;
-use call_protocol::invite::{CallType, Ext, Invite};
+use call_protocol::invite::Invite;
 use call_protocol::ring::{InviteRefusal, RingConfirm};
-use call_protocol::{CallId, CallMessage, Party, UserId, Word};
+use call_protocol::{CallId, CallMessage, Party, Word};
 
 use crate::arbiter::{Arbiter, ArbiterConfig, State as ArbiterState, To};
 use crate::door::{Address, CommandError};
@@ -29,28 +29,11 @@ pub(crate) enum Admission {
 }
 
 impl Line {
-    pub(crate) fn invite(
-        &mut self,
-        now: Now,
-        call_id: CallId,
-        callees: Vec<UserId>,
-        call_type: CallType,
-        ext: Ext,
-        ring_timeout_ms: u32,
-    ) -> Result<(), CommandError> {
+    pub(crate) fn invite(&mut self, now: Now, invite: Invite) -> Result<(), CommandError> {
         if !self.calls.is_empty() {
             return Err(CommandError::Busy);
         }
-        let invite = Invite {
-            call_id,
-            caller: self.me.clone(),
-            callees,
-            call_type,
-            channel: call_id.channel(),
-            ext,
-            ring_timeout_ms,
-            ring_deadline_unix_ms: 0,
-        };
+        let (call_id, ring_timeout_ms) = (invite.call_id, invite.ring_timeout_ms);
         invite.check()?;
         let arbiter = self.config.arbiter.clone();
         self.send(arbiter.clone(), call_id, Word::Invite(Box::new(invite.clone())));
@@ -102,6 +85,7 @@ impl Line {
     /// An invite for a line that may ring is alerted; for a busy one it is answered busy; a repeated one changes nothing.
     pub(crate) fn on_invite(&mut self, now: Now, from: Address, invite: Invite) {
         let call_id = invite.call_id;
+        self.verifying.remove(&call_id);
         if self.calls.contains_key(&call_id) || self.alerting.contains_key(&call_id) {
             return;
         }
@@ -162,7 +146,13 @@ impl Line {
     }
 
     pub(crate) fn busy_answer(&self) -> Word {
-        Word::Answer(Answer { callee: self.me.clone(), result: AnswerResult::Busy, call_type: None })
+        Word::Answer(Answer {
+            callee: self.me.clone(),
+            result: AnswerResult::Busy,
+            call_type: None,
+            preparation: false,
+            release: None,
+        })
     }
 
     pub(crate) fn on_time_calling(&mut self, now: Now, call_id: CallId) {
@@ -223,7 +213,7 @@ impl Arbiter {
             ArbiterState::Answered { .. } => self.tell_caller_of_answer(),
             ArbiterState::Ended { .. } => {
                 let reason = self.reason_for(from);
-                self.send_to(from.clone(), Word::RingConfirm(RingConfirm::Over { reason }));
+                self.send_to(from.clone(), Word::RingConfirm(RingConfirm::Over { reason, release: None }));
             }
         }
     }

@@ -20,6 +20,7 @@
 //!     call_type: CallType::Audio1v1,
 //!     ext: Default::default(),
 //!     ring_timeout_ms: 30_000,
+//!     options: Default::default(),
 //! };
 //! line.handle_input(now, Input::Command(call))?;
 //! while let Some(output) = line.poll_output() {
@@ -58,7 +59,7 @@ mod timer;
 
 pub use arbiter::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, To};
 pub use desk::{Desk, DeskOutput, Route};
-pub use door::{Address, Command, CommandError, Event, Input, Output, Phase, Role};
+pub use door::{Address, Command, CommandError, Event, Input, InviteOptions, Output, Phase, Role};
 pub use line::{Line, LineConfig, SecondCall};
 pub use time::{Now, Time};
 pub use timer::Timer;

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use call_protocol::end::Release;
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::KeepAlive;
 use call_protocol::ring::RingConfirm;
 use call_protocol::{CallId, CallMessage, Party, Word};
 
+use crate::arbiter::said_about_end;
 use crate::dialog::Dialog;
-use crate::door::{Address, Command, CommandError, Event, Input, Output, Phase, Role};
+use crate::door::{Address, Command, CommandError, Event, Input, InviteOptions, Output, Phase, Role};
 use crate::end::{Farewell, Over};
-use crate::ring::Alerting;
+use crate::ring::{Alerting, Verifying};
 use crate::time::{Now, Repeat, Time};
 use crate::timer::Timer;
 
@@ -95,6 +97,7 @@ pub(crate) enum State {
     },
     Answering {
         call_type: Option<CallType>,
+        preparation: bool,
         next: Repeat,
         give_up: Time,
     },
@@ -119,11 +122,13 @@ pub(crate) struct Call {
     pub(crate) state: State,
     /// What was said about the media, by the device it was said with.
     pub(crate) dialogs: BTreeMap<Party, Dialog>,
+    /// What was said about the end that is about to be told.
+    pub(crate) release: Option<Release>,
 }
 
 impl Call {
     pub(crate) fn new(now: Now, invite: Invite, arbiter: Address, state: State) -> Call {
-        Call { invite, arbiter, heard: now.mono, state, dialogs: BTreeMap::new() }
+        Call { invite, arbiter, heard: now.mono, state, dialogs: BTreeMap::new(), release: None }
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -212,6 +217,8 @@ pub struct Line {
     pub(crate) config: LineConfig,
     /// The calls of this device: at most one that runs and one that waits or is on hold.
     pub(crate) calls: BTreeMap<CallId, Call>,
+    /// Calls that a push told of, until their arbiter has said how they do, at most [`Line::ALERTS`].
+    pub(crate) verifying: BTreeMap<CallId, Verifying>,
     /// Invites that asked whether they may ring, at most [`Line::ALERTS`].
     pub(crate) alerting: BTreeMap<CallId, Alerting>,
     /// Last statements that wait for their receipt, at most [`Line::FAREWELLS`].
@@ -237,6 +244,7 @@ impl Line {
             me,
             config,
             calls: BTreeMap::new(),
+            verifying: BTreeMap::new(),
             alerting: BTreeMap::new(),
             farewells: BTreeMap::new(),
             over: VecDeque::new(),
@@ -303,11 +311,30 @@ impl Line {
 
     fn on_command(&mut self, now: Now, command: Command) -> Result<(), CommandError> {
         match command {
-            Command::Invite { call_id, callees, call_type, ext, ring_timeout_ms } => {
-                self.invite(now, call_id, callees, call_type, ext, ring_timeout_ms)
+            Command::Invite { call_id, callees, call_type, ext, ring_timeout_ms, options } => {
+                let InviteOptions { responder_preparation, app_server_data } = options;
+                let invite = Invite {
+                    call_id,
+                    caller: self.me.clone(),
+                    callees,
+                    call_type,
+                    channel: call_id.channel(),
+                    ext,
+                    ring_timeout_ms,
+                    ring_deadline_unix_ms: 0,
+                    responder_preparation,
+                    app_server_data,
+                };
+                self.invite(now, invite)
             }
-            Command::Answer { call_id } => self.answer(now, call_id),
-            Command::Hangup { call_id } => self.hang_up(now, call_id),
+            Command::Answer { call_id } => self.answer(now, call_id, false),
+            Command::AnswerToPrepare { call_id } => self.answer(now, call_id, true),
+            Command::Verify { call_id } => {
+                self.verify(now, call_id);
+                Ok(())
+            }
+            Command::Hangup { call_id } => self.hang_up(now, call_id, None),
+            Command::Release { call_id, release } => self.hang_up(now, call_id, Some(release)),
             Command::Hold { call_id, held } => self.hold(call_id, held),
             Command::Negotiate { call_id, to, body } => self.negotiate(now, call_id, to, body),
             Command::Fail { call_id, reason } => self.fail(now, call_id, reason),
@@ -323,6 +350,7 @@ impl Line {
             return;
         }
         self.note_heard(now, call_id);
+        self.note_release(call_id, &word);
         match word {
             Word::Invite(invite) => self.on_invite(now, from, *invite),
             Word::Alert(alert) => self.on_alert(call_id, alert),
@@ -346,6 +374,9 @@ impl Line {
         }
         if let Some(alerting) = self.alerting.get(&call_id) {
             return alerting.arbiter == *from;
+        }
+        if self.verifying.contains_key(&call_id) {
+            return self.config.arbiter == *from;
         }
         if let Some(farewell) = self.farewells.get(&call_id) {
             return farewell.to == *from;
@@ -391,6 +422,13 @@ impl Line {
         }
     }
 
+    /// Remembers what is said about an end, for the event that tells it.
+    pub(crate) fn note_release(&mut self, call_id: CallId, word: &Word) {
+        if let Some(call) = self.calls.get_mut(&call_id) {
+            call.release = said_about_end(word);
+        }
+    }
+
     pub(crate) fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Tell(event));
     }
@@ -399,7 +437,8 @@ impl Line {
         let calls = self.calls.values().map(|call| call.next_timer(&self.me, &self.config));
         let alerts = self.alerting.values().map(|a| (a.next.at, Timer::Repeat).min((a.give_up, Timer::Alert)));
         let farewells = self.farewells.values().map(|farewell| (farewell.next.at, Timer::Farewell));
-        calls.chain(alerts).chain(farewells).min()
+        let verifying = self.verifying.values().map(|v| (v.next.at, Timer::Repeat).min((v.give_up, Timer::Alert)));
+        calls.chain(alerts).chain(farewells).chain(verifying).min()
     }
 
     /// A device that was out of reach is heard at once, not only with its next sign of life.
@@ -413,11 +452,13 @@ impl Line {
         }
         let alerts = self.alerting.values_mut().map(|alerting| &mut alerting.next);
         let farewells = self.farewells.values_mut().map(|farewell| &mut farewell.next);
-        alerts.chain(farewells).for_each(|next| next.at = now.mono);
+        let questions = self.verifying.values_mut().map(|verifying| &mut verifying.next);
+        alerts.chain(farewells).chain(questions).for_each(|next| next.at = now.mono);
     }
 
     fn on_time(&mut self, now: Now) {
         self.repeat_alerts(now);
+        self.repeat_questions(now);
         self.repeat_farewells(now);
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for call_id in calls {

@@ -204,7 +204,13 @@ impl Arbiter {
     pub(crate) fn on_keep_alive(&mut self, from: Party, alive: KeepAlive) {
         let is_caller = from == self.invite.caller;
         match &mut self.state {
-            ArbiterState::Ringing { .. } => {}
+            // A device that a push told of the call asks about it.
+            ArbiterState::Ringing { alerted, busy, .. } => {
+                if !is_caller && !alerted.contains_key(&from) && !busy.contains(&from) {
+                    let invite = Word::Invite(Box::new(self.invite.clone()));
+                    self.send_to(from, invite);
+                }
+            }
             ArbiterState::Answered { callee, caller_link, callee_link, .. } => {
                 if is_caller && !alive.in_call {
                     return self.tell_caller_of_answer();

@@ -1,8 +1,9 @@
 //! Ring: a callee's device asks whether the call is alive, and rings only when told so.
 
 use call_protocol::accept::AnswerResult;
-use call_protocol::end::EndReason;
+use call_protocol::end::{EndReason, Release};
 use call_protocol::invite::{CallType, Invite};
+use call_protocol::media::KeepAlive;
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, Party, Word};
 
@@ -27,12 +28,66 @@ pub(crate) struct Alerting {
     pub(crate) give_up: Time,
 }
 
+/// A call that a push told of, and that was asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Verifying {
+    pub(crate) next: Repeat,
+    pub(crate) give_up: Time,
+}
+
 impl Line {
     pub(crate) fn alert(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool) {
         let call_id = invite.call_id;
         self.send_alert(arbiter.clone(), call_id);
         let give_up = now.mono + self.config.alert_ms;
         self.alerting.insert(call_id, Alerting { invite, arbiter, was_busy, next: Repeat::first(now), give_up });
+    }
+
+    /// Asks about a call of which a push told.
+    pub(crate) fn verify(&mut self, now: Now, call_id: CallId) {
+        if self.calls.contains_key(&call_id) || self.alerting.contains_key(&call_id) {
+            return;
+        }
+        if let Some(over) = self.over.iter().find(|over| over.call_id == call_id) {
+            let reason = over.reason;
+            return self.tell(Event::Released { call_id, reason, release: None });
+        }
+        if self.verifying.len() == Self::ALERTS {
+            return self.tell(Event::Released { call_id, reason: EndReason::Error, release: None });
+        }
+        self.ask_about(call_id);
+        let give_up = now.mono + self.config.alert_ms;
+        self.verifying.insert(call_id, Verifying { next: Repeat::first(now), give_up });
+    }
+
+    /// A sign of life of a device that has no part in the call yet: it is answered with the invite, or with the end.
+    fn ask_about(&mut self, call_id: CallId) {
+        let arbiter = self.config.arbiter.clone();
+        self.send(arbiter, call_id, Word::KeepAlive(KeepAlive::default()));
+    }
+
+    pub(crate) fn repeat_questions(&mut self, now: Now) {
+        let (mut again, mut given_up) = (Vec::new(), Vec::new());
+        for (call_id, verifying) in &mut self.verifying {
+            if now.mono >= verifying.give_up {
+                given_up.push(*call_id);
+            } else if now.mono >= verifying.next.at {
+                verifying.next.again(now);
+                again.push(*call_id);
+            }
+        }
+        again.into_iter().for_each(|call_id| self.ask_about(call_id));
+        for call_id in given_up {
+            self.verifying.remove(&call_id);
+            self.tell(Event::Released { call_id, reason: EndReason::Error, release: None });
+        }
+    }
+
+    /// A call that was asked about is over.
+    pub(crate) fn on_released(&mut self, call_id: CallId, reason: EndReason, release: Option<Release>) {
+        if self.verifying.remove(&call_id).is_some() {
+            self.tell(Event::Released { call_id, reason, release });
+        }
     }
 
     fn send_alert(&mut self, arbiter: Address, call_id: CallId) {
@@ -55,7 +110,7 @@ impl Line {
     pub(crate) fn on_ring_confirm(&mut self, now: Now, from: Address, call_id: CallId, confirm: RingConfirm) {
         match confirm {
             RingConfirm::Ring { deadline_unix_ms } => self.on_may_ring(now, call_id, deadline_unix_ms),
-            RingConfirm::Over { reason } => {
+            RingConfirm::Over { reason, .. } => {
                 self.over_before_it_rang(now, from, call_id, reason);
                 self.on_over(now, call_id, reason);
             }
@@ -130,7 +185,7 @@ impl Line {
         self.tell(Event::Merged { old, invite: Box::new(invite.clone()) });
         let call_id = invite.call_id;
         let give_up = now.mono + self.config.answer_confirm_ms;
-        let state = State::Answering { call_type, next: Repeat::first(now), give_up };
+        let state = State::Answering { call_type, preparation: false, next: Repeat::first(now), give_up };
         self.calls.insert(call_id, Call::new(now, invite, arbiter, state));
         self.send_answer(call_id);
         self.look_again_at_alerts(now);
@@ -257,7 +312,7 @@ impl Arbiter {
                     Outcome::Talked { .. } => EndReason::AnsweredElsewhere,
                     Outcome::Declined { .. } | Outcome::Unanswered { .. } => self.reason_for(&from),
                 };
-                self.send_to(from, Word::RingConfirm(RingConfirm::Over { reason }));
+                self.send_to(from, Word::RingConfirm(RingConfirm::Over { reason, release: None }));
             }
         }
     }

@@ -52,6 +52,9 @@ impl World {
         let told = commands.map(|command| match command {
             Command::Invite { call_id, call_type, .. } => Some((*call_id, *call_type)),
             Command::Answer { .. }
+            | Command::AnswerToPrepare { .. }
+            | Command::Verify { .. }
+            | Command::Release { .. }
             | Command::Hangup { .. }
             | Command::Hold { .. }
             | Command::Negotiate { .. }

@@ -101,7 +101,7 @@ fn number(body: &NegotiationBody) -> u64 {
     let text = match body {
         NegotiationBody::Candidate(candidate) => &candidate.candidate,
         NegotiationBody::Description(description) => &description.sdp,
-        NegotiationBody::Restart => return u64::MAX,
+        NegotiationBody::Restart | NegotiationBody::Notice(_) => return u64::MAX,
     };
     text.parse().unwrap_or_else(|_| text.bytes().fold(u64::MAX, |sum, byte| sum.wrapping_mul(31) ^ u64::from(byte)))
 }

@@ -29,11 +29,13 @@ impl World {
                 self.note_opened_here(at, *call_id);
                 (before.is_empty(), *call_id)
             }
-            Command::Answer { call_id } => {
+            Command::Answer { call_id } | Command::AnswerToPrepare { call_id } => {
                 self.devices[at].told(*call_id).answered = true;
                 (has(Phase::Ringing(*call_id)), *call_id)
             }
-            Command::Hangup { call_id } => {
+            // A question may be asked at any time.
+            Command::Verify { call_id } => (true, *call_id),
+            Command::Hangup { call_id } | Command::Release { call_id, .. } => {
                 self.devices[at].told(*call_id).hung_up = true;
                 self.note_doing(at, *call_id, |truth| truth.hung_up.add(at));
                 (in_it(call_id), *call_id)
@@ -113,7 +115,7 @@ impl World {
                 self.rules.expect(answered, Rule::OneTaker, || what("nobody answered there"));
                 self.devices[at].told(call_id).answering = device;
             }
-            Event::Accepted { invite, role, peer } => {
+            Event::Accepted { invite, role, peer, .. } => {
                 self.rules
                     .expect(told.role == Some(*role), Rule::EndToldOnce, || what("it had not heard of this call"));
                 self.rules.expect(told.peer.is_none(), Rule::OneTaker, || what("it had been told so"));
@@ -163,6 +165,8 @@ impl World {
                 self.check_reason(at, call_id, *reason, &what);
                 self.no_longer_knows(at, call_id, *reason);
             }
+            // Nobody in these worlds asks about the call of a push.
+            Event::Released { .. } => self.rules.expect(false, Rule::StrayChangesNothing, || what("it had not asked")),
             Event::Missed { .. } => {}
         }
     }
@@ -291,6 +295,7 @@ fn call_of(event: &Event) -> CallId {
         | Event::Held { call_id, .. }
         | Event::PeerHeld { call_id, .. }
         | Event::Reachability { call_id, .. }
+        | Event::Released { call_id, .. }
         | Event::Ended { call_id, .. } => *call_id,
     }
 }

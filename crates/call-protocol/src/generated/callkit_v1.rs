@@ -28,6 +28,31 @@ pub struct Invite {
     /// Set by the arbiter; zero in what the caller sends.
     #[prost(uint64, tag = "7")]
     pub ring_deadline_unix_ms: u64,
+    /// The caller can be connected without media until the callee has finished its preparation.
+    #[prost(bool, tag = "8")]
+    pub responder_preparation: bool,
+    /// For the app's own backend; the server does not pass it on to the callee.
+    #[prost(string, tag = "9")]
+    pub app_server_data: ::prost::alloc::string::String,
+}
+/// What a push carries: enough to ask about one call and to decline it. The text form is base64url of a version byte, a key number, 16
+/// bytes of HMAC-SHA256 over what follows, and this.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CcParam {
+    #[prost(string, tag = "1")]
+    pub app_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub call_id: ::prost::alloc::string::String,
+    /// Who is called: whoever holds this acts as that user, in this call.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+    /// Who calls.
+    #[prost(string, tag = "4")]
+    pub peer: ::prost::alloc::string::String,
+    #[prost(enumeration = "CallType", tag = "5")]
+    pub call_type: i32,
+    #[prost(uint64, tag = "6")]
+    pub ring_deadline_unix_ms: u64,
 }
 /// Callee device to arbiter: "I have it, may I ring?" The arbiter passes the first one of each device on to the caller: "it is about to ring".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -36,7 +61,7 @@ pub struct Alert {
     pub callee: ::core::option::Option<Party>,
 }
 /// Arbiter to the device that alerted ("ring until the deadline", or "it is over"), and to the caller for its invite.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RingConfirm {
     #[prost(bool, tag = "1")]
     pub valid: bool,
@@ -48,6 +73,9 @@ pub struct RingConfirm {
     /// Why it never began; only to the caller, and only when not valid.
     #[prost(enumeration = "InviteRefusal", tag = "4")]
     pub refusal: i32,
+    /// Only when not valid.
+    #[prost(message, optional, tag = "5")]
+    pub release: ::core::option::Option<Release>,
 }
 /// Callee device to arbiter; arbiter to the caller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -59,6 +87,12 @@ pub struct Answer {
     /// The kind of call that was taken; as invited where absent.
     #[prost(enumeration = "CallType", optional, tag = "3")]
     pub call_type: ::core::option::Option<i32>,
+    /// Accepted without media until the callee has finished its preparation.
+    #[prost(bool, tag = "4")]
+    pub preparation: bool,
+    /// What the app of a callee that refuses says about it.
+    #[prost(message, optional, tag = "5")]
+    pub release: ::core::option::Option<Release>,
 }
 /// Arbiter to every device of the callee: what was answered and by which device.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -67,6 +101,8 @@ pub struct AnswerConfirm {
     pub result: i32,
     #[prost(message, optional, tag = "2")]
     pub winner: ::core::option::Option<Party>,
+    #[prost(message, optional, tag = "3")]
+    pub release: ::core::option::Option<Release>,
 }
 /// What one member of a channel sends at present.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -208,16 +244,33 @@ pub mod channel_event {
 }
 /// Caller to arbiter before the answer; arbiter to the callee's devices. The reason is the receiver's. Of a caller: cancel, or
 /// answered_elsewhere where both called each other and this call goes on as the other one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
     #[prost(enumeration = "EndReason", tag = "1")]
     pub reason: i32,
+    #[prost(message, optional, tag = "2")]
+    pub release: ::core::option::Option<Release>,
 }
 /// Either party to arbiter; arbiter to the other party, and back as the receipt. The reason is the receiver's.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct End {
     #[prost(enumeration = "EndReason", tag = "1")]
     pub reason: i32,
+    #[prost(message, optional, tag = "2")]
+    pub release: ::core::option::Option<Release>,
+}
+/// What is said about an end beyond its reason, the same to both parties: by the app of whoever ended it, or by the server.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Release {
+    /// The documented number of the disconnect reason, 1001 to 1512.
+    #[prost(sint32, tag = "1")]
+    pub reason: i32,
+    /// The documented number of the disconnect source, 0 to 5.
+    #[prost(uint32, tag = "2")]
+    pub source: u32,
+    /// The app's own code.
+    #[prost(string, tag = "3")]
+    pub user_code: ::prost::alloc::string::String,
 }
 /// Party to arbiter, every few seconds: "I am still in it." Answered with what the party missed, where it missed something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -263,7 +316,7 @@ pub struct Negotiation {
     /// Every step of the other one up to this number has been taken.
     #[prost(uint32, tag = "4")]
     pub ack: u32,
-    #[prost(oneof = "negotiation::Body", tags = "10, 11, 12")]
+    #[prost(oneof = "negotiation::Body", tags = "10, 11, 12, 13")]
     pub body: ::core::option::Option<negotiation::Body>,
 }
 /// Nested message and enum types in `Negotiation`.
@@ -276,7 +329,37 @@ pub mod negotiation {
         Candidate(super::Candidate),
         #[prost(message, tag = "12")]
         Restart(super::Restart),
+        #[prost(message, tag = "13")]
+        Notice(super::Notice),
     }
+}
+/// One party's app to the other's: in order with the steps, each once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Notice {
+    #[prost(oneof = "notice::Body", tags = "1, 2, 3")]
+    pub body: ::core::option::Option<notice::Body>,
+}
+/// Nested message and enum types in `Notice`.
+pub mod notice {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        /// The callee has finished its preparation: media may begin.
+        #[prost(message, tag = "1")]
+        PreparationFinished(super::PreparationFinished),
+        /// Please mute, or unmute, your microphone.
+        #[prost(message, tag = "2")]
+        MuteRequest(super::MuteRequest),
+        /// Why the call is about to be put on hold.
+        #[prost(string, tag = "3")]
+        HoldReason(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PreparationFinished {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MuteRequest {
+    #[prost(bool, tag = "1")]
+    pub muted: bool,
 }
 /// Callee to caller: find a new way (ICE restart). Offers are the caller's alone, so that two never meet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -368,6 +451,7 @@ pub enum InviteRefusal {
     UnknownUser = 1,
     Invalid = 2,
     TooMany = 3,
+    Overloaded = 4,
 }
 impl InviteRefusal {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -380,6 +464,7 @@ impl InviteRefusal {
             Self::UnknownUser => "INVITE_REFUSAL_UNKNOWN_USER",
             Self::Invalid => "INVITE_REFUSAL_INVALID",
             Self::TooMany => "INVITE_REFUSAL_TOO_MANY",
+            Self::Overloaded => "INVITE_REFUSAL_OVERLOADED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -389,6 +474,7 @@ impl InviteRefusal {
             "INVITE_REFUSAL_UNKNOWN_USER" => Some(Self::UnknownUser),
             "INVITE_REFUSAL_INVALID" => Some(Self::Invalid),
             "INVITE_REFUSAL_TOO_MANY" => Some(Self::TooMany),
+            "INVITE_REFUSAL_OVERLOADED" => Some(Self::Overloaded),
             _ => None,
         }
     }
@@ -606,6 +692,9 @@ pub struct Hello {
     /// The user who is meant to sign in. The token decides who it is; a token of somebody else is refused.
     #[prost(string, tag = "8")]
     pub user: ::prost::alloc::string::String,
+    /// In place of an access token: the sign-in counts for the call of this parameter alone.
+    #[prost(string, tag = "9")]
+    pub cc_param: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
@@ -718,6 +807,7 @@ pub enum RefuseReason {
     BadFrame = 8,
     TooSlow = 9,
     TooMany = 10,
+    Overloaded = 11,
 }
 impl RefuseReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -737,6 +827,7 @@ impl RefuseReason {
             Self::BadFrame => "REFUSE_REASON_BAD_FRAME",
             Self::TooSlow => "REFUSE_REASON_TOO_SLOW",
             Self::TooMany => "REFUSE_REASON_TOO_MANY",
+            Self::Overloaded => "REFUSE_REASON_OVERLOADED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -753,6 +844,7 @@ impl RefuseReason {
             "REFUSE_REASON_BAD_FRAME" => Some(Self::BadFrame),
             "REFUSE_REASON_TOO_SLOW" => Some(Self::TooSlow),
             "REFUSE_REASON_TOO_MANY" => Some(Self::TooMany),
+            "REFUSE_REASON_OVERLOADED" => Some(Self::Overloaded),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use crate::ids::Uid;
 use crate::limits;
 use crate::media::{
     Candidate, ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, Description, DescriptionKind,
-    JoinRefusal, LeaveReason, Member, Negotiation, NegotiationBody, TrackState,
+    JoinRefusal, LeaveReason, Member, Negotiation, NegotiationBody, Notice, TrackState,
 };
 
 pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiation {
@@ -14,6 +14,7 @@ pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiat
         NegotiationBody::Description(description) => Body::Description(description_to_proto(description)),
         NegotiationBody::Candidate(candidate) => Body::Candidate(candidate_to_proto(candidate)),
         NegotiationBody::Restart => Body::Restart(proto::Restart {}),
+        NegotiationBody::Notice(notice) => Body::Notice(notice_to_proto(notice)),
     });
     proto::Negotiation {
         from: Some(party_to_proto(&negotiation.from)),
@@ -34,8 +35,31 @@ pub(super) fn negotiation_from_proto(negotiation: proto::Negotiation) -> Result<
         Some(Body::Description(description)) => description_from_proto(description)?.map(NegotiationBody::Description),
         Some(Body::Candidate(candidate)) => Some(NegotiationBody::Candidate(candidate_from_proto(candidate)?)),
         Some(Body::Restart(proto::Restart {})) => Some(NegotiationBody::Restart),
+        Some(Body::Notice(notice)) => notice_from_proto(notice)?.map(NegotiationBody::Notice),
     };
     Ok(Negotiation { from, to, seq: negotiation.seq, ack: negotiation.ack, body })
+}
+
+fn notice_to_proto(notice: &Notice) -> proto::Notice {
+    use proto::notice::Body;
+    let body = match notice {
+        Notice::PreparationFinished => Body::PreparationFinished(proto::PreparationFinished {}),
+        Notice::MuteRequest { muted } => Body::MuteRequest(proto::MuteRequest { muted: *muted }),
+        Notice::HoldReason(reason) => Body::HoldReason(reason.clone()),
+    };
+    proto::Notice { body: Some(body) }
+}
+
+fn notice_from_proto(notice: proto::Notice) -> Result<Option<Notice>, WireError> {
+    use proto::notice::Body;
+    Ok(match notice.body {
+        None => None,
+        Some(Body::PreparationFinished(proto::PreparationFinished {})) => Some(Notice::PreparationFinished),
+        Some(Body::MuteRequest(proto::MuteRequest { muted })) => Some(Notice::MuteRequest { muted }),
+        Some(Body::HoldReason(reason)) => {
+            Some(Notice::HoldReason(bounded("notice.hold_reason", reason, limits::NOTE_BYTES)?))
+        }
+    })
 }
 
 pub(super) fn channel_request_to_proto(request: &ChannelRequest) -> proto::ChannelRequest {

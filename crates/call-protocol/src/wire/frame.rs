@@ -113,6 +113,7 @@ fn hello_to_proto(hello: &Hello) -> proto::Hello {
         resume_received,
         agent: hello.agent.clone(),
         user: hello.user.clone(),
+        cc_param: hello.cc_param.clone(),
     }
 }
 
@@ -127,6 +128,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
         resume,
         agent: bounded("hello.agent", hello.agent, limits::NOTE_BYTES)?,
         user: bounded("hello.user", hello.user, limits::USER_ID_BYTES)?,
+        cc_param: bounded("hello.cc_param", hello.cc_param, limits::CC_PARAM_BYTES)?,
     })
 }
 
@@ -168,6 +170,7 @@ fn refuse_reason_to_proto(reason: RefuseReason) -> proto::RefuseReason {
         RefuseReason::BadFrame => proto::RefuseReason::BadFrame,
         RefuseReason::TooSlow => proto::RefuseReason::TooSlow,
         RefuseReason::TooMany => proto::RefuseReason::TooMany,
+        RefuseReason::Overloaded => proto::RefuseReason::Overloaded,
         RefuseReason::Unknown => proto::RefuseReason::Unspecified,
     }
 }
@@ -185,5 +188,6 @@ fn refuse_reason_from_proto(reason: proto::RefuseReason) -> RefuseReason {
         proto::RefuseReason::BadFrame => RefuseReason::BadFrame,
         proto::RefuseReason::TooSlow => RefuseReason::TooSlow,
         proto::RefuseReason::TooMany => RefuseReason::TooMany,
+        proto::RefuseReason::Overloaded => RefuseReason::Overloaded,
     }
 }

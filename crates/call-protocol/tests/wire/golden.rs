@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
-use call_protocol::end::{Cancel, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::session::{ClientBody, ClientFrame, ServerBody, ServerFrame};
 use call_protocol::wire::*;
 use call_protocol::{CallMessage, Word};
@@ -50,7 +50,7 @@ fn calls() -> Vec<(String, CallMessage)> {
     let words = samples::words().into_iter().map(|(name, word)| (format!("call_{name}"), samples::call(word)));
     let reasons = EndReason::ALL
         .into_iter()
-        .map(|reason| (format!("call_cancel_{reason}"), samples::call(Word::Cancel(Cancel { reason }))));
+        .map(|reason| (format!("call_cancel_{reason}"), samples::call(Word::Cancel(reason.into()))));
     words.chain(reasons).collect()
 }
 

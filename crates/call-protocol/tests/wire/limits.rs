@@ -178,9 +178,9 @@ fn parts_that_are_missing_or_no_ids() {
     assert_eq!(call(&good, alert(None)), Err(WireError::Missing("alert.callee")));
     assert_eq!(call(&good, alert(party("", "phone"))), id("alert.callee", IdError::Empty));
     assert_eq!(call(&good, alert(party("bob", "a\nb"))), id("alert.callee", IdError::ControlCharacter));
-    let answer = Body::Answer(proto::Answer { callee: None, result: 1, call_type: None });
+    let answer = Body::Answer(proto::Answer { callee: None, result: 1, ..Default::default() });
     assert_eq!(call(&good, answer), Err(WireError::Missing("answer.callee")));
-    let confirm = Body::AnswerConfirm(proto::AnswerConfirm { winner: None, result: 1 });
+    let confirm = Body::AnswerConfirm(proto::AnswerConfirm { winner: None, result: 1, release: None });
     assert_eq!(call(&good, confirm), Err(WireError::Missing("answer_confirm.winner")));
     let invite = Body::Invite(proto::Invite { channel: "c".to_owned(), ..Default::default() });
     assert_eq!(call(&good, invite), Err(WireError::Missing("invite.caller")));

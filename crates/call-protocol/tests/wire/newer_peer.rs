@@ -1,7 +1,8 @@
 //! A newer peer says more than is understood here: what is understood still holds.
 
 use call_protocol::accept::AnswerResult;
-use call_protocol::end::EndReason;
+use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
+use call_protocol::end::{End, EndReason};
 use call_protocol::invite::CallType;
 use call_protocol::media::{ChannelEventBody, ChannelRequestBody, JoinRefusal, LeaveReason};
 use call_protocol::ring::RingConfirm;
@@ -127,24 +128,37 @@ fn an_unknown_kind_of_call_is_a_voice_call() {
 fn an_unknown_reason_is_an_error() {
     use proto::call_message::Body;
     for reason in [UNKNOWN_VALUE, 0, -1] {
-        let Some(Word::Cancel(cancel)) = word(Body::Cancel(proto::Cancel { reason })) else { panic!("a cancel") };
-        let Some(Word::End(end)) = word(Body::End(proto::End { reason })) else { panic!("an end") };
+        let Some(Word::Cancel(cancel)) = word(Body::Cancel(proto::Cancel { reason, release: None })) else {
+            panic!("a cancel")
+        };
+        let Some(Word::End(end)) = word(Body::End(proto::End { reason, release: None })) else { panic!("an end") };
         assert_eq!([cancel.reason, end.reason], [EndReason::Error; 2]);
         let over = proto::RingConfirm { reason, ..Default::default() };
-        let expected = Word::RingConfirm(RingConfirm::Over { reason: EndReason::Error });
+        let expected = Word::RingConfirm(RingConfirm::Over { reason: EndReason::Error, release: None });
         assert_eq!(word(Body::RingConfirm(over)), Some(expected));
     }
     let refused = proto::RingConfirm { reason: EndReason::Error as i32, refusal: UNKNOWN_VALUE, ..Default::default() };
-    let expected = Word::RingConfirm(RingConfirm::Over { reason: EndReason::Error });
+    let expected = Word::RingConfirm(RingConfirm::Over { reason: EndReason::Error, release: None });
     assert_eq!(word(Body::RingConfirm(refused)), Some(expected));
+}
+
+#[test]
+fn an_unknown_disconnect_reason_and_source_have_no_name_and_keep_their_code() {
+    use proto::call_message::Body;
+    let release = proto::Release { reason: UNKNOWN_VALUE, source: 99, user_code: "code".to_owned() };
+    let end = proto::End { reason: EndReason::Hangup as i32, release: Some(release) };
+    let Some(Word::End(End { release: Some(release), .. })) = word(Body::End(end)) else { panic!("an end") };
+    assert_eq!((release.reason, release.source), (DisconnectReason::Unknown, DisconnectSource::Undefined));
+    assert_eq!(release.user_code.unwrap().as_str(), "code");
 }
 
 #[test]
 fn an_unknown_answer_is_no_answer() {
     use proto::call_message::Body;
     let party = proto::Party { user: "bob".to_owned(), device: "phone".to_owned() };
-    let answer = |result| Body::Answer(proto::Answer { callee: Some(party.clone()), result, call_type: None });
-    let confirm = |result| Body::AnswerConfirm(proto::AnswerConfirm { winner: Some(party.clone()), result });
+    let answer = |result| Body::Answer(proto::Answer { callee: Some(party.clone()), result, ..Default::default() });
+    let confirm =
+        |result| Body::AnswerConfirm(proto::AnswerConfirm { winner: Some(party.clone()), result, release: None });
     assert_eq!(word(answer(UNKNOWN_VALUE)), None);
     assert_eq!(word(confirm(UNKNOWN_VALUE)), None);
     let Some(Word::Answer(known)) = word(answer(1)) else { panic!("an answer") };

@@ -1,7 +1,8 @@
 //! Arbitrary messages come back as they went, and arbitrary bytes never panic.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
+use call_protocol::end::{Cancel, End, EndReason, Release, UserCode};
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::*;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
@@ -44,21 +45,35 @@ prop_compose! {
         ext in btree_map(".{0,8}", ".{0,16}", 0..=8),
         ring_timeout_ms in any::<u32>(),
         ring_deadline_unix_ms in any::<u64>(),
+        responder_preparation in any::<bool>(),
+        app_server_data in ".{0,64}",
     ) -> Invite {
         let call_id = CallId::from_bits(bits);
         let callees = callees.into_iter().map(|user| UserId::new(user).unwrap()).collect();
         Invite {
             call_id, caller, callees, call_type, channel: call_id.channel(), ext, ring_timeout_ms, ring_deadline_unix_ms,
+            responder_preparation, app_server_data,
         }
     }
+}
+
+fn release() -> impl Strategy<Value = Option<Release>> {
+    let code = option::of("[a-z ]{1,64}".prop_map(|text| UserCode::new(&text).unwrap()));
+    let reason = (select(DisconnectReason::ALL.to_vec()), select(DisconnectSource::ALL.to_vec()), code);
+    option::of(reason.prop_map(|(reason, source, user_code)| Release { reason, source, user_code }))
 }
 
 fn ring_confirm() -> impl Strategy<Value = RingConfirm> {
     prop_oneof![
         any::<u64>().prop_map(|deadline_unix_ms| RingConfirm::Ring { deadline_unix_ms }),
-        reason().prop_map(|reason| RingConfirm::Over { reason }),
-        select(vec![InviteRefusal::UnknownUser, InviteRefusal::Invalid, InviteRefusal::TooMany])
-            .prop_map(|refusal| RingConfirm::Refused { refusal }),
+        (reason(), release()).prop_map(|(reason, release)| RingConfirm::Over { reason, release }),
+        select(vec![
+            InviteRefusal::UnknownUser,
+            InviteRefusal::Invalid,
+            InviteRefusal::TooMany,
+            InviteRefusal::Overloaded
+        ])
+        .prop_map(|refusal| RingConfirm::Refused { refusal }),
     ]
 }
 
@@ -67,14 +82,18 @@ fn call() -> impl Strategy<Value = CallMessage> {
         invite().prop_map(|invite| Word::Invite(Box::new(invite))),
         party().prop_map(|callee| Word::Alert(Alert { callee })),
         ring_confirm().prop_map(Word::RingConfirm),
-        (party(), result(), option::of(call_type())).prop_map(|(callee, result, call_type)| Word::Answer(Answer {
-            callee,
+        (party(), result(), option::of(call_type()), any::<bool>(), release()).prop_map(
+            |(callee, result, call_type, preparation, release)| {
+                Word::Answer(Answer { callee, result, call_type, preparation, release })
+            }
+        ),
+        (party(), result(), release()).prop_map(|(winner, result, release)| Word::AnswerConfirm(AnswerConfirm {
             result,
-            call_type
+            winner,
+            release
         })),
-        (party(), result()).prop_map(|(winner, result)| Word::AnswerConfirm(AnswerConfirm { result, winner })),
-        reason().prop_map(|reason| Word::Cancel(Cancel { reason })),
-        reason().prop_map(|reason| Word::End(End { reason })),
+        (reason(), release()).prop_map(|(reason, release)| Word::Cancel(Cancel { reason, release })),
+        (reason(), release()).prop_map(|(reason, release)| Word::End(End { reason, release })),
         any::<(bool, bool, bool)>().prop_map(|(in_call, held, peer_held)| Word::KeepAlive(KeepAlive {
             in_call,
             held,
@@ -126,7 +145,10 @@ fn negotiation() -> impl Strategy<Value = Negotiation> {
     let body = prop_oneof![
         description().prop_map(NegotiationBody::Description),
         candidate().prop_map(NegotiationBody::Candidate),
-        Just(NegotiationBody::Restart)
+        Just(NegotiationBody::Restart),
+        Just(NegotiationBody::Notice(Notice::PreparationFinished)),
+        any::<bool>().prop_map(|muted| NegotiationBody::Notice(Notice::MuteRequest { muted })),
+        ".{0,32}".prop_map(|reason| NegotiationBody::Notice(Notice::HoldReason(reason))),
     ];
     (party(), party(), any::<u32>(), any::<u32>(), option::of(body))
         .prop_map(|(from, to, seq, ack, body)| Negotiation { from, to, seq, ack, body })
@@ -175,9 +197,10 @@ prop_compose! {
         device in ".{0,16}",
         resume in option::of((".{1,16}", any::<u64>())),
         agent in ".{0,16}",
+        cc_param in "[A-Za-z0-9_-]{0,32}",
     ) -> Hello {
         let resume = resume.map(|(session, received)| Resume { session, received });
-        Hello { protocol_version, app_id, access_token, user, device, resume, agent }
+        Hello { protocol_version, app_id, access_token, user, device, resume, agent, cc_param }
     }
 }
 

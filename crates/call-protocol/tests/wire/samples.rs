@@ -1,7 +1,8 @@
 //! One message of every kind, with every field set.
 
 use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
+use call_protocol::end::{Cancel, End, EndReason, Release, UserCode};
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::*;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
@@ -28,13 +29,22 @@ pub(crate) fn invite() -> Invite {
         ext: [("avatar", "7"), ("topic", "tea")].map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         ring_timeout_ms: 30_000,
         ring_deadline_unix_ms: 1_700_000_030_000,
+        responder_preparation: true,
+        app_server_data: "order 7".to_owned(),
     }
+}
+
+pub(crate) fn release() -> Option<Release> {
+    let user_code = Some(UserCode::new("fraud").unwrap());
+    Some(Release { reason: DisconnectReason::UserError, source: DisconnectSource::Callee, user_code })
 }
 
 /// Every kind of word; the name says which.
 pub(crate) fn words() -> Vec<(&'static str, Word)> {
-    let answer = |result| Word::Answer(Answer { callee: party("bob"), result, call_type: None });
-    let confirm = |result| Word::AnswerConfirm(AnswerConfirm { result, winner: party("bob") });
+    let answer = |result| {
+        Word::Answer(Answer { callee: party("bob"), result, call_type: None, preparation: false, release: None })
+    };
+    let confirm = |result| Word::AnswerConfirm(AnswerConfirm { result, winner: party("bob"), release: None });
     let negotiation = |body| {
         Word::Negotiation(Box::new(Negotiation {
             from: party("alice"),
@@ -49,18 +59,42 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ("invite", Word::Invite(Box::new(invite()))),
         ("alert", Word::Alert(Alert { callee: party("bob") })),
         ("ring_confirm_ring", Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000 })),
-        ("ring_confirm_over", Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel })),
+        (
+            "ring_confirm_over",
+            Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: release() }),
+        ),
         ("ring_confirm_unknown_user", refused(InviteRefusal::UnknownUser)),
         ("ring_confirm_invalid", refused(InviteRefusal::Invalid)),
         ("ring_confirm_too_many", refused(InviteRefusal::TooMany)),
+        ("ring_confirm_overloaded", refused(InviteRefusal::Overloaded)),
         ("answer_accept", answer(AnswerResult::Accept)),
         ("answer_refuse", answer(AnswerResult::Refuse)),
         ("answer_busy", answer(AnswerResult::Busy)),
         ("answer_confirm_accept", confirm(AnswerResult::Accept)),
         ("answer_confirm_refuse", confirm(AnswerResult::Refuse)),
         ("answer_confirm_busy", confirm(AnswerResult::Busy)),
-        ("cancel", Word::Cancel(Cancel { reason: EndReason::Cancel })),
-        ("end", Word::End(End { reason: EndReason::Hangup })),
+        (
+            "answer_refuse_with_code",
+            Word::Answer(Answer {
+                callee: party("bob"),
+                result: AnswerResult::Refuse,
+                call_type: None,
+                preparation: false,
+                release: release(),
+            }),
+        ),
+        (
+            "answer_confirm_refuse_with_code",
+            Word::AnswerConfirm(AnswerConfirm {
+                result: AnswerResult::Refuse,
+                winner: party("bob"),
+                release: release(),
+            }),
+        ),
+        ("cancel", Word::Cancel(EndReason::Cancel.into())),
+        ("cancel_with_code", Word::Cancel(Cancel { reason: EndReason::Cancel, release: release() })),
+        ("end", Word::End(EndReason::Hangup.into())),
+        ("end_with_code", Word::End(End { reason: EndReason::Hangup, release: release() })),
         ("keep_alive", Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: false })),
         ("hold", Word::Hold { held: true }),
         ("missed", Word::Missed(Box::new(invite()))),
@@ -70,6 +104,8 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
                 callee: party("bob"),
                 result: AnswerResult::Accept,
                 call_type: Some(CallType::Audio1v1),
+                preparation: true,
+                release: None,
             }),
         ),
         (
@@ -84,6 +120,9 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ),
         ("reachability", Word::Reachability { reachable: false, ends_in_ms: 5_000 }),
         ("negotiation_description", negotiation(NegotiationBody::Description(description()))),
+        ("negotiation_preparation_finished", negotiation(NegotiationBody::Notice(Notice::PreparationFinished))),
+        ("negotiation_mute_request", negotiation(NegotiationBody::Notice(Notice::MuteRequest { muted: true }))),
+        ("negotiation_hold_reason", negotiation(NegotiationBody::Notice(Notice::HoldReason("a parcel".to_owned())))),
         ("negotiation_restart", negotiation(NegotiationBody::Restart)),
         ("negotiation_candidate", negotiation(NegotiationBody::Candidate(candidate()))),
     ]
@@ -92,7 +131,7 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
 /// To a device, and to every one of a user.
 pub(crate) fn chats() -> Vec<(&'static str, ChatMessage)> {
     let chat = |to| {
-        let message = call(Word::End(End { reason: EndReason::Hangup }));
+        let message = call(Word::End(EndReason::Hangup.into()));
         ChatMessage { from: DeviceId::new("phone").unwrap(), to, message }
     };
     vec![("to_device", chat(Some(DeviceId::new("desk").unwrap()))), ("to_user", chat(None))]
@@ -167,6 +206,7 @@ pub(crate) fn hello() -> Hello {
         device: "phone-1".to_owned(),
         resume: Some(Resume { session: "s-1".to_owned(), received: 41 }),
         agent: "golden".to_owned(),
+        cc_param: String::new(),
     }
 }
 
@@ -177,6 +217,19 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     vec![
         ("hello", frame(0, 0, Some(ClientBody::Hello(hello())))),
         ("hello_new", frame(0, 0, Some(ClientBody::Hello(Hello { resume: None, ..hello() })))),
+        (
+            "hello_with_cc_param",
+            frame(
+                0,
+                0,
+                Some(ClientBody::Hello(Hello {
+                    access_token: String::new(),
+                    cc_param: "AQAAAA".to_owned(),
+                    resume: None,
+                    ..hello()
+                })),
+            ),
+        ),
         (
             "call",
             frame(
@@ -213,7 +266,7 @@ pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
     let pong = ServerBody::Pong { nonce: 99, server_unix_ms: 1_700_000_000_000 };
     let mut frames = vec![
         ("welcome", frame(0, 0, Some(ServerBody::Welcome(welcome)))),
-        ("call", frame(1, 2, Some(ServerBody::Call(call(Word::End(End { reason: EndReason::RemoteHangup })))))),
+        ("call", frame(1, 2, Some(ServerBody::Call(call(Word::End(EndReason::RemoteHangup.into())))))),
         ("channel", frame(2, 2, Some(ServerBody::Channel(event)))),
         ("pong", frame(0, 3, Some(pong))),
         ("acknowledgement", frame(0, u64::MAX, None)),
@@ -229,6 +282,7 @@ pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("refuse_bad_frame", RefuseReason::BadFrame),
         ("refuse_too_slow", RefuseReason::TooSlow),
         ("refuse_too_many", RefuseReason::TooMany),
+        ("refuse_overloaded", RefuseReason::Overloaded),
         ("refuse_unknown", RefuseReason::Unknown),
     ];
     frames.extend(refusals.map(|(name, reason)| {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use call_protocol::accept::{Answer, AnswerResult};
-use call_protocol::end::{End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::{CallId, Word};
 
@@ -76,14 +76,20 @@ impl Pair {
 
     pub async fn end(&mut self, call_id: CallId) {
         until(&mut self.ann, |word| matches!(word, Word::Answer(_))).await;
-        self.ann.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;
+        self.ann.say(call_id, Word::End(EndReason::Hangup.into())).await;
         until(&mut self.bob, |word| matches!(word, Word::End(_))).await;
         until(&mut self.ann, |word| matches!(word, Word::End(_))).await;
     }
 }
 
 fn accept(callee: &str) -> Word {
-    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept, call_type: None })
+    Word::Answer(Answer {
+        callee: party(callee),
+        result: AnswerResult::Accept,
+        call_type: None,
+        preparation: false,
+        release: None,
+    })
 }
 
 /// The next such word; others are passed over.

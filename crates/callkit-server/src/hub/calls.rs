@@ -309,7 +309,7 @@ fn log_fact(fact: Fact) {
 mod tests {
     use super::*;
     use call_protocol::DeviceId;
-    use call_protocol::end::{End, EndReason};
+    use call_protocol::end::EndReason;
     use call_protocol::invite::{CallType, Invite};
     use call_protocol::ring::{Alert, RingConfirm};
 
@@ -343,6 +343,8 @@ mod tests {
             ext: Default::default(),
             ring_timeout_ms: 30_000,
             ring_deadline_unix_ms: 0,
+            responder_preparation: false,
+            app_server_data: String::new(),
         };
         CallMessage { call_id, word: Word::Invite(Box::new(invite)) }
     }
@@ -430,7 +432,7 @@ mod tests {
         let mut calls = calls(0);
         calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
         said(&mut calls);
-        let end = CallMessage { call_id: CALL, word: Word::End(End { reason: EndReason::Hangup }) };
+        let end = CallMessage { call_id: CALL, word: Word::End(EndReason::Hangup.into()) };
         calls.on_message(at(1), APP, party("eve"), end.clone(), &Anybody);
         assert_eq!(said(&mut calls), [("eve/phone".to_owned(), end.clone())], "a receipt, and nobody else hears of it");
         calls.on_message(at(2), AppNo(1), party("ann"), end.clone(), &Anybody);

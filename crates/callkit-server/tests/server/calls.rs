@@ -1,7 +1,7 @@
 //! Calls through two clients, over a restart too.
 
 use call_protocol::accept::{Answer, AnswerResult};
-use call_protocol::end::{Cancel, End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::media::KeepAlive;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::session::{ClientBody, ServerBody};
@@ -12,7 +12,13 @@ use crate::client::{Client, app, config, hello, http, metric, start};
 use crate::words::{invite, party};
 
 fn accept(callee: &str) -> Word {
-    Word::Answer(Answer { callee: party(callee), result: AnswerResult::Accept, call_type: None })
+    Word::Answer(Answer {
+        callee: party(callee),
+        result: AnswerResult::Accept,
+        call_type: None,
+        preparation: false,
+        release: None,
+    })
 }
 
 async fn refusal(client: &mut Client, call_id: CallId, invite: Word) -> InviteRefusal {
@@ -50,9 +56,9 @@ async fn a_call_from_invite_to_end() {
     let call_id = CallId::from_bits(7);
     talk(&mut ann, &mut bob, call_id).await;
     assert_eq!(metric(address, "callkit_calls").await, 1.0);
-    bob.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;
-    assert_eq!(ann.word().await, Word::End(End { reason: EndReason::RemoteHangup }));
-    assert_eq!(bob.word().await, Word::End(End { reason: EndReason::Hangup }), "the receipt");
+    bob.say(call_id, Word::End(EndReason::Hangup.into())).await;
+    assert_eq!(ann.word().await, Word::End(EndReason::RemoteHangup.into()));
+    assert_eq!(bob.word().await, Word::End(EndReason::Hangup.into()), "the receipt");
     for (name, value) in [
         ("callkit_calls", 0.0),
         ("callkit_calls_opened_total", 1.0),
@@ -75,11 +81,11 @@ async fn a_callee_that_comes_later_gets_the_invite_and_a_cancelled_one_does_not_
     assert!(matches!(ann.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
     let mut bob = Client::sign_in(address, "bob").await;
     assert!(matches!(bob.word().await, Word::Invite(_)));
-    ann.say(call_id, Word::Cancel(Cancel { reason: EndReason::Cancel })).await;
-    assert!(matches!(ann.word().await, Word::End(End { reason: EndReason::Cancel })), "the receipt");
-    assert_eq!(bob.word().await, Word::Cancel(Cancel { reason: EndReason::RemoteCancel }));
+    ann.say(call_id, Word::Cancel(EndReason::Cancel.into())).await;
+    assert_eq!(ann.word().await, Word::End(EndReason::Cancel.into()), "the receipt");
+    assert_eq!(bob.word().await, Word::Cancel(EndReason::RemoteCancel.into()));
     bob.say(call_id, Word::Alert(Alert { callee: party("bob") })).await;
-    let over = Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel });
+    let over = Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: None });
     assert_eq!(bob.word().await, over);
     server.stop().await;
 }
@@ -136,7 +142,7 @@ async fn a_device_that_signs_out_hangs_up() {
     let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
     talk(&mut ann, &mut bob, CallId::from_bits(7)).await;
     ann.goodbye_with_words().await;
-    assert_eq!(bob.word().await, Word::End(End { reason: EndReason::RemoteHangup }));
+    assert_eq!(bob.word().await, Word::End(EndReason::RemoteHangup.into()));
     server.stop().await;
 }
 
@@ -167,7 +173,7 @@ async fn a_party_that_vanishes_is_noticed() {
         }
     }
     assert!(matches!(told[0], Word::Reachability { reachable: false, .. }), "{told:?}");
-    assert_eq!(told.last(), Some(&Word::End(End { reason: EndReason::RemoteDrop })));
+    assert_eq!(told.last(), Some(&Word::End(EndReason::RemoteDrop.into())));
     server.stop().await;
 }
 
@@ -179,7 +185,7 @@ async fn an_app_that_was_started_anew_has_left_its_calls() {
     let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
     talk(&mut ann, &mut bob, CallId::from_bits(7)).await;
     let _ann = Client::sign_in(address, "ann").await;
-    assert_eq!(bob.word().await, Word::End(End { reason: EndReason::RemoteDrop }));
+    assert_eq!(bob.word().await, Word::End(EndReason::RemoteDrop.into()));
     server.stop().await;
 }
 
@@ -192,8 +198,8 @@ async fn a_call_that_was_missed_is_told_to_a_device_that_signs_in_later_until_it
     let missed = CallId::from_bits(7);
     ann.say(missed, invite(missed, "ann", "bob")).await;
     assert!(matches!(ann.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
-    ann.say(missed, Word::Cancel(Cancel { reason: EndReason::Cancel })).await;
-    assert_eq!(ann.word().await, Word::End(End { reason: EndReason::Cancel }));
+    ann.say(missed, Word::Cancel(EndReason::Cancel.into())).await;
+    assert_eq!(ann.word().await, Word::End(EndReason::Cancel.into()));
     server.stop().await;
 
     let server = Server::start(config).await.unwrap();
@@ -204,7 +210,7 @@ async fn a_call_that_was_missed_is_told_to_a_device_that_signs_in_later_until_it
     }
     let mut bob = Client::sign_in(address, "bob").await;
     assert!(matches!(bob.word().await, Word::Missed(_)));
-    bob.say(missed, Word::End(End { reason: EndReason::NoResponse })).await;
+    bob.say(missed, Word::End(EndReason::NoResponse.into())).await;
     assert!(matches!(bob.word().await, Word::End(_)), "the receipt");
     let mut bob = Client::sign_in(address, "bob").await;
     bob.hears_nothing().await;
@@ -234,8 +240,8 @@ async fn a_call_outlives_a_restart_of_the_server() {
     ann.hears_nothing().await;
     let mut carl = Client::sign_in(address, "carl").await;
     assert!(matches!(carl.word().await, Word::Invite(_)), "it still rings");
-    ann.say(talks, Word::End(End { reason: EndReason::Hangup })).await;
-    assert_eq!(bob.word().await, Word::End(End { reason: EndReason::RemoteHangup }));
+    ann.say(talks, Word::End(EndReason::Hangup.into())).await;
+    assert_eq!(bob.word().await, Word::End(EndReason::RemoteHangup.into()));
     server.stop().await;
 }
 
@@ -246,6 +252,6 @@ async fn a_call_that_the_server_lost_goes_on_for_a_while() {
     ann.say(CallId::from_bits(7), Word::KeepAlive(KeepAlive { in_call: true, ..Default::default() })).await;
     ann.hears_nothing().await;
     ann.say(CallId::from_bits(7), Word::KeepAlive(KeepAlive { in_call: false, ..Default::default() })).await;
-    assert_eq!(ann.word().await, Word::End(End { reason: EndReason::RemoteDrop }), "one that only rang does not");
+    assert_eq!(ann.word().await, Word::End(EndReason::RemoteDrop.into()), "one that only rang does not");
     server.stop().await;
 }

@@ -49,6 +49,7 @@ pub fn hello(app: &AppConfig, user: &str, device: &str) -> Hello {
         device: device.into(),
         resume: None,
         agent: "test".into(),
+        cc_param: String::new(),
     }
 }
 

@@ -17,5 +17,7 @@ pub fn invite(call_id: CallId, caller: &str, callee: &str) -> Word {
         ext: [("note".to_owned(), "hi".to_owned())].into(),
         ring_timeout_ms: 30_000,
         ring_deadline_unix_ms: 0,
+        responder_preparation: false,
+        app_server_data: String::new(),
     }))
 }
