@@ -83,10 +83,16 @@
 mod config;
 mod server;
 
+mod health;
+mod limits;
+mod tls;
+
 mod accept;
 mod connection;
 mod http;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "a cc_param is signed and verified with it"))]
+mod cc_keys;
 mod sign_in;
 mod stream;
 mod token;
@@ -100,6 +106,9 @@ mod dev;
 mod metering;
 mod stun;
 
-pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, ServerConfig};
+pub use cc_keys::KeyError;
+pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
+pub use limits::LimitsConfig;
 pub use server::{Server, StartError};
 pub use store::StoreError;
+pub use tls::TlsError;

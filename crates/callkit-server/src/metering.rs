@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use call_protocol::end::EndReason;
 use call_protocol::ring::InviteRefusal;
@@ -42,8 +44,9 @@ pub(crate) struct Metering {
     pub(crate) shed_invites: Counter,
     pub(crate) hub_queue: Gauge,
     pub(crate) hub_delay: Histogram,
-    pub(crate) store_seconds: Histogram,
-    pub(crate) store_up: Gauge,
+    store_seconds: Histogram,
+    store_up: Gauge,
+    store_works: AtomicBool,
     pub(crate) sessions: Gauge,
     pub(crate) sign_ins: Counter,
     pub(crate) resumes: Counter,
@@ -60,8 +63,8 @@ pub(crate) struct Metering {
     pub(crate) members: Gauge,
     pub(crate) stun_answers: Counter,
     pub(crate) stun_ignored: Counter,
-    pub(crate) store_writes: Counter,
-    pub(crate) store_failures: Counter,
+    store_writes: Counter,
+    store_failures: Counter,
 }
 
 const REFUSALS: [(RefuseReason, &str); 10] = [
@@ -109,6 +112,8 @@ impl Metering {
             describe();
             gauge!("callkit_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             gauge!("callkit_workers").set(workers() as f64);
+            let store_up = gauge!("callkit_store_up");
+            store_up.set(1.0);
             Self {
                 page: recorder.handle(),
                 recorder: Arc::clone(&recorder),
@@ -139,7 +144,8 @@ impl Metering {
                 hub_queue: gauge!("callkit_hub_queue"),
                 hub_delay: histogram!("callkit_hub_delay_seconds"),
                 store_seconds: histogram!("callkit_store_seconds"),
-                store_up: gauge!("callkit_store_up"),
+                store_up,
+                store_works: AtomicBool::new(true),
                 sessions: gauge!("callkit_sessions"),
                 sign_ins: counter!("callkit_sign_ins_total"),
                 resumes: counter!("callkit_resumes_total"),
@@ -178,6 +184,20 @@ impl Metering {
     /// Puts the samples of histograms into their buckets; without it they wait in memory until somebody asks for the page.
     pub(crate) fn upkeep(&self) {
         self.page.run_upkeep();
+    }
+
+    /// The store has written the changes of so many calls, or has failed to.
+    pub(crate) fn store_committed(&self, calls: u64, took: Duration, is_written: bool) {
+        let counter = if is_written { &self.store_writes } else { &self.store_failures };
+        counter.increment(calls);
+        self.store_seconds.record(took);
+        self.store_up.set(if is_written { 1.0 } else { 0.0 });
+        self.store_works.store(is_written, Ordering::Relaxed);
+    }
+
+    /// Whether the last commit, if there was one, succeeded.
+    pub(crate) fn store_works(&self) -> bool {
+        self.store_works.load(Ordering::Relaxed)
     }
 
     pub(crate) fn answered(&self, status: u16) {

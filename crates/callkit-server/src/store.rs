@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use signaling::ArbiterSnapshot;
@@ -130,10 +131,12 @@ fn write_all(database: &Database, queue: &mpsc::Receiver<Change>, apps: &Apps, m
         let mut batch = HashMap::from([(first.key, first.to)]);
         batch.extend(queue.try_iter().map(|change| (change.key, change.to)));
         let count = batch.len() as u64;
-        match write(database, &batch, apps) {
-            Ok(()) => metering.store_writes.increment(count),
+        let began = Instant::now();
+        let written = write(database, &batch, apps);
+        metering.store_committed(count, began.elapsed(), written.is_ok());
+        match written {
+            Ok(()) => {}
             Err(error) => {
-                metering.store_failures.increment(count);
                 error!(%error, "calls are not stored and would not outlive a restart");
             }
         }
