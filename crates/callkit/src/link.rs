@@ -9,7 +9,7 @@ use call_protocol::{Word, limits};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::error::SignInError;
 use crate::session::Session;
@@ -23,6 +23,19 @@ pub(crate) struct SignIn {
     pub(crate) access_token: String,
     pub(crate) user: String,
     pub(crate) device: String,
+}
+
+/// How the server is reached: with TLS if its address says so, trusting `roots`, or the public authorities where there are none.
+pub(crate) fn endpoint(server: String, roots: Vec<Certificate>) -> Result<Endpoint, SignInError> {
+    let invalid = |what: &str| SignInError::InvalidParam(format!("server: {what}"));
+    let endpoint = Endpoint::from_shared(server).map_err(|_| invalid("not an address like https://host:port"))?;
+    let endpoint = endpoint.tcp_nodelay(true);
+    if endpoint.uri().scheme_str() != Some("https") {
+        return Ok(endpoint);
+    }
+    let tls = ClientTlsConfig::new();
+    let tls = if roots.is_empty() { tls.with_webpki_roots() } else { tls.ca_certificates(roots) };
+    endpoint.tls_config(tls).map_err(|_| SignInError::InvalidParam("tls_root_certificate: not a certificate in PEM".into()))
 }
 
 /// What the owner loop wants of the link.
