@@ -1,6 +1,8 @@
 //! HTTP/2 as no client speaks it (RFC 9113), byte by byte.
 
-use crate::client::metric_becomes;
+use callkit_server::{Server, ServerConfig};
+
+use crate::client::{config, metric_becomes};
 use crate::stranger::{limits, say, start, users_are_unharmed};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -55,14 +57,13 @@ fn goaway(answer: &[u8]) -> Option<u8> {
 async fn streams_that_are_reset_as_soon_as_they_begin_end_the_connection() {
     let server = start(limits()).await;
     let mut bytes = opening();
-    for number in 0..5_000 {
+    for number in 0..200 {
         let stream = number * 2 + 1;
         bytes.extend(frame(HEADERS, END_HEADERS, stream, &headers()));
         bytes.extend(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
     }
     let answer = say(server.local_addr(), &bytes).await;
-    // Where the end overtakes what is still being written, the system may drop the last words.
-    assert!(matches!(goaway(&answer), None | Some(ENHANCE_YOUR_CALM)), "{answer:?}");
+    assert_eq!(goaway(&answer), Some(ENHANCE_YOUR_CALM), "{answer:?}");
     users_are_unharmed(&server, 1).await;
     metric_becomes(server.local_addr(), "callkit_streams", 0.0).await;
     server.stop().await;
@@ -73,11 +74,12 @@ async fn headers_that_never_end_end_the_connection() {
     let server = start(limits()).await;
     let mut bytes = opening();
     bytes.extend(frame(HEADERS, 0, 1, &headers()));
-    for _ in 0..2_000 {
+    for _ in 0..60 {
         let padding = [&[0x00, 1, b'x', 100][..], &[b'y'; 100]].concat();
         bytes.extend(frame(CONTINUATION, 0, 1, &padding.repeat(5)));
     }
-    say(server.local_addr(), &bytes).await;
+    let answer = say(server.local_addr(), &bytes).await;
+    assert!(goaway(&answer).is_some(), "{answer:?}");
     users_are_unharmed(&server, 1).await;
     server.stop().await;
 }
@@ -96,8 +98,9 @@ async fn a_first_frame_that_claims_to_be_huge_is_refused_before_it_comes() {
 }
 
 #[tokio::test]
-async fn settings_and_pings_without_end_cost_the_server_no_memory() {
-    let server = start(limits()).await;
+async fn settings_and_pings_without_end_hold_nobody_up() {
+    let short = ServerConfig { limits: limits(), hello_timeout_ms: 200, ..config() };
+    let server = Server::start(short).await.unwrap();
     let mut bytes = opening();
     for number in 0u64..20_000 {
         bytes.extend(frame(6, 0, 0, &number.to_be_bytes()));
