@@ -89,9 +89,7 @@ impl CcKeys {
     /// Whether `mac` is the signature of `payload` for `app` by the secret `key_id`. Takes as long for a near miss as for any other.
     pub(crate) fn verify(&self, app: &AppId, key_id: u8, payload: &[u8], mac: &[u8; MAC_BYTES]) -> bool {
         let keys = self.secrets.iter().filter(|key| key.id == key_id);
-        keys.fold(false, |is_good, key| {
-            is_good | key.app(app).chain_update(payload).verify_truncated_left(mac).is_ok()
-        })
+        keys.fold(false, |is_good, key| is_good | key.app(app).chain_update(payload).verify_truncated_left(mac).is_ok())
     }
 }
 

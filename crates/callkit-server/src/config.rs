@@ -357,7 +357,8 @@ mod tests {
 
     #[test]
     fn limits_are_a_table_and_half_of_tls_is_told() {
-        let config = from_file("[limits]\nframes_per_device_per_minute = 5\ntrusted_addresses = [\"10.0.0.0/8\"]").unwrap();
+        let config =
+            from_file("[limits]\nframes_per_device_per_minute = 5\ntrusted_addresses = [\"10.0.0.0/8\"]").unwrap();
         assert_eq!(config.limits.frames_per_device_per_minute, 5);
         assert_eq!(config.limits.trusted_addresses.len(), 1);
         assert_eq!(config.limits.sign_ins_per_user_per_minute, 60);

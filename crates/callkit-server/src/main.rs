@@ -227,7 +227,10 @@ fn doubts(config: &ServerConfig) -> Vec<&'static str> {
     let is_open = !config.listen.ip().is_loopback();
     let doubts = [
         (config.dev && is_open, "dev is on and others can reach it: anybody can register"),
-        (config.tls_cert.is_none() && is_open, "there is no tls_cert: tokens travel in plain text unless a proxy adds TLS"),
+        (
+            config.tls_cert.is_none() && is_open,
+            "there is no tls_cert: tokens travel in plain text unless a proxy adds TLS",
+        ),
         (config.limits.trusted_addresses.iter().any(|net| net.prefix_len() == 0), "trusted_addresses holds everybody"),
         (config.max_connections < 100, "max_connections is below 100"),
     ];

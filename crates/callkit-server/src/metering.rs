@@ -318,9 +318,8 @@ mod tests {
             let line = format!("| `{name}` | {} | {label} | {help} |", kind.name());
             assert!(documentation.lines().any(|said| said == line), "docs/operations.md lacks\n{line}");
         }
-        let told = documentation.lines().filter(|line| {
-            line.starts_with("| `callkit_") || line.starts_with("| `process_")
-        });
+        let told =
+            documentation.lines().filter(|line| line.starts_with("| `callkit_") || line.starts_with("| `process_"));
         assert_eq!(told.count(), DECLARED.len(), "docs/operations.md has a metric that is not declared");
     }
 }

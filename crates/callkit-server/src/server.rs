@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::cc_keys::{CcKeys, KeyError};
 use crate::accept::{self, Accepting};
+use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
 use crate::dev::{self, DEV_APP, Directory};
@@ -104,9 +104,7 @@ impl Server {
         let (socket, udp_addr) = bind_udp(&config, local_addr).await?;
         let metering = Arc::new(Metering::new());
         let tls = match (&config.tls_cert, &config.tls_key) {
-            (Some(cert), Some(key)) => {
-                Some(Arc::new(Tls::open(cert.clone(), key.clone(), Arc::clone(&metering))?))
-            }
+            (Some(cert), Some(key)) => Some(Arc::new(Tls::open(cert.clone(), key.clone(), Arc::clone(&metering))?)),
             _ => None,
         };
         let cc_keys = Arc::new(CcKeys::open(&config.server_secret, config.data_dir.as_deref())?);

@@ -15,8 +15,8 @@ use tracing::{debug, info};
 
 use crate::clock::{Clock, unix_ms};
 use crate::connection::{Connection, Serving};
-use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
 use crate::health::Health;
+use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
 use crate::limits::{FrameRate, Limit, Limits};
 use crate::metering::Metering;
 use crate::sign_in;

@@ -152,13 +152,15 @@ fn read(cert: &PathBuf, key: &PathBuf) -> Result<Files, TlsError> {
 
 fn pair(files: &Files, cert: &PathBuf, key: &PathBuf, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let pem = |path: &PathBuf, what| TlsError::Pem { path: path.clone(), what };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&files.cert)
-        .collect::<Result<_, _>>()
-        .map_err(|_| pem(cert, "certificate"))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&files.cert).collect::<Result<_, _>>().map_err(|_| pem(cert, "certificate"))?;
     if chain.is_empty() {
         return Err(pem(cert, "certificate"));
     }
     let secret = PrivateKeyDer::from_pem_slice(&files.key).map_err(|_| pem(key, "private key"))?;
-    CertifiedKey::from_der(chain, secret, provider)
-        .map_err(|error| TlsError::Pair { cert: cert.clone(), key: key.clone(), error })
+    CertifiedKey::from_der(chain, secret, provider).map_err(|error| TlsError::Pair {
+        cert: cert.clone(),
+        key: key.clone(),
+        error,
+    })
 }

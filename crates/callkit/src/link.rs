@@ -35,7 +35,9 @@ pub(crate) fn endpoint(server: String, roots: Vec<Certificate>) -> Result<Endpoi
     }
     let tls = ClientTlsConfig::new();
     let tls = if roots.is_empty() { tls.with_webpki_roots() } else { tls.ca_certificates(roots) };
-    endpoint.tls_config(tls).map_err(|_| SignInError::InvalidParam("tls_root_certificate: not a certificate in PEM".into()))
+    endpoint
+        .tls_config(tls)
+        .map_err(|_| SignInError::InvalidParam("tls_root_certificate: not a certificate in PEM".into()))
 }
 
 /// What the owner loop wants of the link.

@@ -70,8 +70,9 @@ async fn the_lines_of_a_call_have_its_id() {
     let address = ready.split("tcp=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
 
     let call_id = CallId::from_bits(0x5eed);
-    let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
-    ann.say(call_id, invite(call_id, "ann", "bob")).await;
+    let (mut ann, mut bob) =
+        (Client::sign_in(address, "alexandra").await, Client::sign_in(address, "bernadette").await);
+    ann.say(call_id, invite(call_id, "alexandra", "bernadette")).await;
     ann.word().await;
     bob.word().await;
     ann.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;
@@ -91,7 +92,7 @@ async fn the_lines_of_a_call_have_its_id() {
         .collect();
     assert!(of_the_call.contains(&"opened".to_owned()), "{lines:#?}");
     assert!(of_the_call.len() >= 2, "its end, too: {lines:#?}");
-    for secret in ["ann", "bob", "the secret"] {
+    for secret in ["alexandra", "bernadette", "the secret"] {
         assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} is in {lines:#?}");
     }
 }

@@ -12,6 +12,7 @@ mod stillness;
 #[allow(dead_code, reason = "shared with the other tests of the server")]
 mod words;
 
+mod document;
 mod floods;
 mod h2_attacks;
 mod reflection;

@@ -29,7 +29,8 @@ async fn an_answer_is_at_most_twice_its_question_and_most_questions_have_none() 
         assert!(length <= 2 * question.len(), "{length} for {}", question.len());
     }
 
-    let mut questions = vec![vec![], vec![0; 20], vec![0xff; 1_200], binding(&[0; 600]), binding(&[0, 6, 0, 4, 1, 2, 3, 4])];
+    let mut questions =
+        vec![vec![], vec![0; 20], vec![0xff; 1_200], binding(&[0; 600]), binding(&[0, 6, 0, 4, 1, 2, 3, 4])];
     for kind in [[0, 3], [0, 0x11], [1, 1], [0, 4], [0, 8]] {
         let mut question = binding(&[]);
         question[..2].copy_from_slice(&kind);

@@ -50,7 +50,8 @@ async fn headers_that_come_byte_by_byte_are_not_waited_for() {
 async fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
     let _still = Stillness::begin();
     let server = Server::start(ServerConfig { limits: limits(), dev: true, ..config() }).await.unwrap();
-    let begin = "POST /dev/register HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
+    let begin =
+        "POST /dev/register HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
     let open = dribble(&server, begin.as_bytes(), b" ").await;
     assert!(open <= Duration::from_secs(16), "{open:?}");
     users_are_unharmed(&server, 1).await;
