@@ -85,6 +85,7 @@ mod wire;
 
 mod hub;
 mod store;
+mod waiting;
 
 mod clock;
 mod dev;
