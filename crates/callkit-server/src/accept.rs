@@ -99,7 +99,7 @@ fn turn_away(accepting: &Accepting, socket: TcpStream) {
     if accepting.tls.is_none()
         && let Ok(mut socket) = socket.into_std()
     {
-        socket.write(ANSWER).ok();
+        socket.write_all(ANSWER).ok();
     }
 }
 
