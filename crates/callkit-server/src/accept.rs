@@ -1,6 +1,7 @@
 //! The accept loop and one task for each TCP connection.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +9,33 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::connection::Connection;
 use crate::http::Site;
+use crate::limits::{Limits, Place};
 use crate::metering::Metering;
+use crate::tls::Tls;
 
 /// What the loop needs.
 pub(crate) struct Accepting {
     pub(crate) site: Arc<Site>,
     pub(crate) metering: Arc<Metering>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) max_connections: usize,
     /// A connection that asks nothing for so long is closed.
     pub(crate) idle_limit: Duration,
     pub(crate) close_grace: Duration,
 }
 
+/// Streams of one connection at one time; an app needs one.
+pub(crate) const STREAMS: u32 = 16;
 /// How long to wait when the system has no more sockets.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
 
@@ -47,9 +55,17 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
         };
         match accepted {
             None => {}
-            Some(Ok((socket, _))) => {
-                connections.spawn(serve(Arc::clone(&accepting), Arc::clone(&builder), socket, stop.clone()));
-            }
+            Some(Ok((socket, from))) => match accepting.limits.connect(from.ip()) {
+                Ok(place) => {
+                    accepting.metering.connections_accepted.increment(1);
+                    let peer = Peer { socket, ip: from.ip(), place };
+                    connections.spawn(serve(Arc::clone(&accepting), Arc::clone(&builder), peer, stop.clone()));
+                }
+                Err(_) => {
+                    accepting.metering.connections_limited.increment(1);
+                    turn_away(&accepting, socket);
+                }
+            },
             Some(Err(error)) if is_about_one_peer(&error) => {}
             Some(Err(error)) => {
                 warn!(%error, "cannot accept");
@@ -62,21 +78,72 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
     drop((listener, builder));
     // The hub gives its goodbyes their grace; this is for connections that hold no session.
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(accepting.close_grace * 2, all_ended).await.is_err() {
+    if timeout(accepting.close_grace * 2, all_ended).await.is_err() {
         connections.shutdown().await;
     }
     ended.recv().await;
     accepting.metering.connections.set(0.0);
 }
 
-async fn serve(
+/// Who has just connected.
+struct Peer {
+    socket: TcpStream,
+    ip: IpAddr,
+    place: Option<Place>,
+}
+
+/// Tells a peer that met a limit why it is not served, as far as that goes without waiting for it.
+fn turn_away(accepting: &Accepting, socket: TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    if accepting.tls.is_none()
+        && let Ok(mut socket) = socket.into_std()
+    {
+        socket.write_all(ANSWER).ok();
+    }
+}
+
+async fn serve(accepting: Arc<Accepting>, builder: Arc<Builder<Tasks>>, peer: Peer, stop: watch::Receiver<bool>) {
+    let Peer { socket, ip, place } = peer;
+    socket.set_nodelay(true).ok();
+    let connection = Arc::new(Connection::new(socket.local_addr().ok().map(|address| address.ip()), ip));
+    match accepting.tls.clone() {
+        None => serve_http(accepting, builder, connection, socket, stop).await,
+        // Boxed: a connection without TLS need not have room for it.
+        Some(tls) => Box::pin(serve_tls(accepting, &tls, builder, connection, socket, stop)).await,
+    }
+    drop(place);
+}
+
+async fn serve_tls(
     accepting: Arc<Accepting>,
+    tls: &Tls,
     builder: Arc<Builder<Tasks>>,
+    connection: Arc<Connection>,
     socket: TcpStream,
     mut stop: watch::Receiver<bool>,
 ) {
-    socket.set_nodelay(true).ok();
-    let connection = Arc::new(Connection::new(socket.local_addr().ok().map(|address| address.ip())));
+    let handshake = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => return,
+        handshake = timeout(accepting.idle_limit, tls.acceptor().accept(socket)) => handshake,
+    };
+    match handshake {
+        Ok(Ok(stream)) => {
+            accepting.metering.handshakes_done.increment(1);
+            serve_http(accepting, builder, connection, stream, stop).await;
+        }
+        Ok(Err(_)) => accepting.metering.handshakes_failed.increment(1),
+        Err(_) => accepting.metering.handshakes_timed_out.increment(1),
+    }
+}
+
+async fn serve_http(
+    accepting: Arc<Accepting>,
+    builder: Arc<Builder<Tasks>>,
+    connection: Arc<Connection>,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut stop: watch::Receiver<bool>,
+) {
     let served = {
         let (site, connection) = (Arc::clone(&accepting.site), Arc::clone(&connection));
         // Boxed: it is gone once a stream has begun, and its size would stay with every stream.
@@ -123,7 +190,7 @@ fn builder(tasks: Tasks, header_timeout: Duration) -> Builder<Tasks> {
         .max_frame_size(16 * 1024)
         .max_send_buf_size(64 * 1024)
         .max_header_list_size(8 * 1024)
-        .max_concurrent_streams(16);
+        .max_concurrent_streams(STREAMS);
     builder
 }
 

@@ -8,6 +8,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitsConfig;
+
 /// The TCP port where nothing else is said.
 pub const DEFAULT_PORT: u16 = 7450;
 
@@ -32,6 +34,19 @@ pub struct ServerConfig {
     pub dev: bool,
     /// Where running calls are kept, so that they outlive a restart. Default: nowhere (`callkitd`: `./callkit-data`).
     pub data_dir: Option<PathBuf>,
+    /// The server's own secrets, 32 bytes or more each: the first signs what phones bring back later, all of them verify. Servers that
+    /// share users need the same. Default: one that is made at the first start and kept in `data_dir`.
+    pub server_secret: Vec<Secret>,
+    /// PEM file with the certificate and those that vouch for it; with it the TCP port speaks TLS only. Read again when it changes and on
+    /// SIGHUP. Default: plain text.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of `tls_cert`. Default: none.
+    pub tls_key: Option<PathBuf>,
+    /// How long a server that is to stop goes on serving the calls it has while `/readyz` says 503 and sign-ins are refused, in ms.
+    /// Default 0.
+    pub drain_ms: u32,
+    /// How much anybody may ask for.
+    pub limits: LimitsConfig,
     /// How often clients are told to ping, in ms. Default 3,000.
     pub ping_every_ms: u32,
     /// After how much silence a stream is given up, in ms. Shorter notices a lost device sooner and loses more to bad radio. Default 10,000.
@@ -90,6 +105,31 @@ impl std::fmt::Debug for AppConfig {
     }
 }
 
+/// Text that is not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Bytes of the shortest server secret: as many as its HMAC gives out.
+    pub const SERVER_BYTES: usize = 32;
+
+    /// Takes a secret out of sight.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -127,6 +167,22 @@ pub enum ConfigError {
         /// The app.
         app_id: AppId,
     },
+    /// A server secret that is too short.
+    #[error("server_secret {at} has {bytes} bytes; it needs {min} or more", min = Secret::SERVER_BYTES)]
+    ServerSecret {
+        /// Which one of the list, counted from 1.
+        at: usize,
+        /// What it has.
+        bytes: usize,
+    },
+    /// A certificate without its key, or a key without a certificate.
+    #[error("{given} is set and {missing} is not; TLS needs both")]
+    TlsHalf {
+        /// The key that is set.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
     /// A number that makes no sense.
     #[error("{key} is {value}; it must be {must}")]
     Number {
@@ -151,6 +207,11 @@ impl Default for ServerConfig {
             apps: Vec::new(),
             dev: false,
             data_dir: None,
+            server_secret: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            drain_ms: 0,
+            limits: LimitsConfig::default(),
             ping_every_ms: session::PING_EVERY_MS,
             silence_limit_ms: session::SILENCE_LIMIT_MS,
             resume_window_ms: session::RESUME_WINDOW_MS,
@@ -214,10 +275,22 @@ impl ServerConfig {
                 return Err(ConfigError::Twice { app_id });
             }
         }
+        for (at, secret) in self.server_secret.iter().enumerate() {
+            let bytes = secret.reveal().len();
+            if bytes < Secret::SERVER_BYTES {
+                return Err(ConfigError::ServerSecret { at: at + 1, bytes });
+            }
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => return Err(ConfigError::TlsHalf { given: "tls_cert", missing: "tls_key" }),
+            (None, Some(_)) => return Err(ConfigError::TlsHalf { given: "tls_key", missing: "tls_cert" }),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let positive = [
             ("ping_every_ms", self.ping_every_ms),
             ("hello_timeout_ms", self.hello_timeout_ms),
             ("call_liveness_ms", self.call_liveness_ms),
+            ("limits.overload_delay_ms", self.limits.overload_delay_ms),
         ];
         for (key, value) in positive {
             if value == 0 {
@@ -283,10 +356,26 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_a_table_and_half_of_tls_is_told() {
+        let config =
+            from_file("[limits]\nframes_per_device_per_minute = 5\ntrusted_addresses = [\"10.0.0.0/8\"]").unwrap();
+        assert_eq!(config.limits.frames_per_device_per_minute, 5);
+        assert_eq!(config.limits.trusted_addresses.len(), 1);
+        assert_eq!(config.limits.sign_ins_per_user_per_minute, 60);
+        let said = from_file("[limits]\nframes_per_hour = 5").unwrap_err().to_string();
+        assert!(said.contains("frames_per_hour"), "{said}");
+        let said = from_file("tls_cert = \"c.pem\"").unwrap().check().unwrap_err().to_string();
+        assert!(said.contains("tls_cert") && said.contains("tls_key"), "{said}");
+        let said = from_file("server_secret = [\"short\"]").unwrap().check().unwrap_err().to_string();
+        assert!(said.contains("server_secret 1 has 5 bytes"), "{said}");
+    }
+
+    #[test]
     fn no_secret_is_shown() {
         let mut config = ServerConfig::dev_on_loopback();
         let secret = "0123456789abcdef".to_owned();
         config.apps.push(AppConfig { app_id: AppId::new("shop").unwrap(), api_key: "key".into(), secret });
+        config.server_secret.push(Secret::new("0123456789abcdef"));
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
     }
 }

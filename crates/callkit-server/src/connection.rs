@@ -1,6 +1,6 @@
 //! What everybody who serves one TCP connection shares.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 pub(crate) struct Connection {
     /// The server's address as the client sees it.
     pub(crate) local_ip: Option<IpAddr>,
+    remote_ip: Option<IpAddr>,
     serving: AtomicUsize,
     served: AtomicBool,
     fell_idle: Notify,
@@ -22,8 +23,13 @@ pub(crate) struct Connection {
 pub(crate) struct Serving(Arc<Connection>);
 
 impl Connection {
-    pub(crate) fn new(local_ip: Option<IpAddr>) -> Self {
-        Self { local_ip, ..Self::default() }
+    pub(crate) fn new(local_ip: Option<IpAddr>, remote_ip: IpAddr) -> Self {
+        Self { local_ip, remote_ip: Some(remote_ip), ..Self::default() }
+    }
+
+    /// The client's address as the server sees it.
+    pub(crate) fn remote_ip(&self) -> IpAddr {
+        self.remote_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
     }
 
     pub(crate) fn serve(self: &Arc<Self>) -> Serving {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,32 +11,42 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::connection::Connection;
+use crate::health::Health;
+use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::stream::{self, Door};
 use crate::wire;
 
+/// How long a request and its answer may take: a page is small, and whoever sends it byte by byte holds a socket meanwhile.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Everything that is served.
 pub(crate) struct Site {
     door: Arc<Door>,
+    limits: Arc<Limits>,
+    metering: Arc<Metering>,
     pages: Router,
 }
 
 impl Site {
     pub(crate) fn new(
         door: Arc<Door>,
+        limits: Arc<Limits>,
         metering: Arc<Metering>,
-        is_ready: Arc<AtomicBool>,
+        health: Arc<Health>,
         dev: Option<Router>,
     ) -> Self {
+        let (counted, keys, state) = (Arc::clone(&metering), Arc::clone(&limits), Arc::clone(&health));
         let pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(async move || readiness(&is_ready)))
-            .route("/metrics", get(async move || metrics_page(&metering)))
+            .route("/readyz", get(async move || readiness(&health)))
+            .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
             .merge(dev.unwrap_or_default());
-        Self { door, pages }
+        Self { door, limits, metering, pages }
     }
 
     pub(crate) async fn serve(
@@ -54,19 +64,36 @@ impl Site {
             return Ok(wire::serve_connect(request, |inbound| stream::open(door, connection, inbound)).await);
         }
         let _serving = connection.serve();
-        self.pages.clone().oneshot(request).await
+        let from = connection.remote_ip();
+        let response = if self.limits.request(from).is_err() {
+            let wait = [(header::RETRY_AFTER, HeaderValue::from_static("60"))];
+            (StatusCode::TOO_MANY_REQUESTS, wait, "too many requests\n").into_response()
+        } else if path == METRICS && !self.limits.is_trusted(from) {
+            (StatusCode::FORBIDDEN, "metrics are for trusted addresses\n").into_response()
+        } else {
+            match timeout(PAGE_TIMEOUT, self.pages.clone().oneshot(request)).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(_) => (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response(),
+            }
+        };
+        self.metering.answered(response.status().as_u16());
+        Ok(response)
     }
 }
 
-fn readiness(is_ready: &AtomicBool) -> impl IntoResponse + use<> {
-    if is_ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+const METRICS: &str = "/metrics";
+
+fn readiness(health: &Health) -> impl IntoResponse + use<> {
+    match health.readiness() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(unready) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unready}\n")),
     }
 }
 
-fn metrics_page(metering: &Metering) -> impl IntoResponse + use<> {
+fn metrics_page(metering: &Metering, limits: &Limits, health: &Health) -> impl IntoResponse + use<> {
+    metering.limit_keys.set(limits.keys() as f64);
+    metering.ready.set(if health.readiness().is_ok() { 1.0 } else { 0.0 });
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], metering.render())
 }

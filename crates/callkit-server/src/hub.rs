@@ -7,8 +7,8 @@ use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
 use call_protocol::session::{RefuseReason, Resume, ServerBody, ServerFrame, Welcome};
 use call_protocol::{CallMessage, Party, UserId};
 use signaling::{ArbiterConfig, Fact, Now, Time, To};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 mod calls;
@@ -19,10 +19,13 @@ mod timers;
 pub(crate) use calls::CallKey;
 pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, refusal};
 
+use crate::cc_keys::CcKeys;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::connection::Connection;
 use crate::dev::Directory;
+use crate::health::Health;
+use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::store::{Kept, Store};
 use crate::stun::StunAddress;
@@ -43,11 +46,21 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A stream's client said who it is, and proved it.
-    SignedIn { identity: Identity, resume: Option<Resume>, link: Link },
+    SignedIn { identity: Identity, resume: Option<Resume>, link: Link, since: Instant },
     /// A frame other than hello and ping.
-    Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body> },
-    /// A stream's client sent what is no frame; its session cannot go on.
-    Unsound { stream: StreamId, detail: String },
+    Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body>, since: Instant },
+    /// A stream's client sent what is no frame, or too many of them; its session cannot go on.
+    Unsound { stream: StreamId, reason: RefuseReason, detail: String },
+}
+
+impl Input {
+    /// Since when it waits for the hub.
+    fn since(&self) -> Option<Instant> {
+        match self {
+            Input::SignedIn { since, .. } | Input::Frame { since, .. } => Some(*since),
+            Input::Unsound { .. } => None,
+        }
+    }
 }
 
 /// What a frame holds.
@@ -63,14 +76,18 @@ pub(crate) enum Body {
 #[derive(Clone)]
 pub(crate) struct HubLink {
     pub(crate) inputs: mpsc::Sender<Input>,
-    /// Streams that are over, however they ended.
-    pub(crate) ended: mpsc::UnboundedSender<StreamId>,
+    /// Streams that are over, however they ended. Each holds a place there from its beginning.
+    pub(crate) ended: mpsc::Sender<StreamId>,
 }
 
 /// What the hub needs from the rest of the server.
 pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) metering: Arc<Metering>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) health: Arc<Health>,
+    #[expect(dead_code, reason = "who verifies a cc_param asks the hub")]
+    pub(crate) cc_keys: Arc<CcKeys>,
     pub(crate) store: Option<Store>,
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) stun: StunAddress,
@@ -160,9 +177,10 @@ impl Hub {
         hub
     }
 
-    pub(crate) fn link() -> (HubLink, mpsc::Receiver<Input>, mpsc::UnboundedReceiver<StreamId>) {
+    /// `streams` can be open at one time.
+    pub(crate) fn link(streams: usize) -> (HubLink, mpsc::Receiver<Input>, mpsc::Receiver<StreamId>) {
         let (inputs, inbox) = mpsc::channel(INPUTS);
-        let (ended, endings) = mpsc::unbounded_channel();
+        let (ended, endings) = mpsc::channel(streams.min(Semaphore::MAX_PERMITS));
         (HubLink { inputs, ended }, inbox, endings)
     }
 
@@ -170,7 +188,7 @@ impl Hub {
     pub(crate) async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Input>,
-        mut endings: mpsc::UnboundedReceiver<StreamId>,
+        mut endings: mpsc::Receiver<StreamId>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -184,6 +202,7 @@ impl Hub {
                 Some(stream) = endings.recv() => self.on_stream_ended(stream),
                 () = async { match wake { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
             }
+            self.measure(&batch, inbox.len());
             let now = self.around.clock.now();
             for input in batch.drain(..) {
                 self.handle_input(now, input);
@@ -199,17 +218,28 @@ impl Hub {
         }
     }
 
+    /// How far behind the hub is.
+    fn measure(&self, batch: &[Input], waiting: usize) {
+        let Surroundings { metering, health, .. } = &self.around;
+        metering.hub_queue.set(waiting as f64);
+        if let Some(since) = batch.iter().filter_map(Input::since).min() {
+            let delay = since.elapsed();
+            metering.hub_delay.record(delay);
+            health.waited(delay);
+        }
+    }
+
     fn handle_input(&mut self, now: Now, input: Input) {
         match input {
-            Input::SignedIn { identity, resume, link } => self.on_signed_in(now, identity, resume, link),
-            Input::Frame { stream, seq, ack, body } => {
+            Input::SignedIn { identity, resume, link, .. } => self.on_signed_in(now, identity, resume, link),
+            Input::Frame { stream, seq, ack, body, .. } => {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
                 self.around.metering.frames_in.increment(1);
                 self.on_frame(now, key, seq, ack, body);
             }
-            Input::Unsound { stream, detail } => {
+            Input::Unsound { stream, reason, detail } => {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
-                self.end_session(now, key, Some((RefuseReason::BadFrame, detail)), LeaveReason::Dropped);
+                self.end_session(now, key, Some((reason, detail)), LeaveReason::Dropped);
             }
         }
     }
@@ -305,7 +335,8 @@ impl Hub {
             }
             Some(Body::Call(message)) => {
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
-                let people = PeopleOf { app, directory, devices: &self.devices, sessions: &self.sessions };
+                let around = &self.around;
+                let people = PeopleOf { app, directory, around, devices: &self.devices, sessions: &self.sessions };
                 self.calls.on_message(now, app, party, message, &people);
             }
             Some(Body::Channel(request, grant)) => {
@@ -489,11 +520,13 @@ impl Hub {
             info!(session = key.0, "silent");
             self.drop_link(now, key, None);
         }
+        self.around.metering.upkeep();
         self.timers.push(now.mono + (limit / 4).max(1), Due::Silence);
     }
 
     fn count(&self) {
         let metering = &self.around.metering;
+        self.around.health.set_calls(self.calls.running());
         metering.sessions.set(self.sessions.len() as f64);
         metering.calls.set(self.calls.running() as f64);
         metering.channels.set(self.channels.count() as f64);
@@ -501,7 +534,7 @@ impl Hub {
     }
 
     /// Tells every client that the server stops, and waits until they have read it or their time is over.
-    async fn say_goodbye(&mut self, mut inbox: mpsc::Receiver<Input>, mut endings: mpsc::UnboundedReceiver<StreamId>) {
+    async fn say_goodbye(&mut self, mut inbox: mpsc::Receiver<Input>, mut endings: mpsc::Receiver<StreamId>) {
         inbox.close();
         let now = self.around.clock.now();
         // Streams that signed in at this very moment are among the inputs not handled.
@@ -531,6 +564,7 @@ struct PeopleOf<'a> {
     app: AppNo,
     /// Without a directory every user can exist.
     directory: Option<&'a Directory>,
+    around: &'a Surroundings,
     devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
     sessions: &'a HashMap<SessionKey, Session>,
 }
@@ -538,6 +572,15 @@ struct PeopleOf<'a> {
 impl People for PeopleOf<'_> {
     fn can_exist(&self, user: &UserId) -> bool {
         self.directory.is_none_or(|known| known.knows(user) || self.devices.contains_key(&(self.app, user.clone())))
+    }
+
+    fn may_open(&self, caller: &Party) -> bool {
+        let Surroundings { limits, health, metering, .. } = self.around;
+        if health.is_overloaded() {
+            metering.shed_invites.increment(1);
+            return false;
+        }
+        limits.invite(self.app, &caller.user, &caller.device).is_ok()
     }
 
     fn online(&self, user: &UserId) -> Vec<Party> {

@@ -45,30 +45,15 @@
 //! | path | |
 //! | --- | --- |
 //! | `GET /healthz` | 200 while the process lives |
-//! | `GET /readyz` | 200 while it takes sign-ins, 503 while it stops |
-//! | `GET /metrics` | for Prometheus |
+//! | `GET /readyz` | 200 while it takes sign-ins, else 503 and why |
+//! | `GET /metrics` | for Prometheus, from trusted addresses ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
 //! | `POST /dev/register` | with `dev`: `{"user","password"}`; 201, or 409 if taken |
 //! | `POST /dev/access-token` | with `dev`: `{"user","password"}` to `{"token","app_id","expires_in_s"}` |
 //! | `POST /dev/rtc-token` | with `dev` and a bearer access token: `{"channel","uid"?}` to `{"token","uid","expires_in_s"}` |
 //! | `POST /dev/user-map` | with `dev` and a bearer access token: `{"channel","uid"}` to `{"user"}`, or 404 |
 //!
-//! The two token requests take `ttl_s`. Errors are `{"error":"…"}` with a fitting status. Put TLS in front: the server itself
-//! speaks plain text.
-//!
-//! | metric | |
-//! | --- | --- |
-//! | `callkit_connections` | open TCP connections |
-//! | `callkit_sessions` | signed-in devices, those in their resume window included |
-//! | `callkit_sign_ins_total`, `callkit_resumes_total` | sessions begun, and taken up again |
-//! | `callkit_refusals_total{reason}` | streams ended by the server, sign-ins refused among them |
-//! | `callkit_frames_total{direction}` | numbered and bare frames of signed-in devices |
-//! | `callkit_calls`, `callkit_calls_opened_total`, `callkit_calls_answered_total` | calls |
-//! | `callkit_ring_seconds` | histogram, from invite to accept |
-//! | `callkit_calls_ended_total{reason}` | by the caller's end reason |
-//! | `callkit_invites_refused_total{reason}` | invites not taken up |
-//! | `callkit_channels`, `callkit_channel_members` | channels |
-//! | `callkit_stun_total{result}` | datagrams answered and ignored |
-//! | `callkit_store_writes_total{result}` | calls written to the store |
+//! The two token requests take `ttl_s`. Errors are `{"error":"…"}` with a fitting status. With [`tls_cert`](ServerConfig::tls_cert) the
+//! port speaks TLS only. What strangers cannot do is in `docs/security.md`.
 //!
 //! Logs go through `tracing`: sessions by number, one span `call` for each call. Tokens, users, devices, channels, addresses and
 //! whatever clients send stay out of them at every level.
@@ -78,15 +63,21 @@
 //! One task, the hub, owns sessions, calls and channels, without locks. Each connection has a task that pulls its streams'
 //! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store.
 //!
-//! What it does not do: carry media, group calls, push, history, TLS, several servers as one.
+//! What it does not do: carry media, group calls, push, history, several servers as one.
 
 mod config;
 mod server;
+
+mod health;
+mod limits;
+mod tls;
 
 mod accept;
 mod connection;
 mod http;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "a cc_param is signed and verified with it"))]
+mod cc_keys;
 mod sign_in;
 mod stream;
 mod token;
@@ -94,12 +85,16 @@ mod wire;
 
 mod hub;
 mod store;
+mod waiting;
 
 mod clock;
 mod dev;
 mod metering;
 mod stun;
 
-pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, ServerConfig};
+pub use cc_keys::KeyError;
+pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
+pub use limits::LimitsConfig;
 pub use server::{Server, StartError};
 pub use store::StoreError;
+pub use tls::TlsError;

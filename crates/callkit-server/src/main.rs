@@ -22,20 +22,36 @@ Each option can also be a key of the TOML file (with `_` for `-`) or an environm
     api_key = \"key-1\"         # the tokens' iss
     secret  = \"…\"             # signs the tokens with HS256; 16 bytes or more
 
-or in CALLKITD_APPS='[{app_id=\"shop\",api_key=\"key-1\",secret=\"…\"}]'.
+or in CALLKITD_APPS='[{app_id=\"shop\",api_key=\"key-1\",secret=\"…\"}]'. Only there, too:
 
-When it serves, it prints one line: `callkitd ready tcp=ADDRESS udp=ADDRESS`. SIGTERM and ctrl-c stop it cleanly.";
+    server_secret = [\"…\"]    # what the server itself signs with, 32 bytes or more; else one is made and kept in data_dir
+
+    [limits]                  # how much anybody may ask for; docs/operations.md lists the keys
+    trusted_addresses = [\"127.0.0.0/8\", \"::1/128\"]
+
+When it serves, it prints one line: `callkitd ready tcp=ADDRESS udp=ADDRESS`. SIGTERM and ctrl-c stop it cleanly, SIGHUP takes up a
+new certificate. `callkitd check-config` tells whether it could start.";
 
 /// What the program is told.
 #[derive(Parser)]
 #[command(name = "callkitd", version, about = "The server of the call kit", long_about = ABOUT)]
 struct Options {
     /// TOML file to read [env: CALLKITD_CONFIG]
-    #[arg(long, value_name = "FILE", env = "CALLKITD_CONFIG", hide_env = true)]
+    #[arg(long, value_name = "FILE", env = "CALLKITD_CONFIG", hide_env = true, global = true)]
     config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
 
     #[command(flatten)]
     keys: Keys,
+}
+
+/// What else it can do than serve.
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Tell whether the server could start with this configuration, and what in it is doubtful; start nothing
+    CheckConfig,
 }
 
 /// The keys of the configuration; what is not given is left to the other sources.
@@ -65,6 +81,21 @@ struct Keys {
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data_dir: Option<PathBuf>,
+
+    /// PEM file with the certificate; the TCP port then speaks TLS only [default: plain text]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of --tls-cert
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+
+    /// How long a server that is to stop goes on serving the calls it has, in ms [default: 0]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_ms: Option<u32>,
 
     /// How often clients are told to ping, in ms [default: 3000]
     #[arg(long, value_name = "MS")]
@@ -163,6 +194,14 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), Failure> {
     let config = configured(&options)?;
     let filter = EnvFilter::try_new(&config.log)?;
+    if let Some(Command::CheckConfig) = options.command {
+        Server::check(&config)?;
+        for doubt in doubts(&config) {
+            eprintln!("callkitd: doubtful: {doubt}");
+        }
+        println!("callkitd: the configuration is good");
+        return Ok(());
+    }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -183,15 +222,34 @@ fn configured(options: &Options) -> Result<ServerConfig, ConfigError> {
     Ok(config)
 }
 
+/// What a server can start with and an operator may not have meant.
+fn doubts(config: &ServerConfig) -> Vec<&'static str> {
+    let is_open = !config.listen.ip().is_loopback();
+    let doubts = [
+        (config.dev && is_open, "dev is on and others can reach it: anybody can register"),
+        (
+            config.tls_cert.is_none() && is_open,
+            "there is no tls_cert: tokens travel in plain text unless a proxy adds TLS",
+        ),
+        (config.limits.trusted_addresses.iter().any(|net| net.prefix_len() == 0), "trusted_addresses holds everybody"),
+        (config.max_connections < 100, "max_connections is below 100"),
+    ];
+    doubts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt).collect()
+}
+
 async fn serve(config: ServerConfig) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let server = Server::start(config).await?;
     // Nobody may be reading.
     writeln!(std::io::stdout(), "callkitd ready tcp={} udp={}", server.local_addr(), server.udp_addr()).ok();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => server.reload(),
+        }
     }
     server.stop().await;
     Ok(())
@@ -208,8 +266,9 @@ mod tests {
         let help = Options::command().term_width(0).render_long_help().to_string();
         let defaults = serde_json::to_value(ServerConfig::default()).unwrap();
         for (key, value) in defaults.as_object().unwrap() {
-            if key == "apps" {
-                assert!(help.contains("[[apps]]"));
+            // Secrets are not for a command line, which everybody on the machine can read; the limits are a table of their own.
+            if let "apps" | "server_secret" | "limits" = key.as_str() {
+                assert!(["[[apps]]", "server_secret =", "[limits]"].iter().all(|said| help.contains(said)));
                 continue;
             }
             let flag = format!("--{} ", key.replace('_', "-"));

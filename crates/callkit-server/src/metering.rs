@@ -1,6 +1,9 @@
 //! What is counted, for Prometheus. Each server has its own registry, so that several can live in one process.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use call_protocol::end::EndReason;
 use call_protocol::ring::InviteRefusal;
@@ -8,12 +11,42 @@ use call_protocol::session::RefuseReason;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_process::Collector;
+
+mod table;
+
+use crate::limits::Limit;
+use crate::token::AuthFailure;
+use table::{DECLARED, Kind};
 
 /// The handles of one server's metrics.
 pub(crate) struct Metering {
     page: PrometheusHandle,
+    recorder: Arc<PrometheusRecorder>,
+    process: Collector,
+    pub(crate) ready: Gauge,
     pub(crate) connections: Gauge,
+    pub(crate) connections_accepted: Counter,
+    pub(crate) connections_limited: Counter,
+    pub(crate) handshakes_done: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) handshakes_timed_out: Counter,
+    pub(crate) certificates_taken: Counter,
+    pub(crate) certificates_refused: Counter,
+    /// By class of status: 2xx to 5xx.
+    requests: [Counter; 4],
+    pub(crate) streams: Gauge,
+    auth_failures: HashMap<AuthFailure, Counter>,
+    limited: HashMap<Limit, Counter>,
+    pub(crate) limit_keys: Gauge,
+    pub(crate) shed_sign_ins: Counter,
+    pub(crate) shed_invites: Counter,
+    pub(crate) hub_queue: Gauge,
+    pub(crate) hub_delay: Histogram,
+    store_seconds: Histogram,
+    store_up: Gauge,
+    store_works: AtomicBool,
     pub(crate) sessions: Gauge,
     pub(crate) sign_ins: Counter,
     pub(crate) resumes: Counter,
@@ -30,8 +63,8 @@ pub(crate) struct Metering {
     pub(crate) members: Gauge,
     pub(crate) stun_answers: Counter,
     pub(crate) stun_ignored: Counter,
-    pub(crate) store_writes: Counter,
-    pub(crate) store_failures: Counter,
+    store_writes: Counter,
+    store_failures: Counter,
 }
 
 const REFUSALS: [(RefuseReason, &str); 11] = [
@@ -58,18 +91,63 @@ const INVITE_REFUSALS: [(InviteRefusal, &str); 4] = [
 /// Bounds of the ring time's buckets, in s.
 const RING_SECONDS: [f64; 9] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
 
+/// Bounds of the hub's delay, in s.
+const HUB_SECONDS: [f64; 9] = [0.000_1, 0.000_5, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0];
+/// Bounds of the time a commit takes, in s.
+const STORE_SECONDS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
 impl Metering {
     pub(crate) fn new() -> Self {
-        let ring = Matcher::Full("callkit_ring_seconds".into());
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(ring, &RING_SECONDS)
-            .expect("the list of buckets is not empty")
-            .build_recorder();
-        metrics::with_local_recorder(&recorder, || {
+        let bounds: [(&str, &[f64]); 3] = [
+            ("callkit_ring_seconds", &RING_SECONDS),
+            ("callkit_hub_delay_seconds", &HUB_SECONDS),
+            ("callkit_store_seconds", &STORE_SECONDS),
+        ];
+        let builder = bounds.into_iter().fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+            let buckets = builder.set_buckets_for_metric(Matcher::Full(name.into()), bounds);
+            buckets.expect("the list of buckets is not empty")
+        });
+        let recorder = Arc::new(builder.build_recorder());
+        let handshakes = |result| counter!("callkit_tls_handshakes_total", "result" => result);
+        let reloads = |result| counter!("callkit_tls_reloads_total", "result" => result);
+        metrics::with_local_recorder(&*recorder, || {
             describe();
+            gauge!("callkit_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+            gauge!("callkit_workers").set(workers() as f64);
+            let store_up = gauge!("callkit_store_up");
+            store_up.set(1.0);
             Self {
                 page: recorder.handle(),
+                recorder: Arc::clone(&recorder),
+                process: Collector::default(),
+                ready: gauge!("callkit_ready"),
                 connections: gauge!("callkit_connections"),
+                connections_accepted: counter!("callkit_connections_total", "result" => "accepted"),
+                connections_limited: counter!("callkit_connections_total", "result" => "limited"),
+                handshakes_done: handshakes("done"),
+                handshakes_failed: handshakes("failed"),
+                handshakes_timed_out: handshakes("timed_out"),
+                certificates_taken: reloads("taken"),
+                certificates_refused: reloads("refused"),
+                requests: ["2xx", "3xx", "4xx", "5xx"]
+                    .map(|class| counter!("callkit_http_requests_total", "status" => class)),
+                streams: gauge!("callkit_streams"),
+                auth_failures: labelled(
+                    AuthFailure::ALL.map(|failure| (failure, failure.name())),
+                    |name| counter!("callkit_auth_failures_total", "reason" => name),
+                ),
+                limited: labelled(
+                    Limit::ALL.map(|limit| (limit, limit.name())),
+                    |name| counter!("callkit_limited_total", "limit" => name),
+                ),
+                limit_keys: gauge!("callkit_limit_keys"),
+                shed_sign_ins: counter!("callkit_shed_total", "what" => "sign_in"),
+                shed_invites: counter!("callkit_shed_total", "what" => "invite"),
+                hub_queue: gauge!("callkit_hub_queue"),
+                hub_delay: histogram!("callkit_hub_delay_seconds"),
+                store_seconds: histogram!("callkit_store_seconds"),
+                store_up,
+                store_works: AtomicBool::new(true),
                 sessions: gauge!("callkit_sessions"),
                 sign_ins: counter!("callkit_sign_ins_total"),
                 resumes: counter!("callkit_resumes_total"),
@@ -100,8 +178,45 @@ impl Metering {
 
     /// The page for Prometheus.
     pub(crate) fn render(&self) -> String {
-        self.page.run_upkeep();
+        metrics::with_local_recorder(&*self.recorder, || self.process.collect());
+        self.upkeep();
         self.page.render()
+    }
+
+    /// Puts the samples of histograms into their buckets; without it they wait in memory until somebody asks for the page.
+    pub(crate) fn upkeep(&self) {
+        self.page.run_upkeep();
+    }
+
+    /// The store has written the changes of so many calls, or has failed to.
+    pub(crate) fn store_committed(&self, calls: u64, took: Duration, is_written: bool) {
+        let counter = if is_written { &self.store_writes } else { &self.store_failures };
+        counter.increment(calls);
+        self.store_seconds.record(took);
+        self.store_up.set(if is_written { 1.0 } else { 0.0 });
+        self.store_works.store(is_written, Ordering::Relaxed);
+    }
+
+    /// Whether the last commit, if there was one, succeeded.
+    pub(crate) fn store_works(&self) -> bool {
+        self.store_works.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).clamp(2, 5) - 2;
+        self.requests[class].increment(1);
+    }
+
+    pub(crate) fn auth_failed(&self, failure: AuthFailure) {
+        if let Some(counter) = self.auth_failures.get(&failure) {
+            counter.increment(1);
+        }
+    }
+
+    pub(crate) fn limited(&self, limit: Limit) {
+        if let Some(counter) = self.limited.get(&limit) {
+            counter.increment(1);
+        }
     }
 
     pub(crate) fn refused(&self, reason: RefuseReason) {
@@ -131,26 +246,22 @@ fn labelled<K: Eq + std::hash::Hash, const N: usize>(
 }
 
 fn describe() {
-    describe_gauge!("callkit_connections", "TCP connections that are open");
-    describe_gauge!("callkit_sessions", "Devices that are signed in, those in their resume window included");
-    describe_counter!("callkit_sign_ins_total", "New sessions");
-    describe_counter!("callkit_resumes_total", "Sessions taken up again");
-    describe_counter!("callkit_refusals_total", "Streams ended by the server, by reason");
-    describe_counter!("callkit_frames_total", "Frames of signed-in devices, by direction");
-    describe_gauge!("callkit_calls", "Calls that ring or are answered");
-    describe_counter!("callkit_calls_opened_total", "Invites taken up");
-    describe_counter!("callkit_calls_answered_total", "Calls accepted");
-    describe_histogram!("callkit_ring_seconds", "From invite to accept");
-    describe_counter!("callkit_calls_ended_total", "Calls over, by the caller's end reason");
-    describe_counter!("callkit_invites_refused_total", "Invites not taken up, by reason");
-    describe_gauge!("callkit_channels", "Channels with a member");
-    describe_gauge!("callkit_channel_members", "Members of all channels");
-    describe_counter!("callkit_stun_total", "Datagrams on the UDP port, by what became of them");
-    describe_counter!("callkit_store_writes_total", "Calls written to the store, by result");
+    for metric in &DECLARED {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.help),
+            Kind::Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
+}
+
+fn workers() -> usize {
+    tokio::runtime::Handle::try_current().map_or(0, |runtime| runtime.metrics().num_workers())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::table::Declared;
     use super::*;
 
     #[test]
@@ -164,5 +275,53 @@ mod tests {
         assert!(page.contains("callkit_refusals_total{reason=\"too_slow\"} 1"), "{page}");
         assert!(page.contains("callkit_ring_seconds_bucket{le=\"5\"} 1"), "{page}");
         assert!(other.render().contains("callkit_sign_ins_total 0"));
+    }
+    /// The page with everything on it: histograms come only once they have a sample.
+    fn full_page() -> String {
+        let metering = Metering::new();
+        metering.ring_seconds.record(1.0);
+        metering.hub_delay.record(0.001);
+        metering.store_seconds.record(0.01);
+        metering.render()
+    }
+
+    #[test]
+    fn the_page_holds_what_is_declared_and_nothing_else() {
+        let page = full_page();
+        let kinds: HashMap<_, _> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .collect();
+        for metric in &DECLARED {
+            let kind = kinds.get(metric.name).map(String::as_str);
+            // What the system does not tell about a process is not on the page.
+            if kind.is_none() && metric.name.starts_with("process_") {
+                continue;
+            }
+            assert_eq!(kind, Some(metric.kind.name()), "{}", metric.name);
+            let help = format!("# HELP {} {}", metric.name, metric.help);
+            assert!(page.lines().any(|line| line == help), "no {help:?}");
+            let mut samples = page.lines().filter(|line| line.starts_with(&format!("{}{{", metric.name)));
+            let labelled = samples.all(|line| line.contains(&format!("{{{}=", metric.label)));
+            assert!(labelled, "{} has another label than {:?}", metric.name, metric.label);
+        }
+        for name in kinds.keys() {
+            assert!(DECLARED.iter().any(|metric| metric.name == name), "{name} is not declared");
+        }
+        assert!(DECLARED.len() >= 30);
+    }
+
+    #[test]
+    fn the_documentation_has_the_table() {
+        let documentation = include_str!("../../../docs/operations.md");
+        for Declared { name, kind, label, help } in &DECLARED {
+            let label = if label.is_empty() { String::new() } else { format!("`{label}`") };
+            let line = format!("| `{name}` | {} | {label} | {help} |", kind.name());
+            assert!(documentation.lines().any(|said| said == line), "docs/operations.md lacks\n{line}");
+        }
+        let told =
+            documentation.lines().filter(|line| line.starts_with("| `callkit_") || line.starts_with("| `process_"));
+        assert_eq!(told.count(), DECLARED.len(), "docs/operations.md has a metric that is not declared");
     }
 }

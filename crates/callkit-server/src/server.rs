@@ -1,41 +1,56 @@
 //! Start and stop.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use call_protocol::AppId;
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::info;
 
 use crate::accept::{self, Accepting};
+use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
 use crate::dev::{self, DEV_APP, Directory};
+use crate::health::{Health, Stage};
 use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
+use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::store::{Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress};
+use crate::tls::{self, Tls, TlsError};
 use crate::token::Apps;
 
 /// A running server. Dropping it without [`Server::stop`] ends it without a word to its clients.
-#[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
     udp_addr: SocketAddr,
     apps: Vec<AppConfig>,
-    is_ready: Arc<AtomicBool>,
+    health: Arc<Health>,
+    tls: Option<Arc<Tls>>,
+    drain: Duration,
     stop_hub: Option<oneshot::Sender<()>>,
     stop_accepting: watch::Sender<bool>,
     hub: JoinHandle<()>,
     accepting: JoinHandle<()>,
     answering: JoinHandle<()>,
+    watching: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Server { local_addr, udp_addr, .. } = self;
+        f.debug_struct("Server").field("tcp", local_addr).field("udp", udp_addr).finish_non_exhaustive()
+    }
 }
 
 /// Why a server does not start.
@@ -65,6 +80,12 @@ pub enum StartError {
     /// The calls of before cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The server's own secret cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 impl Server {
@@ -82,6 +103,11 @@ impl Server {
         let local_addr = listener.local_addr().map_err(|error| not_listening("TCP", config.listen, error))?;
         let (socket, udp_addr) = bind_udp(&config, local_addr).await?;
         let metering = Arc::new(Metering::new());
+        let tls = match (&config.tls_cert, &config.tls_key) {
+            (Some(cert), Some(key)) => Some(Arc::new(Tls::open(cert.clone(), key.clone(), Arc::clone(&metering))?)),
+            _ => None,
+        };
+        let cc_keys = Arc::new(CcKeys::open(&config.server_secret, config.data_dir.as_deref())?);
         let (store, kept) = match &config.data_dir {
             Some(folder) => {
                 let (store, kept) = Store::open(folder, Arc::clone(&apps), Arc::clone(&metering))?;
@@ -93,10 +119,16 @@ impl Server {
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
         let clock = Clock::start();
 
-        let (link, inbox, endings) = Hub::link();
+        let limits = Arc::new(Limits::new(&config.limits, clock, Arc::clone(&metering)));
+        let health = Arc::new(Health::new(config.limits.overload_delay_ms, clock, Arc::clone(&metering)));
+
+        let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
         let around = Surroundings {
             clock,
             metering: Arc::clone(&metering),
+            limits: Arc::clone(&limits),
+            health: Arc::clone(&health),
+            cc_keys,
             store,
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
@@ -111,35 +143,61 @@ impl Server {
             hub: link,
             clock,
             metering: Arc::clone(&metering),
+            limits: Arc::clone(&limits),
+            health: Arc::clone(&health),
             hello_timeout: Duration::from_millis(config.hello_timeout_ms.into()),
             silence_limit_ms: config.silence_limit_ms.into(),
             last_stream: AtomicU64::new(0),
         });
-        let is_ready = Arc::new(AtomicBool::new(true));
         let backend = directory.map(|directory| dev::routes(apps, directory));
-        let site = Site::new(door, Arc::clone(&metering), Arc::clone(&is_ready), backend);
+        let site = Site::new(door, Arc::clone(&limits), Arc::clone(&metering), Arc::clone(&health), backend);
         let (stop_accepting, stops) = watch::channel(false);
         let accepting = Accepting {
             site: Arc::new(site),
             metering: Arc::clone(&metering),
+            limits,
+            tls: tls.clone(),
             max_connections: config.max_connections,
             idle_limit: Duration::from_millis(config.hello_timeout_ms.into()),
             close_grace: Duration::from_millis(config.close_grace_ms.into()),
         };
         let accepting = tokio::spawn(accept::run(accepting, listener, stops));
         let answering = tokio::spawn(stun::serve(socket, metering));
-        info!(%local_addr, %udp_addr, apps = app_configs.len(), dev = config.dev, calls_kept, "serving");
+        let watching = tls.as_ref().map(|tls| tokio::spawn(Arc::clone(tls).watch()));
+        let is_tls = tls.is_some();
+        info!(%local_addr, %udp_addr, tls = is_tls, apps = app_configs.len(), dev = config.dev, calls_kept, "serving");
         Ok(Server {
             local_addr,
             udp_addr,
             apps: app_configs,
-            is_ready,
+            health,
+            tls,
+            drain: Duration::from_millis(config.drain_ms.into()),
             stop_hub: Some(stop_hub),
             stop_accepting,
             hub,
             accepting,
             answering,
+            watching,
         })
+    }
+
+    /// Whether a server could start with this configuration, as far as that can be told without starting it: keys and values, the
+    /// certificate and its key. Ports and the data folder are not touched.
+    pub fn check(config: &ServerConfig) -> Result<(), StartError> {
+        config.check()?;
+        if let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) {
+            tls::check(cert.clone(), key.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Takes up a certificate that has changed on disk; one that cannot be used leaves the old one in place. Connections that are open
+    /// go on. A running server looks for itself every 30 s.
+    pub fn reload(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// The TCP address for gRPC and HTTP.
@@ -159,9 +217,16 @@ impl Server {
 
     /// Tells every client that the server stops, closes everything, and returns when all tasks have ended and the ports are free.
     ///
-    /// Takes at most about twice `close_grace_ms`. Running calls stay in the store, where there is one.
+    /// With `drain_ms` the calls that run go on first, for so long at most, while nobody new is taken. Then it takes at most about twice
+    /// `close_grace_ms`. Running calls stay in the store, where there is one.
     pub async fn stop(mut self) {
-        self.is_ready.store(false, Ordering::Relaxed);
+        if !self.drain.is_zero() {
+            self.health.set_stage(Stage::Draining);
+            info!("draining");
+            let is_drained = timeout(self.drain, self.health.calls_are_over()).await.is_ok();
+            info!(is_drained, "drained");
+        }
+        self.health.set_stage(Stage::Stopping);
         // First no new connections, then the goodbyes on the old ones, then their end.
         self.stop_accepting.send_replace(true);
         if let Some(stop) = self.stop_hub.take() {
@@ -171,6 +236,10 @@ impl Server {
         (&mut self.accepting).await.ok();
         self.answering.abort();
         (&mut self.answering).await.ok();
+        if let Some(mut watching) = self.watching.take() {
+            watching.abort();
+            (&mut watching).await.ok();
+        }
         info!("stopped");
     }
 }
@@ -180,8 +249,14 @@ impl Drop for Server {
         self.hub.abort();
         self.accepting.abort();
         self.answering.abort();
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
     }
 }
+
+/// Streams of one connection, as its HTTP/2 allows.
+const STREAMS_PER_CONNECTION: usize = accept::STREAMS as usize;
 
 fn dev_app() -> AppConfig {
     AppConfig {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use signaling::ArbiterSnapshot;
@@ -15,6 +15,7 @@ use tracing::{error, warn};
 use crate::hub::CallKey;
 use crate::metering::Metering;
 use crate::token::{AppNo, Apps};
+use crate::waiting::{Bringer, Taker, waiting};
 
 /// App id and call id to the snapshot as JSON.
 const CALLS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("calls-1");
@@ -52,14 +53,13 @@ pub enum StoreError {
 
 /// The way to the writer.
 pub(crate) struct Store {
-    changes: mpsc::Sender<Change>,
+    changes: Bringer<CallKey, Change>,
     closed: oneshot::Receiver<()>,
+    metering: Arc<Metering>,
 }
 
-struct Change {
-    key: CallKey,
-    to: Option<Box<ArbiterSnapshot>>,
-}
+/// The call as it is now, or that it is to be forgotten.
+type Change = Option<Box<ArbiterSnapshot>>;
 
 impl Store {
     /// Opens the store in `folder` and reads the calls of the apps that are still served.
@@ -76,27 +76,34 @@ impl Store {
             error => failed(error.into()),
         })?;
         let kept = read(&database, &apps).map_err(failed)?;
-        let (changes, queue) = mpsc::channel();
+        let (changes, queue) = waiting();
+        let counting = Arc::clone(&metering);
         let (close, closed) = oneshot::channel();
         thread::Builder::new()
             .name("callkit-store".into())
             .spawn(move || {
-                write_all(&database, &queue, &apps, &metering);
+                write_all(&database, &queue, &apps, &counting);
                 drop(database);
                 close.send(()).ok();
             })
             .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
-        Ok((Self { changes, closed }, kept))
+        Ok((Self { changes, closed, metering }, kept))
     }
 
     /// Writes the call as it is now, soon.
     pub(crate) fn save(&self, key: CallKey, snapshot: Box<ArbiterSnapshot>) {
-        self.changes.send(Change { key, to: Some(snapshot) }).ok();
+        self.change(key, Some(snapshot));
     }
 
     /// Deletes the call, soon.
     pub(crate) fn forget(&self, key: CallKey) {
-        self.changes.send(Change { key, to: None }).ok();
+        self.change(key, None);
+    }
+
+    fn change(&self, key: CallKey, to: Change) {
+        if !self.changes.bring(key, to) {
+            self.metering.store_committed(1, Duration::ZERO, false);
+        }
     }
 
     /// Waits until everything is written and the file is free.
@@ -124,27 +131,22 @@ fn read(database: &Database, apps: &Apps) -> Result<Vec<Kept>, redb::Error> {
     Ok(kept)
 }
 
-fn write_all(database: &Database, queue: &mpsc::Receiver<Change>, apps: &Apps, metering: &Metering) {
-    while let Ok(first) = queue.recv() {
-        // Of the changes that gathered during the last commit only the newest of each call counts.
-        let mut batch = HashMap::from([(first.key, first.to)]);
-        batch.extend(queue.try_iter().map(|change| (change.key, change.to)));
+fn write_all(database: &Database, queue: &Taker<CallKey, Change>, apps: &Apps, metering: &Metering) {
+    while let Some(batch) = queue.take() {
         let count = batch.len() as u64;
-        match write(database, &batch, apps) {
-            Ok(()) => metering.store_writes.increment(count),
+        let began = Instant::now();
+        let written = write(database, &batch, apps);
+        metering.store_committed(count, began.elapsed(), written.is_ok());
+        match written {
+            Ok(()) => {}
             Err(error) => {
-                metering.store_failures.increment(count);
                 error!(%error, "calls are not stored and would not outlive a restart");
             }
         }
     }
 }
 
-fn write(
-    database: &Database,
-    batch: &HashMap<CallKey, Option<Box<ArbiterSnapshot>>>,
-    apps: &Apps,
-) -> Result<(), redb::Error> {
+fn write(database: &Database, batch: &HashMap<CallKey, Change>, apps: &Apps) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(CALLS)?;

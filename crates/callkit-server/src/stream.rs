@@ -5,20 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use call_protocol::media::{ChannelRequestBody, JoinRefusal};
-use call_protocol::session::{ClientBody, ClientFrame, RefuseReason, Resume, ServerBody, ServerFrame};
+use call_protocol::session::{ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody, ServerFrame};
 use call_protocol::{ChannelId, limits};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
 use crate::clock::{Clock, unix_ms};
 use crate::connection::{Connection, Serving};
+use crate::health::Health;
 use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
+use crate::limits::{FrameRate, Limit, Limits};
 use crate::metering::Metering;
 use crate::sign_in;
-use crate::token::{AppNo, Apps, Grant, TokenError};
+use crate::token::{AppNo, Apps, AuthFailure, Grant, TokenError};
 use crate::wire::Received;
 
 /// What all streams share.
@@ -27,6 +29,8 @@ pub(crate) struct Door {
     pub(crate) hub: HubLink,
     pub(crate) clock: Clock,
     pub(crate) metering: Arc<Metering>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) health: Arc<Health>,
     pub(crate) hello_timeout: Duration,
     /// After how much silence a client has vanished, in ms.
     pub(crate) silence_limit_ms: u64,
@@ -67,6 +71,9 @@ struct Open {
     acknowledged: u64,
     /// Nothing more is read: what came was unsound, and the hub is about to end the stream.
     is_deaf: bool,
+    frame_rate: Option<FrameRate>,
+    /// Room to tell the hub of the end, whatever else waits there.
+    ended: Option<mpsc::OwnedPermit<StreamId>>,
     _serving: Serving,
 }
 
@@ -106,9 +113,32 @@ impl AtDoor {
         let Some(ClientBody::Hello(hello)) = frame.body else {
             return Err(bad("the first frame is not a hello".into()));
         };
-        let identity = sign_in::check(&self.door.apps, &hello).map_err(|denied| (denied.reason, denied.detail))?;
+        let identity = self.admit(&hello)?;
         debug!(agent = %hello.agent.escape_debug(), "hello");
         self.enter(identity, hello.resume).await
+    }
+
+    /// Who signs in, if they may. What costs least is looked at first.
+    fn admit(&self, hello: &Hello) -> Result<Identity, (RefuseReason, String)> {
+        let Door { apps, metering, limits, health, .. } = &*self.door;
+        let many = |what: &str| (RefuseReason::TooMany, format!("{what}: come back in a minute"));
+        limits.sign_in_from(self.connection.remote_ip()).map_err(|_| many("too many sign-ins of this address"))?;
+        let identity = sign_in::check(apps, hello).map_err(|denied| {
+            if let Some(failure) = denied.failure {
+                metering.auth_failed(failure);
+            }
+            (denied.reason, denied.detail)
+        })?;
+        if !health.takes_sign_ins() {
+            return Err((RefuseReason::ShuttingDown, String::new()));
+        }
+        limits.sign_in_of(identity.app, &identity.party.user).map_err(|_| many("too many sign-ins of this user"))?;
+        // Who comes back to a session is work that was accepted before.
+        if hello.resume.is_none() && health.is_overloaded() {
+            metering.shed_sign_ins.increment(1);
+            return Err((RefuseReason::TooMany, "the server is overloaded".into()));
+        }
+        Ok(identity)
     }
 
     async fn enter(
@@ -122,10 +152,26 @@ impl AtDoor {
         let pulse = Arc::new(Pulse::new(door.clock.mono(), connection));
         let link = Link { stream, frames, pulse: Arc::clone(&pulse) };
         let app = identity.app;
+        let Ok(ended) = door.hub.ended.clone().try_reserve_owned() else {
+            door.limits.met(Limit::Streams);
+            return Err((RefuseReason::TooMany, "the server has no room for another stream".into()));
+        };
+        door.metering.streams.increment(1.0);
         // Before the hub hears of it, so that its end is told whatever happens.
-        let open =
-            Open { door, app, stream, pulse, inbound, outbound, acknowledged: 0, is_deaf: false, _serving: serving };
-        let sent = open.door.hub.inputs.send(Input::SignedIn { identity, resume, link }).await;
+        let open = Open {
+            frame_rate: door.limits.frames(),
+            door,
+            app,
+            stream,
+            pulse,
+            inbound,
+            outbound,
+            acknowledged: 0,
+            is_deaf: false,
+            ended: Some(ended),
+            _serving: serving,
+        };
+        let sent = open.door.hub.inputs.send(Input::SignedIn { identity, resume, link, since: Instant::now() }).await;
         sent.map_err(|_| (RefuseReason::ShuttingDown, String::new()))?;
         Ok(Box::new(open))
     }
@@ -147,6 +193,10 @@ impl Open {
                 message = self.inbound.message(), if !self.is_deaf => match message {
                     Ok(Some(frame)) => {
                         self.pulse.hear(self.door.clock.mono());
+                        if !self.frame_rate.as_ref().is_none_or(FrameRate::take) {
+                            Box::pin(self.too_many()).await;
+                            continue;
+                        }
                         // Boxed: between frames, which is nearly always, it takes no room.
                         if let Some(reply) = Box::pin(self.on_frame(frame)).await {
                             return Some(reply);
@@ -212,6 +262,7 @@ impl Open {
     fn check(&self, channel: &ChannelId, token: &str) -> Result<Grant, JoinRefusal> {
         self.door.apps.check_channel(self.app, channel, token).map_err(|error| {
             info!(stream = self.stream.0, %error, "channel token refused");
+            self.door.metering.auth_failed(AuthFailure::Token(error));
             match error {
                 TokenError::Expired => JoinRefusal::TokenExpired,
                 _ => JoinRefusal::TokenInvalid,
@@ -221,13 +272,20 @@ impl Open {
 
     async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<Body>) {
         self.acknowledged = self.acknowledged.max(ack);
-        self.tell(Input::Frame { stream: self.stream, seq, ack, body }).await;
+        self.tell(Input::Frame { stream: self.stream, seq, ack, body, since: Instant::now() }).await;
     }
 
     /// What the client sent cannot be understood: the hub refuses it and ends the stream, after what is still to be read.
     async fn unsound(&mut self, detail: String) {
         self.is_deaf = true;
-        self.tell(Input::Unsound { stream: self.stream, detail }).await;
+        self.tell(Input::Unsound { stream: self.stream, reason: RefuseReason::BadFrame, detail }).await;
+    }
+
+    async fn too_many(&mut self) {
+        self.is_deaf = true;
+        self.door.limits.met(Limit::Frames);
+        let detail = "too many frames of this device: come back in a minute".to_owned();
+        self.tell(Input::Unsound { stream: self.stream, reason: RefuseReason::TooMany, detail }).await;
     }
 
     async fn tell(&mut self, input: Input) {
@@ -238,7 +296,10 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.door.hub.ended.send(self.stream).ok();
+        self.door.metering.streams.decrement(1.0);
+        if let Some(ended) = self.ended.take() {
+            ended.send(self.stream);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl AppConfig {
 }
 
 /// Why a token is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub(crate) enum TokenError {
     #[error("the token is not a JWT with the claims that are needed")]
     Shape,
@@ -63,6 +63,45 @@ pub(crate) enum TokenError {
     OtherChannel,
     #[error("the token's rtc_uid is not a uid")]
     Uid,
+}
+
+/// Why somebody is not taken for who they say they are; the label of `callkit_auth_failures_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum AuthFailure {
+    AppUnknown,
+    /// The hello names another user than its token.
+    UserNamed,
+    Token(TokenError),
+}
+
+impl AuthFailure {
+    pub(crate) const ALL: [AuthFailure; 10] = [
+        AuthFailure::AppUnknown,
+        AuthFailure::UserNamed,
+        AuthFailure::Token(TokenError::Shape),
+        AuthFailure::Token(TokenError::Signature),
+        AuthFailure::Token(TokenError::Expired),
+        AuthFailure::Token(TokenError::OtherApp),
+        AuthFailure::Token(TokenError::OtherKey),
+        AuthFailure::Token(TokenError::User),
+        AuthFailure::Token(TokenError::OtherChannel),
+        AuthFailure::Token(TokenError::Uid),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            AuthFailure::AppUnknown => "app_unknown",
+            AuthFailure::UserNamed => "user_named",
+            AuthFailure::Token(TokenError::Shape) => "shape",
+            AuthFailure::Token(TokenError::Signature) => "signature",
+            AuthFailure::Token(TokenError::Expired) => "expired",
+            AuthFailure::Token(TokenError::OtherApp) => "other_app",
+            AuthFailure::Token(TokenError::OtherKey) => "other_key",
+            AuthFailure::Token(TokenError::User) => "user",
+            AuthFailure::Token(TokenError::OtherChannel) => "other_channel",
+            AuthFailure::Token(TokenError::Uid) => "uid",
+        }
+    }
 }
 
 /// Which app of the configuration, in the order in which the apps are first named.

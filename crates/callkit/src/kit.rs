@@ -11,7 +11,7 @@ use rtc_transport::{Interfaces, NetworkWatch, TurnServer};
 use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::Certificate;
 
 use crate::chat::{Chat, ChatSender};
 use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
@@ -29,6 +29,7 @@ use crate::voice::VoiceConfig;
 pub struct Builder {
     app_id: String,
     server: String,
+    root_certificates: Vec<Certificate>,
     device: Option<String>,
     call_timeout: Duration,
     voice: VoiceConfig,
@@ -40,9 +41,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The server's address, `http://host:port`. Default: `http://127.0.0.1:7450`.
+    /// The server's address, `https://host:port` or, without TLS, `http://host:port`. Default: `http://127.0.0.1:7450`.
     pub fn server(mut self, url: impl Into<String>) -> Self {
         self.server = url.into();
+        self
+    }
+
+    /// Adds a certificate, or several, as PEM, that may vouch for an `https` server, for servers whose certificate no public authority has
+    /// signed. Default: the public authorities; they are not asked where one is added.
+    pub fn tls_root_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.root_certificates.push(Certificate::from_pem(pem));
         self
     }
 
@@ -140,9 +148,7 @@ impl Builder {
         if !allowed.contains(&timeout_ms) {
             return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()));
         }
-        let endpoint = Endpoint::from_shared(self.server)
-            .map_err(|_| SignInError::InvalidParam("server: not an address like http://host:port".into()))?
-            .tcp_nodelay(true);
+        let endpoint = link::endpoint(self.server, self.root_certificates)?;
         let access_token = access_token.into();
         let to =
             SignIn { endpoint, app_id: self.app_id, access_token, user: user.to_string(), device: device.to_string() };
@@ -211,6 +217,7 @@ impl CallKit {
         Builder {
             app_id: app_id.into(),
             server: "http://127.0.0.1:7450".into(),
+            root_certificates: Vec::new(),
             device: None,
             call_timeout: Duration::from_secs(30),
             voice: VoiceConfig {

@@ -9,7 +9,7 @@ use call_protocol::{Word, limits};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::error::SignInError;
 use crate::session::Session;
@@ -23,6 +23,21 @@ pub(crate) struct SignIn {
     pub(crate) access_token: String,
     pub(crate) user: String,
     pub(crate) device: String,
+}
+
+/// How the server is reached: with TLS if its address says so, trusting `roots`, or the public authorities where there are none.
+pub(crate) fn endpoint(server: String, roots: Vec<Certificate>) -> Result<Endpoint, SignInError> {
+    let invalid = |what: &str| SignInError::InvalidParam(format!("server: {what}"));
+    let endpoint = Endpoint::from_shared(server).map_err(|_| invalid("not an address like https://host:port"))?;
+    let endpoint = endpoint.tcp_nodelay(true);
+    if endpoint.uri().scheme_str() != Some("https") {
+        return Ok(endpoint);
+    }
+    let tls = ClientTlsConfig::new();
+    let tls = if roots.is_empty() { tls.with_webpki_roots() } else { tls.ca_certificates(roots) };
+    endpoint
+        .tls_config(tls)
+        .map_err(|_| SignInError::InvalidParam("tls_root_certificate: not a certificate in PEM".into()))
 }
 
 /// What the owner loop wants of the link.
@@ -323,5 +338,63 @@ fn on_frame(session: &mut Session, frame: RawServerFrame) -> Received {
             tracing::warn!(%error, "a frame of the server was not understood");
             Received::Nothing
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// A server with a certificate of its own: its address, the certificate, and the protocol that one client agreed on.
+    async fn tls_server() -> (String, Certificate, tokio::task::JoinHandle<Option<Vec<u8>>>) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://{}", listener.local_addr().unwrap());
+        let agreed = tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let stream = TlsAcceptor::from(Arc::new(config)).accept(socket).await.ok()?;
+            stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
+        });
+        (address, Certificate::from_pem(made.cert.pem()), agreed)
+    }
+
+    #[tokio::test]
+    async fn an_https_server_is_reached_with_the_certificate_that_is_trusted() {
+        let (address, certificate, agreed) = tls_server().await;
+        endpoint(address, vec![certificate]).unwrap().connect().await.unwrap();
+        assert_eq!(agreed.await.unwrap().as_deref(), Some(&b"h2"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_trusts_is_not_taken() {
+        let (_, other, _) = tls_server().await;
+        for roots in [vec![], vec![other]] {
+            let (address, _, agreed) = tls_server().await;
+            assert!(endpoint(address, roots).unwrap().connect().await.is_err());
+            assert_eq!(agreed.await.unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told() {
+        let said = |server: &str, roots| endpoint(server.into(), roots).unwrap_err().to_string();
+        assert!(said("no address", vec![]).contains("server:"));
+        assert!(endpoint("http://127.0.0.1:7450".into(), vec![]).is_ok());
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct CallsConfig {
 pub(crate) trait People {
     /// Whether there can be such a user.
     fn can_exist(&self, user: &UserId) -> bool;
+    /// Whether a device may open another call now.
+    fn may_open(&self, caller: &Party) -> bool;
     /// The devices of a user that are connected.
     fn online(&self, user: &UserId) -> Vec<Party>;
 }
@@ -167,7 +169,7 @@ impl Calls {
                     self.refuse(key, from, InviteRefusal::Invalid);
                 } else if !invite.callees.iter().all(|user| people.can_exist(user)) {
                     self.refuse(key, from, InviteRefusal::UnknownUser);
-                } else if self.opened_by(key.app, &from) >= self.config.per_device {
+                } else if self.opened_by(key.app, &from) >= self.config.per_device || !people.may_open(&from) {
                     self.refuse(key, from, InviteRefusal::TooMany);
                 } else {
                     let online = invite.callees.iter().flat_map(|user| people.online(user)).collect();
@@ -356,6 +358,10 @@ mod tests {
             true
         }
 
+        fn may_open(&self, _: &Party) -> bool {
+            true
+        }
+
         fn online(&self, _: &UserId) -> Vec<Party> {
             Vec::new()
         }
@@ -366,6 +372,10 @@ mod tests {
     impl People for Somebody {
         fn can_exist(&self, _: &UserId) -> bool {
             self.0
+        }
+
+        fn may_open(&self, _: &Party) -> bool {
+            true
         }
 
         fn online(&self, _: &UserId) -> Vec<Party> {

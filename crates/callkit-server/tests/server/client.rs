@@ -232,6 +232,11 @@ pub async fn http(address: SocketAddr, request: &str) -> (u16, String) {
 /// The value of one line of the metrics page.
 pub async fn metric(server: SocketAddr, name: &str) -> f64 {
     let (_, page) = http(server, "GET /metrics").await;
+    metric_of(&page, name)
+}
+
+/// The value of one line of a page that was read already.
+pub fn metric_of(page: &str, name: &str) -> f64 {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned);
     let line = page.lines().find_map(value).unwrap_or_else(|| panic!("no {name} in\n{page}"));
     line.trim().parse().unwrap()

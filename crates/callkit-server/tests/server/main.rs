@@ -11,5 +11,6 @@ mod privacy;
 mod sessions;
 mod sign_in;
 mod silence;
+mod stillness;
 mod stun;
 mod words;

@@ -14,21 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance};
 
 use crate::client::{Client, http, start};
+use crate::stillness::Stillness;
 use crate::words::invite;
-
-/// Keeps paused time from running ahead to the next timer whenever nothing but the network has something to do: the runtime does
-/// that only while no blocking task is under way.
-struct Stillness {
-    _end: std::sync::mpsc::Sender<()>,
-}
-
-impl Stillness {
-    fn begin() -> Stillness {
-        let (end, ended) = std::sync::mpsc::channel();
-        tokio::task::spawn_blocking(move || ended.recv());
-        Stillness { _end: end }
-    }
-}
 
 /// One step of time.
 const STEP: Duration = Duration::from_millis(250);

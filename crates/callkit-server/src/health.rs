@@ -1,0 +1,153 @@
+//! What state the server is in: whether it takes sign-ins, how far behind its hub is, how many calls run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::metering::Metering;
+
+/// How far a server has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Serving,
+    /// The calls that run go on; nobody new is taken.
+    Draining,
+    Stopping,
+}
+
+/// Why nobody should be sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unready {
+    #[error("draining")]
+    Draining,
+    #[error("stopping")]
+    Stopping,
+    /// What devices send waits too long.
+    #[error("overloaded")]
+    Overloaded,
+    /// The last commit of the store failed: calls would not outlive a restart.
+    #[error("store")]
+    Store,
+}
+
+/// After how long a measured delay says nothing any more, in ms: an idle hub measures none.
+const DELAY_COUNTS_MS: u64 = 1_000;
+
+/// Written by the hub, the store and whoever stops the server; read by all.
+pub(crate) struct Health {
+    stage: AtomicU8,
+    delay_ms: AtomicU64,
+    measured_at_ms: AtomicU64,
+    overload_delay_ms: u64,
+    calls: watch::Sender<usize>,
+    clock: Clock,
+    metering: Arc<Metering>,
+}
+
+impl Health {
+    pub(crate) fn new(overload_delay_ms: u32, clock: Clock, metering: Arc<Metering>) -> Self {
+        Self {
+            stage: AtomicU8::new(Stage::Serving as u8),
+            delay_ms: AtomicU64::new(0),
+            measured_at_ms: AtomicU64::new(0),
+            overload_delay_ms: overload_delay_ms.into(),
+            calls: watch::Sender::new(0),
+            clock,
+            metering,
+        }
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn takes_sign_ins(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == Stage::Serving as u8
+    }
+
+    /// What one device sent waited so long for the hub.
+    pub(crate) fn waited(&self, delay: Duration) {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.delay_ms.store(delay_ms, Ordering::Relaxed);
+        self.measured_at_ms.store(self.clock.mono().0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_overloaded(&self) -> bool {
+        let age = self.clock.mono().0.saturating_sub(self.measured_at_ms.load(Ordering::Relaxed));
+        age < DELAY_COUNTS_MS && self.delay_ms.load(Ordering::Relaxed) > self.overload_delay_ms
+    }
+
+    pub(crate) fn set_calls(&self, running: usize) {
+        self.calls.send_if_modified(|calls| std::mem::replace(calls, running) != running);
+    }
+
+    /// Waits until no call runs.
+    pub(crate) async fn calls_are_over(&self) {
+        // It cannot close: the sender is here.
+        self.calls.subscribe().wait_for(|calls| *calls == 0).await.ok();
+    }
+
+    pub(crate) fn readiness(&self) -> Result<(), Unready> {
+        let stage = self.stage.load(Ordering::Relaxed);
+        if stage == Stage::Stopping as u8 {
+            Err(Unready::Stopping)
+        } else if stage == Stage::Draining as u8 {
+            Err(Unready::Draining)
+        } else if self.is_overloaded() {
+            Err(Unready::Overloaded)
+        } else if !self.metering.store_works() {
+            Err(Unready::Store)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_not_ready_for_as_long_as_something_is_wrong() {
+        let metering = Arc::new(Metering::new());
+        let health = Health::new(500, Clock::start(), Arc::clone(&metering));
+        assert_eq!(health.readiness(), Ok(()));
+
+        health.waited(Duration::from_millis(501));
+        assert_eq!(health.readiness(), Err(Unready::Overloaded));
+        health.waited(Duration::from_millis(2));
+        assert_eq!(health.readiness(), Ok(()));
+        health.waited(Duration::from_secs(9));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(health.readiness(), Ok(()), "nothing has waited since");
+
+        metering.store_committed(1, Duration::ZERO, false);
+        assert_eq!(health.readiness(), Err(Unready::Store));
+        metering.store_committed(1, Duration::ZERO, true);
+        assert_eq!(health.readiness(), Ok(()));
+
+        health.set_stage(Stage::Draining);
+        assert_eq!(health.readiness(), Err(Unready::Draining));
+        assert!(!health.takes_sign_ins());
+        health.set_stage(Stage::Stopping);
+        assert_eq!(health.readiness(), Err(Unready::Stopping));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_last_call_is_told() {
+        let health = Health::new(500, Clock::start(), Arc::new(Metering::new()));
+        health.set_calls(2);
+        let over = health.calls_are_over();
+        let mut over = std::pin::pin!(over);
+        assert!(timeout(Duration::ZERO, over.as_mut()).await.is_err());
+        health.set_calls(1);
+        assert!(timeout(Duration::ZERO, over.as_mut()).await.is_err());
+        health.set_calls(0);
+        over.await;
+    }
+}

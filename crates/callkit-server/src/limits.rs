@@ -1,0 +1,462 @@
+//! How much anybody may ask for: rates by address, user, device and app, and connections of one address at one time.
+//!
+//! Rates are counted by `governor` (GCRA): a limit of N a minute allows a burst of N, then one every 60/N s.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed, keyed::DashMapStateStore};
+use governor::{Quota, RateLimiter};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use call_protocol::{DeviceId, UserId};
+
+use crate::clock::Clock;
+use crate::metering::Metering;
+use crate::token::AppNo;
+
+/// How much may be asked for. Zero takes a limit away.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Networks that no limit by address holds for, and that may read `/metrics`. A proxy in front of the server belongs here. Default:
+    /// this machine.
+    pub trusted_addresses: Vec<IpNet>,
+    /// Connections of one address at one time; behind one address of a mobile network are many phones. Default 1,000.
+    pub connections_per_address: u32,
+    /// New connections of one address. Default 1,200.
+    pub connections_per_address_per_minute: u32,
+    /// HTTP requests of one address; streams of apps are none. Default 600.
+    pub http_requests_per_address_per_minute: u32,
+    /// Sign-ins tried from one address, good or bad. Default 1,200.
+    pub sign_ins_per_address_per_minute: u32,
+    /// Sign-ins of one user, on all devices. Default 60.
+    pub sign_ins_per_user_per_minute: u32,
+    /// Frames of one stream, pings among them. A call has about 40. Default 12,000.
+    pub frames_per_device_per_minute: u32,
+    /// Invites of one user, on all devices. Default 240.
+    pub invites_per_user_per_minute: u32,
+    /// Invites of one device. Default 120.
+    pub invites_per_device_per_minute: u32,
+    /// Invites of all users of one app. Default 60,000.
+    pub invites_per_app_per_minute: u32,
+    /// How long what devices send may wait before it is handled, in ms; beyond that, new sign-ins and new calls are refused while what
+    /// runs goes on. Default 500.
+    pub overload_delay_ms: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let loopback = [IpNet::from(ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8))];
+        let loopback_v6 = IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST));
+        Self {
+            trusted_addresses: loopback.into_iter().chain([loopback_v6]).collect(),
+            connections_per_address: 1_000,
+            connections_per_address_per_minute: 1_200,
+            http_requests_per_address_per_minute: 600,
+            sign_ins_per_address_per_minute: 1_200,
+            sign_ins_per_user_per_minute: 60,
+            frames_per_device_per_minute: 12_000,
+            invites_per_user_per_minute: 240,
+            invites_per_device_per_minute: 120,
+            invites_per_app_per_minute: 60_000,
+            overload_delay_ms: 500,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// No limit but that of overload, for one's own load tests.
+    pub fn none() -> Self {
+        Self {
+            connections_per_address: 0,
+            connections_per_address_per_minute: 0,
+            http_requests_per_address_per_minute: 0,
+            sign_ins_per_address_per_minute: 0,
+            sign_ins_per_user_per_minute: 0,
+            frames_per_device_per_minute: 0,
+            invites_per_user_per_minute: 0,
+            invites_per_device_per_minute: 0,
+            invites_per_app_per_minute: 0,
+            ..Self::default()
+        }
+    }
+}
+
+/// Which limit was met; the label of `callkit_limited_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Limit {
+    ConnectionsAtOnce,
+    Connections,
+    HttpRequests,
+    SignInsOfAddress,
+    SignInsOfUser,
+    Frames,
+    InvitesOfUser,
+    InvitesOfDevice,
+    InvitesOfApp,
+    Streams,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Limit; 10] = [
+        Limit::ConnectionsAtOnce,
+        Limit::Connections,
+        Limit::HttpRequests,
+        Limit::SignInsOfAddress,
+        Limit::SignInsOfUser,
+        Limit::Frames,
+        Limit::InvitesOfUser,
+        Limit::InvitesOfDevice,
+        Limit::InvitesOfApp,
+        Limit::Streams,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Limit::ConnectionsAtOnce => "connections_at_once",
+            Limit::Connections => "connections_of_address",
+            Limit::HttpRequests => "http_requests_of_address",
+            Limit::SignInsOfAddress => "sign_ins_of_address",
+            Limit::SignInsOfUser => "sign_ins_of_user",
+            Limit::Frames => "frames_of_device",
+            Limit::InvitesOfUser => "invites_of_user",
+            Limit::InvitesOfDevice => "invites_of_device",
+            Limit::InvitesOfApp => "invites_of_app",
+            Limit::Streams => "streams_at_once",
+        }
+    }
+}
+
+/// The limits of one server and where everybody stands.
+pub(crate) struct Limits {
+    trusted: Vec<IpNet>,
+    at_once: u32,
+    places: Arc<Places>,
+    connections: Option<Rate>,
+    http_requests: Option<Rate>,
+    sign_ins_of_address: Option<Rate>,
+    sign_ins_of_user: Option<Rate>,
+    invites_of_user: Option<Rate>,
+    invites_of_device: Option<Rate>,
+    invites_of_app: Option<Rate>,
+    frames_a_minute: u32,
+    clock: Clock,
+    metering: Arc<Metering>,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &LimitsConfig, clock: Clock, metering: Arc<Metering>) -> Self {
+        let rate = |a_minute| Rate::new(a_minute, clock);
+        Self {
+            trusted: config.trusted_addresses.clone(),
+            at_once: config.connections_per_address,
+            places: Arc::default(),
+            connections: rate(config.connections_per_address_per_minute),
+            http_requests: rate(config.http_requests_per_address_per_minute),
+            sign_ins_of_address: rate(config.sign_ins_per_address_per_minute),
+            sign_ins_of_user: rate(config.sign_ins_per_user_per_minute),
+            invites_of_user: rate(config.invites_per_user_per_minute),
+            invites_of_device: rate(config.invites_per_device_per_minute),
+            invites_of_app: rate(config.invites_per_app_per_minute),
+            frames_a_minute: config.frames_per_device_per_minute,
+            clock,
+            metering,
+        }
+    }
+
+    pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// A place for a connection; it is free again when dropped.
+    pub(crate) fn connect(&self, from: IpAddr) -> Result<Option<Place>, Limit> {
+        if self.is_trusted(from) {
+            return Ok(None);
+        }
+        let key = AddressKey::of(from);
+        if !within(&self.connections, &key) {
+            return Err(self.met(Limit::Connections));
+        }
+        match Place::take(&self.places, key, self.at_once) {
+            Some(place) => Ok(Some(place)),
+            None => Err(self.met(Limit::ConnectionsAtOnce)),
+        }
+    }
+
+    pub(crate) fn request(&self, from: IpAddr) -> Result<(), Limit> {
+        self.by_address(&self.http_requests, from, Limit::HttpRequests)
+    }
+
+    /// Before the token is looked at, since that takes time.
+    pub(crate) fn sign_in_from(&self, from: IpAddr) -> Result<(), Limit> {
+        self.by_address(&self.sign_ins_of_address, from, Limit::SignInsOfAddress)
+    }
+
+    pub(crate) fn sign_in_of(&self, app: AppNo, user: &UserId) -> Result<(), Limit> {
+        self.by_key(&self.sign_ins_of_user, &(app, user), Limit::SignInsOfUser)
+    }
+
+    /// The narrowest limit first, so that one device does not use up what its app has.
+    pub(crate) fn invite(&self, app: AppNo, user: &UserId, device: &DeviceId) -> Result<(), Limit> {
+        self.by_key(&self.invites_of_device, &(app, user, device), Limit::InvitesOfDevice)?;
+        self.by_key(&self.invites_of_user, &(app, user), Limit::InvitesOfUser)?;
+        self.by_key(&self.invites_of_app, &app, Limit::InvitesOfApp)
+    }
+
+    /// What the frames of one stream are counted with.
+    pub(crate) fn frames(&self) -> Option<FrameRate> {
+        let quota = quota(self.frames_a_minute)?;
+        Some(FrameRate(RateLimiter::direct_with_clock(quota, self.clock)))
+    }
+
+    /// Counts that a limit was met.
+    pub(crate) fn met(&self, limit: Limit) -> Limit {
+        self.metering.limited(limit);
+        limit
+    }
+
+    /// How many addresses, users and devices are remembered.
+    pub(crate) fn keys(&self) -> usize {
+        let rates = [
+            &self.connections,
+            &self.http_requests,
+            &self.sign_ins_of_address,
+            &self.sign_ins_of_user,
+            &self.invites_of_user,
+            &self.invites_of_device,
+            &self.invites_of_app,
+        ];
+        rates.into_iter().flatten().map(|rate| rate.states.len()).sum()
+    }
+
+    fn by_address(&self, rate: &Option<Rate>, from: IpAddr, limit: Limit) -> Result<(), Limit> {
+        if self.is_trusted(from) { Ok(()) } else { self.by_key(rate, &AddressKey::of(from), limit) }
+    }
+
+    fn by_key(&self, rate: &Option<Rate>, key: &impl Hash, limit: Limit) -> Result<(), Limit> {
+        if within(rate, key) { Ok(()) } else { Err(self.met(limit)) }
+    }
+}
+
+fn within(rate: &Option<Rate>, key: &impl Hash) -> bool {
+    rate.as_ref().is_none_or(|rate| rate.take(key))
+}
+
+/// How often the frames of one stream come.
+pub(crate) struct FrameRate(RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>);
+
+impl FrameRate {
+    pub(crate) fn take(&self) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+/// Who an address counts as: itself, or the network of 64 bits that one subscriber has in IPv6 (RFC 6177).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AddressKey(IpAddr);
+
+impl AddressKey {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => AddressKey(address.into()),
+            IpAddr::V6(address) => AddressKey(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
+        }
+    }
+}
+
+/// Keys remembered by each rate, at most: 65,536 take about 4 MiB.
+const KEYS: usize = 65_536;
+/// Once that many are known, those who are new share so many places.
+const SHARED: u64 = 4_096;
+/// How often those who are within their limit again are forgotten, in ms.
+const FORGET_EVERY_MS: u64 = 10_000;
+
+/// One limit and where each of its keys stands. Keys are hashed with a seed of this run: nobody can choose whom to collide with.
+struct Rate {
+    states: RateLimiter<u64, DashMapStateStore<u64>, Clock, NoOpMiddleware<Duration>>,
+    hasher: RandomState,
+    clock: Clock,
+    forgot_at_ms: AtomicU64,
+}
+
+impl Rate {
+    fn new(a_minute: u32, clock: Clock) -> Option<Rate> {
+        let quota = quota(a_minute)?;
+        Some(Rate {
+            states: RateLimiter::dashmap_with_clock(quota, clock),
+            hasher: RandomState::new(),
+            clock,
+            forgot_at_ms: AtomicU64::new(0),
+        })
+    }
+
+    fn take(&self, key: &impl Hash) -> bool {
+        self.forget();
+        let hash = self.hasher.hash_one(key);
+        let is_full = self.states.len() >= KEYS;
+        let place = if is_full { hash % SHARED } else { hash };
+        self.states.check_key(&place).is_ok()
+    }
+
+    fn forget(&self) {
+        let (now, last) = (self.clock.mono().0, self.forgot_at_ms.load(Ordering::Relaxed));
+        let is_due = now.saturating_sub(last) >= FORGET_EVERY_MS;
+        let change = || self.forgot_at_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        if is_due && change().is_ok() {
+            self.states.retain_recent();
+        }
+    }
+}
+
+fn quota(a_minute: u32) -> Option<Quota> {
+    NonZeroU32::new(a_minute).map(Quota::per_minute)
+}
+
+/// How many connections each address has. No more entries than connections.
+#[derive(Default)]
+struct Places(Mutex<HashMap<AddressKey, u32>>);
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, HashMap<AddressKey, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection of an address.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    key: AddressKey,
+}
+
+impl Place {
+    fn take(places: &Arc<Places>, key: AddressKey, at_once: u32) -> Option<Place> {
+        let mut taken = places.lock();
+        let count = taken.entry(key).or_default();
+        if at_once != 0 && *count >= at_once {
+            return None;
+        }
+        *count += 1;
+        Some(Place { places: Arc::clone(places), key })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        if let Some(count) = taken.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(config: LimitsConfig) -> Limits {
+        Limits::new(&config, Clock::start(), Arc::new(Metering::new()))
+    }
+
+    fn stranger(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_allows_a_burst_and_then_comes_back_with_time() {
+        let limits = limits(LimitsConfig { http_requests_per_address_per_minute: 3, ..LimitsConfig::default() });
+        for _ in 0..3 {
+            limits.request(stranger(1)).unwrap();
+        }
+        assert_eq!(limits.request(stranger(1)), Err(Limit::HttpRequests));
+        limits.request(stranger(2)).unwrap();
+        tokio::time::advance(Duration::from_secs(21)).await;
+        limits.request(stranger(1)).unwrap();
+        assert_eq!(limits.request(stranger(1)), Err(Limit::HttpRequests));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_trusted_have_no_limit_by_address_and_zero_is_none() {
+        let one = LimitsConfig {
+            http_requests_per_address_per_minute: 1,
+            connections_per_address: 1,
+            ..LimitsConfig::default()
+        };
+        let limits_of_one = limits(one);
+        for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            let address = address.parse().unwrap();
+            for _ in 0..3 {
+                limits_of_one.request(address).unwrap();
+                assert!(matches!(limits_of_one.connect(address), Ok(None)));
+            }
+        }
+        let none = limits(LimitsConfig::none());
+        for _ in 0..5_000 {
+            none.request(stranger(1)).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_free_again_when_the_connection_is_gone() {
+        let limits = limits(LimitsConfig { connections_per_address: 2, ..LimitsConfig::default() });
+        let first = limits.connect(stranger(1)).unwrap();
+        let _second = limits.connect(stranger(1)).unwrap();
+        assert!(matches!(limits.connect(stranger(1)), Err(Limit::ConnectionsAtOnce)));
+        drop(first);
+        assert!(limits.connect(stranger(1)).is_ok());
+        drop(_second);
+        assert!(limits.places.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscriber_with_a_network_of_addresses_is_one() {
+        let limits = limits(LimitsConfig { connections_per_address: 1, ..LimitsConfig::default() });
+        let _one = limits.connect("2001:db8:1:2::1".parse().unwrap()).unwrap();
+        assert!(limits.connect("2001:db8:1:2:ffff::9".parse().unwrap()).is_err());
+        assert!(limits.connect("2001:db8:1:3::1".parse().unwrap()).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded_and_forgotten() {
+        let limits = limits(LimitsConfig { http_requests_per_address_per_minute: 60, ..LimitsConfig::default() });
+        for number in 0..3 * KEYS as u32 {
+            limits.request(IpAddr::from((0x0b00_0000 + number).to_be_bytes())).ok();
+        }
+        assert!(limits.keys() <= KEYS + SHARED as usize, "{}", limits.keys());
+        tokio::time::advance(Duration::from_secs(70)).await;
+        limits.request(stranger(1)).unwrap();
+        assert!(limits.keys() <= 1 + SHARED as usize, "{}", limits.keys());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invites_are_counted_for_device_user_and_app() {
+        let config = LimitsConfig {
+            invites_per_device_per_minute: 2,
+            invites_per_user_per_minute: 3,
+            invites_per_app_per_minute: 4,
+            ..LimitsConfig::default()
+        };
+        let limits = limits(config);
+        let invite = |user: &str, device: &str| {
+            limits.invite(AppNo(0), &UserId::new(user).unwrap(), &DeviceId::new(device).unwrap())
+        };
+        assert_eq!(invite("ann", "phone"), Ok(()));
+        assert_eq!(invite("ann", "phone"), Ok(()));
+        assert_eq!(invite("ann", "phone"), Err(Limit::InvitesOfDevice));
+        assert_eq!(invite("ann", "tablet"), Ok(()));
+        assert_eq!(invite("ann", "tablet"), Err(Limit::InvitesOfUser));
+        assert_eq!(invite("bob", "phone"), Ok(()));
+        assert_eq!(invite("bob", "phone"), Err(Limit::InvitesOfApp));
+    }
+}

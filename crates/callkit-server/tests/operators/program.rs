@@ -1,0 +1,98 @@
+//! `callkitd` as a program: `check-config`, and a log whose lines about one call can be found.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use call_protocol::end::{End, EndReason};
+use call_protocol::{CallId, Word};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::client::{Client, app, metric};
+use crate::words::invite;
+
+fn shop() -> String {
+    let shop = app("shop");
+    format!("[[apps]]\napp_id = \"{}\"\napi_key = \"{}\"\nsecret = \"{}\"\n", shop.app_id, shop.api_key, shop.secret)
+}
+
+fn check(config: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("callkitd.toml");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callkitd"));
+    let output = command.args(["check-config", "--config"]).arg(&file).current_dir(&folder).output().unwrap();
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["callkitd.toml"], "nothing is made");
+    output
+}
+
+#[test]
+fn a_configuration_is_checked_without_starting() {
+    let good = check(&format!("listen = \"127.0.0.1:7450\"\n{}", shop()));
+    assert!(good.status.success(), "{good:?}");
+    assert!(good.stderr.is_empty(), "{good:?}");
+
+    let doubtful = check(&format!("listen = \"0.0.0.0:7450\"\ndev = true\n{}", shop()));
+    let said = String::from_utf8(doubtful.stderr).unwrap();
+    assert!(doubtful.status.success() && said.contains("anybody can register") && said.contains("tls_cert"), "{said}");
+
+    let cases = [
+        ("", "no app is configured"),
+        ("ping_every = 3\n", "ping_every"),
+        ("server_secret = [\"short\"]\n", "server_secret 1 has 5 bytes"),
+        ("tls_cert = \"nowhere.pem\"\n", "tls_key is not"),
+        ("tls_cert = \"nowhere.pem\"\ntls_key = \"nowhere.key\"\n", "cannot read nowhere.pem"),
+        ("log = \"callkit=loud\"\n", "log:"),
+    ];
+    for (config, expected) in cases {
+        let apps = if config.is_empty() { String::new() } else { shop() };
+        let bad = check(&format!("{config}{apps}"));
+        let said = String::from_utf8(bad.stderr).unwrap();
+        assert!(!bad.status.success() && said.contains(expected), "{config:?}: {said}");
+        assert!(!said.contains("the secret of"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_lines_of_a_call_have_its_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("callkitd.toml");
+    let keys = "listen = \"127.0.0.1:0\"\nlog_format = \"json\"\ndata_dir = \"data\"\nclose_grace_ms = 100\n";
+    std::fs::write(&file, format!("{keys}{}", shop())).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callkitd"));
+    command.arg("--config").arg(&file).current_dir(&folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let log = std::thread::spawn(move || log.lines().map(Result::unwrap).collect::<Vec<_>>());
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let address = ready.split("tcp=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+
+    let call_id = CallId::from_bits(0x5eed);
+    let (mut ann, mut bob) =
+        (Client::sign_in(address, "alexandra").await, Client::sign_in(address, "bernadette").await);
+    ann.say(call_id, invite(call_id, "alexandra", "bernadette")).await;
+    ann.word().await;
+    bob.word().await;
+    ann.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;
+    ann.word().await;
+    let memory = metric(address, "process_resident_memory_bytes").await;
+    let started = metric(address, "process_start_time_seconds").await;
+    assert!(memory > 1e6 && started > 1.6e9, "{memory} {started}");
+
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let lines = log.join().unwrap();
+    let of_the_call: Vec<String> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .filter(|line| line["span"]["id"] == call_id.to_string())
+        .map(|line| line["fields"]["message"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(of_the_call.contains(&"opened".to_owned()), "{lines:#?}");
+    assert!(of_the_call.len() >= 2, "its end, too: {lines:#?}");
+    for secret in ["alexandra", "bernadette", "the secret"] {
+        assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} is in {lines:#?}");
+    }
+}

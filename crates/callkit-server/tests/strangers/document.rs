@@ -1,0 +1,25 @@
+//! `docs/security.md` names tests that there are.
+
+const TESTS: &str = concat!(
+    include_str!("floods.rs"),
+    include_str!("h2_attacks.rs"),
+    include_str!("reflection.rs"),
+    include_str!("slow.rs"),
+    include_str!("tokens.rs"),
+    include_str!("../operators/tls.rs"),
+);
+
+#[test]
+fn every_attempt_has_its_test() {
+    let document = include_str!("../../../../docs/security.md");
+    let rows = document
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| attempt") && !line.starts_with("| ---"));
+    let mut count = 0;
+    for row in rows {
+        let test = row.rsplit('`').nth(1).unwrap_or_else(|| panic!("no test in {row}"));
+        assert!(TESTS.contains(&format!("async fn {test}()")), "there is no test {test}");
+        count += 1;
+    }
+    assert!(count >= 17, "{count}");
+}
