@@ -68,7 +68,7 @@
 //! | `callkit_invites_refused_total{reason}` | invites not taken up |
 //! | `callkit_channels`, `callkit_channel_members` | channels |
 //! | `callkit_stun_total{result}` | datagrams answered and ignored |
-//! | `callkit_store_writes_total{result}` | calls written to the store |
+//! | `callkit_store_writes_total{result}` | changes written to the store |
 //!
 //! Logs go through `tracing`: sessions by number, one span `call` for each call. Tokens, users, devices, channels, addresses and
 //! whatever clients send stay out of them at every level.
@@ -93,6 +93,7 @@ mod token;
 mod wire;
 
 mod hub;
+mod outbox;
 mod store;
 
 mod clock;
@@ -101,5 +102,14 @@ mod metering;
 mod stun;
 
 pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, ServerConfig};
+pub use outbox::WebhookConfig;
 pub use server::{Server, StartError};
 pub use store::StoreError;
+
+/// The outbox by itself, for tests and measurements; not for apps.
+#[doc(hidden)]
+pub mod outbox_alone {
+    pub use crate::outbox::{
+        CallEnded, CallRings, Kind, Media, Notice, Outbox, Pace, Quality, Webhook, sign,
+    };
+}

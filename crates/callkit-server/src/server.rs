@@ -19,7 +19,7 @@ use crate::dev::{self, DEV_APP, Directory};
 use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::metering::Metering;
-use crate::store::{Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress};
 use crate::token::Apps;
@@ -82,13 +82,8 @@ impl Server {
         let local_addr = listener.local_addr().map_err(|error| not_listening("TCP", config.listen, error))?;
         let (socket, udp_addr) = bind_udp(&config, local_addr).await?;
         let metering = Arc::new(Metering::new());
-        let (store, kept) = match &config.data_dir {
-            Some(folder) => {
-                let (store, kept) = Store::open(folder, Arc::clone(&apps), Arc::clone(&metering))?;
-                (Some(store), kept)
-            }
-            None => (None, Vec::new()),
-        };
+        let folder = config.data_dir.as_deref();
+        let (store, kept) = Store::open(folder, Retention::default(), Arc::clone(&apps), Arc::clone(&metering))?;
         let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
         let clock = Clock::start();
@@ -97,7 +92,7 @@ impl Server {
         let around = Surroundings {
             clock,
             metering: Arc::clone(&metering),
-            store,
+            store: Some(store),
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
         };
@@ -188,6 +183,7 @@ fn dev_app() -> AppConfig {
         app_id: AppId::new(DEV_APP).expect("the name is a few letters"),
         api_key: "dev".into(),
         secret: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
+        webhooks: None,
     }
 }
 

@@ -32,6 +32,9 @@ const FILE: &str = "calls.redb";
 /// Changes of one commit; more wait for the next one, so that a commit stays short.
 const BATCH: usize = 4_096;
 
+/// Pages of the file held in memory; the system holds more.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -122,11 +125,11 @@ impl Store {
         let path = folder.map_or_else(|| PathBuf::from("memory"), |folder| folder.join(FILE));
         let failed = |error: redb::Error| StoreError::File { path: path.clone(), error: Box::new(error) };
         let database = match folder {
-            None => Database::builder().create_with_backend(InMemoryBackend::new()),
+            None => Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new()),
             Some(folder) => {
                 std::fs::create_dir_all(folder)
                     .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
-                Database::create(&path)
+                Database::builder().set_cache_size(CACHE_BYTES).create(&path)
             }
         };
         let database = database.map_err(|error| match error {

@@ -1,0 +1,12 @@
+//! Webhooks against a real backend over HTTP.
+
+#![allow(clippy::unwrap_used)]
+
+mod endpoint;
+
+mod crash;
+mod delivery;
+mod failures;
+mod load;
+mod privacy;
+mod receiver;
