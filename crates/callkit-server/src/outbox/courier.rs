@@ -10,6 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url, redirect};
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
 use serde::{Deserialize, Serialize};
 
 use super::{Courier, Kind, Outcome, Pace, sign};
@@ -102,9 +104,13 @@ pub(super) struct WebhookCourier {
 
 impl WebhookCourier {
     pub(super) fn new(hooks: Arc<HashMap<AppId, WebhookConfig>>, pace: &Pace) -> Result<Self, String> {
-        // The first one of the process stays; another one that is there already does as well.
-        rustls::crypto::ring::default_provider().install_default().ok();
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_platform_verifier())
+            .map_err(|error| error.to_string())?
+            .with_no_client_auth();
         let client = Client::builder()
+            .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(pace.connect_timeout)
