@@ -17,11 +17,8 @@ mod load;
 async fn main() {
     let calls = std::env::var("CALLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let folder = tempfile::tempdir().unwrap();
-    let pace = Pace {
-        backoff_min: Duration::from_millis(5),
-        backoff_max: Duration::from_millis(100),
-        ..endpoint::quick()
-    };
+    let pace =
+        Pace { backoff_min: Duration::from_millis(5), backoff_max: Duration::from_millis(100), ..endpoint::quick() };
     let figures = load::run(folder.path(), calls, 10, pace).await;
     let [start, quarter, end] = figures.resident_kib;
     println!("webhooks given              {}", u64::from(calls) * 10);

@@ -109,7 +109,5 @@ pub use store::StoreError;
 /// The outbox by itself, for tests and measurements; not for apps.
 #[doc(hidden)]
 pub mod outbox_alone {
-    pub use crate::outbox::{
-        CallEnded, CallRings, Kind, Media, Notice, Outbox, Pace, Quality, Webhook, sign,
-    };
+    pub use crate::outbox::{CallEnded, CallRings, Kind, Media, Notice, Outbox, Pace, Quality, Webhook, sign};
 }

@@ -172,10 +172,7 @@ fn judged(kind: Kind, status: StatusCode, headers: &HeaderMap) -> Outcome {
         return Outcome::Done;
     }
     let is_refused = status.is_client_error()
-        && !matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        );
+        && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
     let why = match status.as_u16() {
         300..400 => "redirected",
         400..500 if is_refused => "refused",
@@ -239,7 +236,9 @@ mod tests {
         for url in ["https://shop.example/hook", "http://127.0.0.1:8/hook", "http://localhost/hook", "http://[::1]/h"] {
             assert_eq!(with(url, false), Ok(()), "{url}");
         }
-        for url in ["http://shop.example/", "http://127.0.0.1.shop.example/", "ftp://shop.example/", "/hook", "https://a:b@c/"] {
+        for url in
+            ["http://shop.example/", "http://127.0.0.1.shop.example/", "ftp://shop.example/", "/hook", "https://a:b@c/"]
+        {
             assert_eq!(with(url, false).unwrap_err().0, "notify_url", "{url}");
         }
         assert_eq!(with("http://shop.example/", true), Ok(()));

@@ -44,9 +44,14 @@ const NOTICES: usize = 1_024;
 pub(crate) enum Outcome {
     Done,
     /// To be tried again, not before `after` if the other side said so.
-    Retry { after: Option<Duration>, why: &'static str },
+    Retry {
+        after: Option<Duration>,
+        why: &'static str,
+    },
     /// There is no point in trying again.
-    GiveUp { why: &'static str },
+    GiveUp {
+        why: &'static str,
+    },
 }
 
 /// Who carries items of a kind. It must come to an end by itself.

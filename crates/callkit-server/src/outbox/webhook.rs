@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn reasons_have_the_numbers_of_q850() {
-        let of = [16, 77, 21, 17, 18].map(|number| DisconnectReason::ALL.into_iter().filter(move |r| terminate(*r) == number).count());
+        let of = [16, 77, 21, 17, 18]
+            .map(|number| DisconnectReason::ALL.into_iter().filter(move |r| terminate(*r) == number).count());
         assert_eq!(of, [1; 5]);
         assert_eq!(terminate(DisconnectReason::PushError), 127);
         assert_eq!(screaming("MultidevAnswer"), "MULTIDEV_ANSWER");

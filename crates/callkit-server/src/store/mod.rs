@@ -20,7 +20,9 @@ mod history;
 pub(crate) mod queue;
 
 pub(crate) use calls::Kept;
+#[cfg_attr(not(test), allow(unused_imports))]
 pub(crate) use devices::{Device, PushAddress};
+#[cfg_attr(not(test), allow(unused_imports))]
 pub(crate) use history::{Cursor, Page, StoredCall};
 
 use crate::hub::CallKey;
@@ -105,8 +107,14 @@ struct Shared {
 }
 
 enum Change {
-    Call { key: CallKey, to: Option<Box<ArbiterSnapshot>> },
-    History { app: String, call: Box<StoredCall> },
+    Call {
+        key: CallKey,
+        to: Option<Box<ArbiterSnapshot>>,
+    },
+    History {
+        app: String,
+        call: Box<StoredCall>,
+    },
     Device(Box<devices::Change>),
     Queue(Box<QueueChange>),
     /// Answered once everything before it is written.

@@ -207,8 +207,9 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
     let mut total = busy.total;
     let mut from = String::new();
     // One destination after the other, by where its rows begin.
-    while let Some(row) = due.range((from.as_str(), 0, 0)..)?.next() {
-        let destination = row?.0.value().0.to_owned();
+    loop {
+        let first = due.range((from.as_str(), 0_u64, 0_u64)..)?.next().transpose()?;
+        let Some(destination) = first.map(|(key, _)| key.value().0.to_owned()) else { break };
         let mut room = busy.room.get(&destination).copied().unwrap_or(busy.otherwise).min(total);
         for row in due.range((destination.as_str(), 0, 0)..=(destination.as_str(), NEVER, NEVER))? {
             let (_, at, seq) = row?.0.value();
@@ -219,7 +220,8 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
                 work.next_unix_ms = Some(work.next_unix_ms.map_or(at, |next| next.min(at)));
                 break;
             }
-            if !busy.taken.contains(&seq) && !given.contains(&seq)
+            if !busy.taken.contains(&seq)
+                && !given.contains(&seq)
                 && let Some(waiting) = waiting(seq)?
             {
                 room -= 1;

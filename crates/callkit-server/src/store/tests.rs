@@ -126,7 +126,11 @@ async fn history_ends_by_age_and_by_number() {
     store.close().await;
 
     let store = open_with(Some(folder.path()), Retention { history_days: 90, history_per_user: 5 });
-    assert_eq!(store.page(&app(), &user("old"), None, 100).await.unwrap().calls, [], "not shown even before it is deleted");
+    assert_eq!(
+        store.page(&app(), &user("old"), None, 100).await.unwrap().calls,
+        [],
+        "not shown even before it is deleted"
+    );
     store.record(&app(), call(30, now, "bob"));
     store.close().await;
     let store = open_with(Some(folder.path()), Retention { history_days: 400, history_per_user: 5 });
@@ -239,11 +243,27 @@ async fn a_closed_store_says_so_and_frees_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(Some(folder.path()));
     let other = store.clone();
-    let second = Store::open(Some(folder.path()), Retention::default(), Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
+    let second =
+        Store::open(Some(folder.path()), Retention::default(), Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
     assert!(matches!(second, Err(StoreError::InUse(_))));
     store.close().await;
     assert!(matches!(other.devices_of(&app(), &user("bob")).await, Err(StoreError::Closed)));
     other.seen(&app(), &user("bob"), &device("phone"), 5);
     other.flush().await;
     open(Some(folder.path()));
+}
+
+#[tokio::test]
+async fn a_file_of_before_there_was_more_than_calls_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = redb::Database::create(folder.path().join("calls.redb")).unwrap();
+    let transaction = old.begin_write().unwrap();
+    transaction.open_table(super::calls::CALLS).unwrap().insert(("shop", "not a call"), b"{}".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let store = open(Some(folder.path()));
+    store.record(&app(), call(1, unix_ms(), "bob"));
+    store.close().await;
+    let store = open(Some(folder.path()));
+    assert_eq!(store.page(&app(), &user("bob"), None, 9).await.unwrap().calls.len(), 1);
 }

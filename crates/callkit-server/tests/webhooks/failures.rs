@@ -28,7 +28,7 @@ async fn after(plan: &'static [Reply]) -> (std::net::SocketAddr, mpsc::Unbounded
 async fn a_failure_is_tried_again_under_the_same_id_until_it_is_taken() {
     let plan = &[Reply::Status(500), Reply::Status(404), Reply::Later(0), Reply::Silence, Reply::Status(410)];
     let (address, mut heard) = after(plan).await;
-    let pace = Pace { timeout: Duration::from_millis(200), ..quick() };
+    let pace = Pace { timeout: Duration::from_secs(1), ..quick() };
     let (outbox, mut notices, _running) = Outbox::start_alone(None, &[app("shop", address)], pace).unwrap();
     outbox.enqueue(ended("shop", 1, 0));
     assert_eq!(soon(notices.recv()).await.unwrap().given_up, None);

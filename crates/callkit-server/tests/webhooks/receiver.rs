@@ -52,7 +52,10 @@ async fn it_takes_what_the_server_sends() {
     outbox.enqueue(rings("shop", 5, unix_ms() + 30_000));
     outbox.enqueue(ended("shop", 5, 0));
     let notify = receiver.event().await;
-    assert_eq!((&notify["event"], &notify["type"], &notify["cc_param"]), (&"notify".into(), &"V".into(), &"private-param".into()));
+    assert_eq!(
+        (&notify["event"], &notify["type"], &notify["cc_param"]),
+        (&"notify".into(), &"V".into(), &"private-param".into())
+    );
     let event = receiver.event().await;
     assert_eq!((&event["event"], &event["terminate"]), (&"call_event".into(), &18.into()));
     for _ in 0..2 {
