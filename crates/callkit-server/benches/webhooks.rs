@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 #![allow(dead_code)]
+#![allow(unreachable_pub)]
 
 use std::time::Duration;
 

@@ -20,9 +20,9 @@ mod history;
 pub(crate) mod queue;
 
 pub(crate) use calls::Kept;
-#[cfg_attr(not(test), allow(unused_imports))]
+#[allow(unused_imports)]
 pub(crate) use devices::{Device, PushAddress};
-#[cfg_attr(not(test), allow(unused_imports))]
+#[allow(unused_imports)]
 pub(crate) use history::{Cursor, Page, StoredCall};
 
 use crate::hub::CallKey;
