@@ -9,6 +9,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitsConfig;
+use crate::outbox::{self, WebhookConfig};
 
 /// The TCP port where nothing else is said.
 pub const DEFAULT_PORT: u16 = 7450;
@@ -97,6 +98,9 @@ pub struct AppConfig {
     pub api_key: String,
     /// The HS256 secret, 16 bytes or more.
     pub secret: String,
+    /// Where the app's backend hears of its calls. Default: nowhere. Of an app with two keys the first that has it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhookConfig>,
 }
 
 impl std::fmt::Debug for AppConfig {
@@ -182,6 +186,16 @@ pub enum ConfigError {
         given: &'static str,
         /// The key that is not.
         missing: &'static str,
+    },
+    /// The webhooks of an app cannot be used.
+    #[error("webhooks.{key} of app {app_id} must be {must}")]
+    Webhook {
+        /// The app.
+        app_id: AppId,
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        must: &'static str,
     },
     /// A number that makes no sense.
     #[error("{key} is {value}; it must be {must}")]
@@ -274,6 +288,9 @@ impl ServerConfig {
             if self.apps[..at].iter().any(|other| other.app_id == app.app_id && other.api_key == app.api_key) {
                 return Err(ConfigError::Twice { app_id });
             }
+            if let Some(Err((key, must))) = app.webhooks.as_ref().map(outbox::check) {
+                return Err(ConfigError::Webhook { app_id, key, must });
+            }
         }
         for (at, secret) in self.server_secret.iter().enumerate() {
             let bytes = secret.reveal().len();
@@ -344,6 +361,7 @@ mod tests {
             app_id: AppId::new("shop").unwrap(),
             api_key: "key".into(),
             secret: secret.into(),
+            webhooks: None,
         };
         let with = |apps| ServerConfig { apps, ..ServerConfig::default() }.check();
         assert!(matches!(with(vec![]), Err(ConfigError::NoApp)));
@@ -374,7 +392,13 @@ mod tests {
     fn no_secret_is_shown() {
         let mut config = ServerConfig::dev_on_loopback();
         let secret = "0123456789abcdef".to_owned();
-        config.apps.push(AppConfig { app_id: AppId::new("shop").unwrap(), api_key: "key".into(), secret });
+        let webhooks = WebhookConfig { secrets: vec![secret.clone()], ..WebhookConfig::default() };
+        config.apps.push(AppConfig {
+            app_id: AppId::new("shop").unwrap(),
+            api_key: "key".into(),
+            secret,
+            webhooks: Some(webhooks),
+        });
         config.server_secret.push(Secret::new("0123456789abcdef"));
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
     }

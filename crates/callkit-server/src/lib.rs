@@ -84,8 +84,8 @@ mod token;
 mod wire;
 
 mod hub;
+mod outbox;
 mod store;
-mod waiting;
 
 mod clock;
 mod dev;
@@ -95,6 +95,13 @@ mod stun;
 pub use cc_keys::KeyError;
 pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
 pub use limits::LimitsConfig;
+pub use outbox::WebhookConfig;
 pub use server::{Server, StartError};
 pub use store::StoreError;
 pub use tls::TlsError;
+
+/// The outbox by itself, for tests and measurements; not for apps.
+#[doc(hidden)]
+pub mod outbox_alone {
+    pub use crate::outbox::{CallEnded, CallRings, Kind, Media, Notice, Outbox, Pace, Quality, Webhook, sign};
+}

@@ -24,7 +24,7 @@ use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::limits::Limits;
 use crate::metering::Metering;
-use crate::store::{Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress};
 use crate::tls::{self, Tls, TlsError};
@@ -108,13 +108,8 @@ impl Server {
             _ => None,
         };
         let cc_keys = Arc::new(CcKeys::open(&config.server_secret, config.data_dir.as_deref())?);
-        let (store, kept) = match &config.data_dir {
-            Some(folder) => {
-                let (store, kept) = Store::open(folder, Arc::clone(&apps), Arc::clone(&metering))?;
-                (Some(store), kept)
-            }
-            None => (None, Vec::new()),
-        };
+        let folder = config.data_dir.as_deref();
+        let (store, kept) = Store::open(folder, Retention::default(), Arc::clone(&apps), Arc::clone(&metering))?;
         let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
         let clock = Clock::start();
@@ -129,7 +124,7 @@ impl Server {
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
             cc_keys,
-            store,
+            store: Some(store),
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
         };
@@ -263,6 +258,7 @@ fn dev_app() -> AppConfig {
         app_id: AppId::new(DEV_APP).expect("the name is a few letters"),
         api_key: "dev".into(),
         secret: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
+        webhooks: None,
     }
 }
 

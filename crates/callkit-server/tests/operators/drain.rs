@@ -1,6 +1,6 @@
 //! A server that is to stop and lets its calls end first.
 
-use call_protocol::end::{End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::session::RefuseReason;
 use call_protocol::{CallId, Word};
 use callkit_server::{Server, ServerConfig};
@@ -34,7 +34,7 @@ async fn calls_that_run_end_by_themselves_while_nobody_new_is_taken() {
     assert_eq!(refused.reason, RefuseReason::ShuttingDown);
     ann.hears_nothing().await;
 
-    ann.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;
+    ann.say(call_id, Word::End(EndReason::Hangup.into())).await;
     assert_eq!(bob.end().await, Some(RefuseReason::ShuttingDown));
     soon("the end", stopping).await.unwrap();
 }

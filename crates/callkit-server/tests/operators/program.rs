@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
-use call_protocol::end::{End, EndReason};
+use call_protocol::end::EndReason;
 use call_protocol::{CallId, Word};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -75,7 +75,7 @@ async fn the_lines_of_a_call_have_its_id() {
     ann.say(call_id, invite(call_id, "alexandra", "bernadette")).await;
     ann.word().await;
     bob.word().await;
-    ann.say(call_id, Word::End(End { reason: EndReason::Hangup })).await;
+    ann.say(call_id, Word::End(EndReason::Hangup.into())).await;
     ann.word().await;
     let memory = metric(address, "process_resident_memory_bytes").await;
     let started = metric(address, "process_start_time_seconds").await;

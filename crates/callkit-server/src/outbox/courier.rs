@@ -1,0 +1,252 @@
+//! Webhooks over HTTP.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use call_protocol::AppId;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, StatusCode, Url, redirect};
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
+use serde::{Deserialize, Serialize};
+
+use super::{Courier, Kind, Outcome, Pace, sign};
+use crate::clock::unix_s;
+use crate::config::SECRET_BYTES;
+use crate::store::queue::Item;
+
+/// Where an app's backend hears of its calls.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// Told when a call rings, so that the backend can push. Default: nobody is told.
+    pub notify_url: Option<String>,
+    /// Told when a call is over. Default: nobody is told.
+    pub call_event_url: Option<String>,
+    /// Each signs; 16 bytes or more. Two while the backend changes from one to the other.
+    pub secrets: Vec<String>,
+    /// Takes `http://` for hosts other than this one: the bodies can then be read on the way. Default false.
+    pub allow_http: bool,
+    /// After how long a call event that nobody takes is given up, in s. Default 86,400.
+    pub give_up_after_s: u32,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self { notify_url: None, call_event_url: None, secrets: Vec::new(), allow_http: false, give_up_after_s: 86_400 }
+    }
+}
+
+/// Without secrets, and without addresses, which may hold some.
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookConfig")
+            .field("notify", &self.notify_url.is_some())
+            .field("call_event", &self.call_event_url.is_some())
+            .field("secrets", &self.secrets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl WebhookConfig {
+    pub(super) fn url(&self, kind: Kind) -> Option<&str> {
+        match kind {
+            Kind::Notify => self.notify_url.as_deref(),
+            Kind::CallEvent => self.call_event_url.as_deref(),
+        }
+    }
+}
+
+/// What is wrong with a configuration, if anything: the key, and what it must be.
+pub(crate) fn check(config: &WebhookConfig) -> Result<(), (&'static str, &'static str)> {
+    let urls = [("notify_url", &config.notify_url), ("call_event_url", &config.call_event_url)];
+    for (key, url) in urls {
+        let Some(url) = url else { continue };
+        let url = Url::parse(url).map_err(|_| (key, "an absolute URL"))?;
+        let is_http = url.scheme() == "http" && (config.allow_http || is_loopback(&url));
+        if url.scheme() != "https" && !is_http {
+            return Err((key, "an https URL; http only for this machine or with allow_http"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err((key, "a URL without user and password; the signature says who sends"));
+        }
+        if config.secrets.is_empty() {
+            return Err(("secrets", "there, one or more"));
+        }
+    }
+    if config.secrets.iter().any(|secret| secret.len() < SECRET_BYTES) {
+        return Err(("secrets", "of 16 bytes or more each"));
+    }
+    if config.give_up_after_s == 0 {
+        return Err(("give_up_after_s", "more than 0"));
+    }
+    Ok(())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// Bytes of an answer that are read, so that the connection can be used again; nothing in them matters.
+const ANSWER_BYTES: usize = 4_096;
+
+/// Carries webhooks of all apps.
+pub(super) struct WebhookCourier {
+    client: Client,
+    hooks: Arc<HashMap<AppId, WebhookConfig>>,
+}
+
+impl WebhookCourier {
+    pub(super) fn new(hooks: Arc<HashMap<AppId, WebhookConfig>>, pace: &Pace) -> Result<Self, String> {
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_platform_verifier())
+            .map_err(|error| error.to_string())?
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(pace.connect_timeout)
+            .timeout(pace.timeout)
+            .pool_max_idle_per_host(pace.per_destination)
+            .user_agent(concat!("callkitd/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { client, hooks })
+    }
+
+    async fn post(&self, item: &Item, attempt: u32) -> Outcome {
+        let hooks = self.hooks.get(&item.app);
+        let Some((hooks, url)) = hooks.and_then(|hooks| Some((hooks, hooks.url(item.kind)?))) else {
+            return Outcome::GiveUp { why: "no longer configured" };
+        };
+        let request = self
+            .client
+            .post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .header("Callkit-Signature", sign(&hooks.secrets, unix_s(), &item.body))
+            .header("Callkit-Delivery", &item.id)
+            .header("Callkit-Attempt", attempt)
+            .body(item.body.clone());
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Outcome::Retry { after: None, why: cause(&error) },
+        };
+        let mut read = 0;
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            read += chunk.len();
+            if read > ANSWER_BYTES {
+                break;
+            }
+        }
+        judged(item.kind, answer.status(), answer.headers())
+    }
+}
+
+impl Courier for WebhookCourier {
+    fn deliver<'a>(&'a self, item: &'a Item, attempt: u32) -> BoxFuture<'a, Outcome> {
+        self.post(item, attempt).boxed()
+    }
+}
+
+/// In a word, without the address.
+fn cause(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timeout"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "broken connection"
+    }
+}
+
+fn judged(kind: Kind, status: StatusCode, headers: &HeaderMap) -> Outcome {
+    if status.is_success() {
+        return Outcome::Done;
+    }
+    let is_refused = status.is_client_error()
+        && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+    let why = match status.as_u16() {
+        300..400 => "redirected",
+        400..500 if is_refused => "refused",
+        400..500 => "told to wait",
+        _ => "failed there",
+    };
+    match kind {
+        // The call rings now: a backend that says no will not say yes before it is over.
+        Kind::Notify if is_refused || status.is_redirection() => Outcome::GiveUp { why },
+        Kind::Notify | Kind::CallEvent => Outcome::Retry { after: retry_after(headers), why },
+    }
+}
+
+/// RFC 9110, 10.2.3: seconds or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(kind: Kind, status: u16) -> Outcome {
+        judged(kind, StatusCode::from_u16(status).unwrap(), &HeaderMap::new())
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_its_status() {
+        for status in [200, 201, 202, 204] {
+            assert_eq!(told(Kind::Notify, status), Outcome::Done);
+        }
+        for status in [400, 401, 403, 404, 410, 422, 301] {
+            assert!(matches!(told(Kind::Notify, status), Outcome::GiveUp { .. }), "{status}");
+            assert!(matches!(told(Kind::CallEvent, status), Outcome::Retry { .. }), "{status}");
+        }
+        for status in [408, 425, 429, 500, 502, 503] {
+            assert!(matches!(told(Kind::Notify, status), Outcome::Retry { .. }), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let after = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
+        assert_eq!(after("120"), Some(Duration::from_secs(120)));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1_000));
+        assert!(after(&date).unwrap() > Duration::from_secs(900));
+        assert_eq!(after("Thu, 01 Jan 1970 00:00:00 GMT"), None, "past");
+        assert_eq!(after("soon"), None);
+    }
+
+    #[test]
+    fn an_address_that_can_be_read_on_the_way_is_not_taken() {
+        let with = |url: &str, allow_http| {
+            let secrets = vec!["0123456789abcdef".to_owned()];
+            check(&WebhookConfig { notify_url: Some(url.into()), secrets, allow_http, ..WebhookConfig::default() })
+        };
+        for url in ["https://shop.example/hook", "http://127.0.0.1:8/hook", "http://localhost/hook", "http://[::1]/h"] {
+            assert_eq!(with(url, false), Ok(()), "{url}");
+        }
+        for url in
+            ["http://shop.example/", "http://127.0.0.1.shop.example/", "ftp://shop.example/", "/hook", "https://a:b@c/"]
+        {
+            assert_eq!(with(url, false).unwrap_err().0, "notify_url", "{url}");
+        }
+        assert_eq!(with("http://shop.example/", true), Ok(()));
+        let url = Some("https://shop.example/".to_owned());
+        let unsigned = WebhookConfig { call_event_url: url.clone(), ..WebhookConfig::default() };
+        assert_eq!(check(&unsigned).unwrap_err().0, "secrets");
+        let weak = WebhookConfig { call_event_url: url, secrets: vec!["short".into()], ..WebhookConfig::default() };
+        assert_eq!(check(&weak).unwrap_err().0, "secrets");
+        assert!(!format!("{weak:?}").contains("short"));
+    }
+}

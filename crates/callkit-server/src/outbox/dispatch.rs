@@ -1,0 +1,215 @@
+//! The task that sends: asks the store for what is due, hands it to its courier, writes down what became of it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::{debug, info, warn};
+
+use super::{Courier, Kind, Notice, Outcome, Pace};
+use crate::clock::unix_ms;
+use crate::store::queue::{Bell, Busy, Waiting};
+use crate::store::{Store, StoreError};
+
+/// The pause after the store could not be read.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Dispatch {
+    store: Store,
+    bell: Arc<Bell>,
+    couriers: HashMap<Kind, Arc<dyn Courier>>,
+    pace: Pace,
+    rng: StdRng,
+    notices: mpsc::Sender<Notice>,
+    sending: JoinSet<Outcome>,
+    /// What each attempt is about.
+    attempts: HashMap<Id, Waiting>,
+    /// Numbers being sent, or whose outcome is not written yet.
+    taken: HashSet<u64>,
+    destinations: HashMap<String, Destination>,
+}
+
+/// How it goes with a destination.
+#[derive(Debug, Default)]
+struct Destination {
+    busy: usize,
+    failures: u32,
+    /// While it counts as dead: the time of the next probe.
+    probe_at: u64,
+}
+
+impl Dispatch {
+    pub(super) fn new(
+        store: Store,
+        bell: Arc<Bell>,
+        couriers: HashMap<Kind, Arc<dyn Courier>>,
+        pace: Pace,
+        rng: StdRng,
+        notices: mpsc::Sender<Notice>,
+    ) -> Self {
+        Self {
+            store,
+            bell,
+            couriers,
+            pace,
+            rng,
+            notices,
+            sending: JoinSet::new(),
+            attempts: HashMap::new(),
+            taken: HashSet::new(),
+            destinations: HashMap::new(),
+        }
+    }
+
+    /// Works until told to stop or until the store is closed; attempts under way are dropped.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.work() => {}
+        }
+    }
+
+    async fn work(&mut self) {
+        loop {
+            for seq in self.bell.settled() {
+                self.taken.remove(&seq);
+            }
+            let next = match self.start_what_is_due().await {
+                Ok(next) => next,
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    warn!(%error, "what is to be sent cannot be read");
+                    Some(unix_ms() + STORE_PAUSE.as_millis() as u64)
+                }
+            };
+            let wait = next.map(|at| Duration::from_millis(at.saturating_sub(unix_ms())));
+            tokio::select! {
+                () = self.bell.wait() => {}
+                Some(ended) = self.sending.join_next_with_id() => self.on_attempt_ended(ended).await,
+                // sleeps: the store says when something is due
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+            while let Some(ended) = self.sending.try_join_next_with_id() {
+                self.on_attempt_ended(ended).await;
+            }
+        }
+    }
+
+    /// Starts as many attempts as there is room for; the result is when to look again at the latest.
+    async fn start_what_is_due(&mut self) -> Result<Option<u64>, StoreError> {
+        let now = unix_ms();
+        let room = |destination: &Destination| destination.room(&self.pace, now);
+        let busy = Busy {
+            taken: self.taken.clone(),
+            room: self.destinations.iter().map(|(name, destination)| (name.clone(), room(destination))).collect(),
+            otherwise: self.pace.per_destination,
+            total: self.pace.at_once.saturating_sub(self.sending.len()),
+        };
+        let work = self.store.work(now, busy).await?;
+        for waiting in work.expired {
+            self.settle(&waiting, Some("out of time")).await;
+        }
+        for waiting in work.due {
+            self.start(waiting).await;
+        }
+        let probes = self.destinations.values().filter(|destination| destination.busy == 0);
+        let probes = probes.map(|destination| destination.probe_at).filter(|at| *at > now);
+        Ok(work.next_unix_ms.into_iter().chain(probes).min())
+    }
+
+    async fn start(&mut self, waiting: Waiting) {
+        let Some(courier) = self.couriers.get(&waiting.item.kind).cloned() else {
+            return self.settle(&waiting, Some("nobody carries it")).await;
+        };
+        self.taken.insert(waiting.seq);
+        self.destinations.entry(waiting.item.destination()).or_default().busy += 1;
+        let (item, attempt) = (waiting.item.clone(), waiting.attempts.saturating_add(1));
+        let task = self.sending.spawn(async move { courier.deliver(&item, attempt).await });
+        self.attempts.insert(task.id(), waiting);
+    }
+
+    async fn on_attempt_ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Outcome::Retry { after: None, why: "broke off" }),
+        };
+        let Some(waiting) = self.attempts.remove(&id) else { return };
+        let now = unix_ms();
+        let attempt = waiting.attempts.saturating_add(1);
+        let kind = waiting.item.kind.name();
+        let destination = self.destinations.entry(waiting.item.destination()).or_default();
+        destination.busy = destination.busy.saturating_sub(1);
+        match outcome {
+            Outcome::Done => {
+                if destination.failures >= self.pace.dead_after {
+                    info!(app = %waiting.item.app, kind, "a destination is back");
+                }
+                (destination.failures, destination.probe_at) = (0, 0);
+                debug!(call = %waiting.item.call_id, kind, attempt, "delivered");
+                self.settle(&waiting, None).await;
+            }
+            Outcome::Retry { after, why } => {
+                destination.failures = destination.failures.saturating_add(1);
+                if destination.failures >= self.pace.dead_after {
+                    destination.probe_at = now + self.pace.probe_ms(destination.failures);
+                }
+                if destination.failures == self.pace.dead_after {
+                    warn!(app = %waiting.item.app, kind, why, "a destination does not take anything; from now on it is probed");
+                }
+                debug!(call = %waiting.item.call_id, kind, attempt, why, "not delivered");
+                let due = now + self.pace.backoff_ms(attempt, after, &mut self.rng);
+                self.store.postpone(waiting.seq, due, &self.bell);
+            }
+            Outcome::GiveUp { why } => {
+                // It answers, if not as wished.
+                (destination.failures, destination.probe_at) = (0, 0);
+                self.settle(&waiting, Some(why)).await;
+            }
+        }
+    }
+
+    /// The item is over, one way or the other.
+    async fn settle(&mut self, waiting: &Waiting, given_up: Option<&'static str>) {
+        let item = &waiting.item;
+        if let Some(why) = given_up {
+            warn!(call = %item.call_id, kind = item.kind.name(), why, "given up");
+        }
+        self.taken.insert(waiting.seq);
+        self.store.remove(waiting.seq, &self.bell);
+        let notice = Notice { app: item.app.clone(), call_id: item.call_id, kind: item.kind, given_up };
+        // Whoever does not want to hear has dropped the receiver.
+        self.notices.send(notice).await.ok();
+    }
+}
+
+impl Destination {
+    fn room(&self, pace: &Pace, now: u64) -> usize {
+        if self.failures < pace.dead_after {
+            pace.per_destination.saturating_sub(self.busy)
+        } else if now < self.probe_at {
+            0
+        } else {
+            1_usize.saturating_sub(self.busy)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_destination_gets_one_probe_at_a_time() {
+        let pace = Pace::default();
+        let mut destination = Destination { busy: 2, ..Destination::default() };
+        assert_eq!(destination.room(&pace, 0), 30);
+        destination = Destination { busy: 0, failures: 16, probe_at: 100 };
+        assert_eq!(destination.room(&pace, 99), 0);
+        assert_eq!(destination.room(&pace, 100), 1);
+        destination.busy = 1;
+        assert_eq!(destination.room(&pace, 100), 0);
+    }
+}

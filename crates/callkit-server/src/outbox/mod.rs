@@ -1,0 +1,154 @@
+//! What the server has to tell others: at least once, in order within a call, and never in the way of a call.
+//!
+//! Whatever is to be sent is stored first and sent from the store, a few items at a time, so that memory does not grow with what waits
+//! and a crash loses nothing. Each destination has its own limits and its own bad days: one that is dead holds up nobody else.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use call_protocol::{AppId, CallId};
+use futures_util::future::BoxFuture;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+mod courier;
+mod dispatch;
+mod pace;
+mod signature;
+mod webhook;
+
+pub use crate::store::queue::Kind;
+pub use courier::WebhookConfig;
+pub(crate) use courier::check;
+pub use pace::Pace;
+pub use signature::sign;
+pub use webhook::{CallEnded, CallRings, Media, Quality, Webhook};
+
+use crate::config::AppConfig;
+use crate::metering::Metering;
+use crate::store::queue::{Bell, Item};
+use crate::store::{Retention, Store, StoreError};
+use crate::token::Apps;
+use courier::WebhookCourier;
+use dispatch::Dispatch;
+
+/// Outcomes that may wait for whoever hears them.
+const NOTICES: usize = 1_024;
+
+/// How an attempt went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// To be tried again, not before `after` if the other side said so.
+    Retry {
+        after: Option<Duration>,
+        why: &'static str,
+    },
+    /// There is no point in trying again.
+    GiveUp {
+        why: &'static str,
+    },
+}
+
+/// Who carries items of a kind. It must come to an end by itself.
+pub(crate) trait Courier: Send + Sync {
+    /// Tries once; `attempt` counts from 1.
+    fn deliver<'a>(&'a self, item: &'a Item, attempt: u32) -> BoxFuture<'a, Outcome>;
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The app.
+    pub app: AppId,
+    /// The call it was about.
+    pub call_id: CallId,
+    /// What it was.
+    pub kind: Kind,
+    /// None: delivered. Otherwise given up, with the reason in a word or two, without private data.
+    pub given_up: Option<&'static str>,
+}
+
+/// The way in; copies are cheap and mean the same outbox.
+#[derive(Clone)]
+pub struct Outbox {
+    store: Store,
+    bell: Arc<Bell>,
+    hooks: Arc<HashMap<AppId, WebhookConfig>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Outbox {
+    /// Starts to send what the store still has and what comes, in a task of the current runtime.
+    ///
+    /// Outcomes come from the receiver; it may be dropped, and must otherwise be read.
+    pub(crate) fn start(
+        store: Store,
+        apps: &[AppConfig],
+        pace: Pace,
+    ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), String> {
+        let mut hooks: HashMap<AppId, WebhookConfig> = HashMap::new();
+        for app in apps {
+            if let Some(webhooks) = &app.webhooks {
+                hooks.entry(app.app_id.clone()).or_insert_with(|| webhooks.clone());
+            }
+        }
+        let hooks = Arc::new(hooks);
+        let courier: Arc<dyn Courier> = Arc::new(WebhookCourier::new(Arc::clone(&hooks), &pace)?);
+        let couriers = HashMap::from([(Kind::Notify, Arc::clone(&courier)), (Kind::CallEvent, courier)]);
+        let bell = Arc::new(Bell::default());
+        let (notices, heard) = mpsc::channel(NOTICES);
+        let (stop, stops) = watch::channel(false);
+        let rng = pace.seed.map_or_else(|| StdRng::seed_from_u64(rand::random()), StdRng::seed_from_u64);
+        let dispatch = Dispatch::new(store.clone(), Arc::clone(&bell), couriers, pace, rng, notices);
+        let running = tokio::spawn(dispatch.run(stops));
+        Ok((Self { store, bell, hooks, stop }, heard, running))
+    }
+
+    /// An outbox with a store of its own in `folder`, or in memory: for tests and measurements.
+    pub fn start_alone(
+        folder: Option<&Path>,
+        apps: &[AppConfig],
+        pace: Pace,
+    ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), StoreError> {
+        let known = Arc::new(Apps::new(apps, 0));
+        let (store, _) = Store::open(folder, Retention::default(), known, Arc::new(Metering::new()))?;
+        Self::start(store, apps, pace).map_err(|_| StoreError::Closed)
+    }
+
+    /// Whether the app is told of this; what it is not told of is dropped by [`Outbox::enqueue`].
+    pub fn takes(&self, app: &AppId, kind: Kind) -> bool {
+        self.hooks.get(app).is_some_and(|hooks| hooks.url(kind).is_some())
+    }
+
+    /// Sends the webhook, soon; never waits. It survives a crash from about the next commit of the store on.
+    pub fn enqueue(&self, webhook: Webhook) {
+        let Some(hooks) = self.hooks.get(webhook.app()).filter(|_| self.takes(webhook.app(), webhook.kind())) else {
+            return;
+        };
+        let id = format!("{:032x}", rand::random::<u128>());
+        let item = webhook.into_item(id, u64::from(hooks.give_up_after_s) * 1_000);
+        self.store.put(item, &self.bell);
+    }
+
+    /// Waits until what was given before is in the store.
+    pub async fn stored(&self) {
+        self.store.flush().await;
+    }
+
+    /// Sends no more; what is on its way at this moment is sent again by the next start. Does not close the store.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Stops and frees the file of [`Outbox::start_alone`].
+    pub async fn close(self, running: JoinHandle<()>) {
+        self.stop();
+        running.await.ok();
+        self.store.close().await;
+    }
+}

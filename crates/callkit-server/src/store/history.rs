@@ -1,0 +1,221 @@
+//! The calls that are over, for both of their users, newest first.
+
+// What the hub does not call yet is called by the tests.
+#![cfg_attr(not(test), allow(dead_code))]
+
+use call_protocol::end::EndReason;
+use call_protocol::invite::CallType;
+use call_protocol::{AppId, CallId, Party, UserId};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Retention, Store, StoreError};
+use crate::clock::unix_ms;
+
+/// App, user, begin and call to the call as JSON.
+pub(super) const HISTORY: TableDefinition<'static, (&str, &str, u64, u128), &[u8]> = TableDefinition::new("history-1");
+/// App and user to the number of calls above.
+pub(super) const COUNTS: TableDefinition<'static, (&str, &str), u32> = TableDefinition::new("history-counts-1");
+/// The same rows with their begin first: the oldest of all users is found without a search.
+pub(super) const AGES: TableDefinition<'static, (u64, u128, &str, &str), ()> = TableDefinition::new("history-ages-1");
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+/// Old rows deleted with each new one: more than one, so that the old ones run out.
+const DELETED_AT_ONCE: usize = 8;
+/// Calls of the longest page.
+const PAGE: usize = 200;
+
+/// A call that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredCall {
+    pub(crate) call_id: CallId,
+    pub(crate) caller: Party,
+    pub(crate) callee: UserId,
+    pub(crate) call_type: CallType,
+    pub(crate) began_unix_ms: u64,
+    pub(crate) ring_ms: u64,
+    pub(crate) talk_ms: u64,
+    pub(crate) caller_reason: EndReason,
+    pub(crate) callee_reason: EndReason,
+    /// The documented number.
+    pub(crate) disconnect_reason: i32,
+    /// The documented number.
+    pub(crate) disconnect_source: i32,
+    pub(crate) user_code: Option<String>,
+    /// The callee rang, or should have, and did not answer.
+    pub(crate) missed: bool,
+}
+
+/// Where a page ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    pub(crate) began_unix_ms: u64,
+    pub(crate) call_id: CallId,
+}
+
+/// A part of a user's history, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) calls: Vec<StoredCall>,
+    /// From where to go on; None at the end.
+    pub(crate) next: Option<Cursor>,
+}
+
+impl Store {
+    /// Adds the call to the history of its two users, soon. The same call again changes nothing but its text.
+    pub(crate) fn record(&self, app: &AppId, call: StoredCall) {
+        self.change(Change::History { app: app.to_string(), call: Box::new(call) });
+    }
+
+    /// Up to `limit` calls (200 at most) of `user` that began before `before`.
+    pub(crate) async fn page(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let (app, user, from) = (app.clone(), user.clone(), self.oldest());
+        let limit = limit.clamp(1, PAGE);
+        self.read(move |transaction| {
+            let (app, user) = (app.as_str(), user.as_str());
+            let end = before.map_or((u64::MAX, u128::MAX), |cursor| (cursor.began_unix_ms, cursor.call_id.bits()));
+            let table = transaction.open_table(HISTORY)?;
+            if end < (from, 0) {
+                return Ok(Page { calls: Vec::new(), next: None });
+            }
+            let mut rows = table.range((app, user, from, 0)..(app, user, end.0, end.1))?.rev();
+            let mut calls = Vec::new();
+            for row in rows.by_ref().take(limit) {
+                calls.extend(parsed(row?.1.value()));
+            }
+            let cursor = |call: &StoredCall| Cursor { began_unix_ms: call.began_unix_ms, call_id: call.call_id };
+            let next = if rows.next().is_some() { calls.last().map(cursor) } else { None };
+            Ok(Page { calls, next })
+        })
+        .await
+    }
+
+    /// The calls that `user` missed and that began at `unix_ms` or later, oldest first.
+    pub(crate) async fn missed_since(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        unix_ms: u64,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let (app, user, from) = (app.clone(), user.clone(), self.oldest().max(unix_ms));
+        self.read(move |transaction| {
+            let (app, name) = (app.as_str(), user.as_str());
+            let table = transaction.open_table(HISTORY)?;
+            let mut missed = Vec::new();
+            for row in table.range((app, name, from, 0)..=(app, name, u64::MAX, u128::MAX))? {
+                let call = parsed(row?.1.value());
+                missed.extend(call.filter(|call| call.missed && call.callee == user));
+            }
+            Ok(missed)
+        })
+        .await
+    }
+
+    /// The begin of the oldest call that is still shown.
+    fn oldest(&self) -> u64 {
+        self.shared.retention.oldest()
+    }
+}
+
+impl Retention {
+    fn oldest(&self) -> u64 {
+        unix_ms().saturating_sub(u64::from(self.history_days) * DAY_MS)
+    }
+}
+
+pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(HISTORY)?;
+    transaction.open_table(COUNTS)?;
+    transaction.open_table(AGES)?;
+    Ok(())
+}
+
+/// The three tables, which change together.
+pub(super) struct Writer<'a> {
+    history: Table<'a, (&'static str, &'static str, u64, u128), &'static [u8]>,
+    counts: Table<'a, (&'static str, &'static str), u32>,
+    ages: Table<'a, (u64, u128, &'static str, &'static str), ()>,
+    retention: Retention,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn open(transaction: &'a WriteTransaction, retention: Retention) -> Result<Self, redb::Error> {
+        Ok(Self {
+            history: transaction.open_table(HISTORY)?,
+            counts: transaction.open_table(COUNTS)?,
+            ages: transaction.open_table(AGES)?,
+            retention,
+        })
+    }
+
+    pub(super) fn record(&mut self, app: &str, call: &StoredCall) -> Result<(), redb::Error> {
+        let json = serde_json::to_vec(call).unwrap_or_default();
+        for user in [call.caller.user.as_str(), call.callee.as_str()] {
+            self.add(app, user, call, &json)?;
+        }
+        self.delete_old()
+    }
+
+    fn add(&mut self, app: &str, user: &str, call: &StoredCall, json: &[u8]) -> Result<(), redb::Error> {
+        let (began, call_id) = (call.began_unix_ms, call.call_id.bits());
+        if self.history.insert((app, user, began, call_id), json)?.is_some() {
+            return Ok(());
+        }
+        self.ages.insert((began, call_id, app, user), ())?;
+        let count = self.count(app, user)? + 1;
+        self.counts.insert((app, user), count)?;
+        if count <= self.retention.history_per_user {
+            return Ok(());
+        }
+        let first = {
+            let mut rows = self.history.range((app, user, 0, 0)..=(app, user, u64::MAX, u128::MAX))?;
+            let first = rows.next().transpose()?;
+            first.map(|(key, _)| (key.value().2, key.value().3))
+        };
+        match first {
+            Some((began, call_id)) => self.remove(app, user, began, call_id),
+            None => Ok(()),
+        }
+    }
+
+    fn delete_old(&mut self) -> Result<(), redb::Error> {
+        for _ in 0..DELETED_AT_ONCE {
+            let first = self.ages.first()?.map(|(key, _)| {
+                let (began, call_id, app, user) = key.value();
+                (began, call_id, app.to_owned(), user.to_owned())
+            });
+            match first {
+                Some((began, call_id, app, user)) if began < self.retention.oldest() => {
+                    self.remove(&app, &user, began, call_id)?;
+                }
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, app: &str, user: &str, began: u64, call_id: u128) -> Result<(), redb::Error> {
+        self.history.remove((app, user, began, call_id))?;
+        self.ages.remove((began, call_id, app, user))?;
+        match self.count(app, user)?.saturating_sub(1) {
+            0 => drop(self.counts.remove((app, user))?),
+            left => drop(self.counts.insert((app, user), left)?),
+        }
+        Ok(())
+    }
+
+    fn count(&self, app: &str, user: &str) -> Result<u32, redb::Error> {
+        Ok(self.counts.get((app, user))?.map_or(0, |count| count.value()))
+    }
+}
+
+/// None for what a newer server wrote and this one cannot read.
+fn parsed(json: &[u8]) -> Option<StoredCall> {
+    serde_json::from_slice(json).ok()
+}

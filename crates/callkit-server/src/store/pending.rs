@@ -1,0 +1,197 @@
+//! What waits to be written: of each call only its newest state, so that a slow disk holds up nobody and fills no memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use signaling::ArbiterSnapshot;
+use tokio::sync::oneshot;
+
+use super::Change;
+use crate::hub::CallKey;
+
+/// Calls whose states may wait, and other changes: a disk that stands still for minutes. A state or change has about 1 KiB.
+const WAITING: usize = 65_536;
+/// Changes of one commit; more wait for the next one, so that a commit stays short.
+const BATCH: usize = 4_096;
+
+/// The state of a call as it is to be, or that it is to be forgotten.
+pub(super) type Calls = HashMap<CallKey, Option<Box<ArbiterSnapshot>>>;
+
+/// What one commit writes.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) calls: Calls,
+    pub(super) changes: VecDeque<Change>,
+    /// Told once everything before it is written.
+    pub(super) flushes: Vec<oneshot::Sender<()>>,
+    pub(super) close: Option<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> u64 {
+        (self.calls.len() + self.changes.len()) as u64
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && self.flushes.is_empty() && self.close.is_none()
+    }
+}
+
+/// Shared by everybody who changes the store and its writer.
+pub(super) struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    batch: Batch,
+    bringers: usize,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to write and takes the oldest of it; `None` when nothing more will come.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let is_idle = |state: &mut State| state.batch.is_empty() && state.bringers > 0;
+        let waited = self.changed.wait_while(self.lock(), is_idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.batch.is_empty() {
+            return None;
+        }
+        let mut batch = std::mem::take(&mut state.batch);
+        if batch.changes.len() > BATCH {
+            // Flushes and the end wait for all of it.
+            state.batch.changes = batch.changes.split_off(BATCH);
+            state.batch.flushes = std::mem::take(&mut batch.flushes);
+            state.batch.close = batch.close.take();
+        }
+        Some(batch)
+    }
+
+    /// Puts back what could not be written; what came meanwhile is newer.
+    pub(super) fn put_back(&self, mut batch: Batch) {
+        let mut state = self.lock();
+        let newer = std::mem::take(&mut state.batch);
+        batch.calls.extend(newer.calls);
+        batch.changes.extend(newer.changes);
+        batch.flushes.extend(newer.flushes);
+        batch.close = batch.close.or(newer.close);
+        state.batch = batch;
+    }
+
+    /// Waits as long, or until the store is to be closed.
+    pub(super) fn pause(&self, pause: Duration) {
+        let goes_on = |state: &mut State| state.batch.close.is_none() && state.bringers > 0;
+        drop(self.changed.wait_timeout_while(self.lock(), pause, goes_on));
+    }
+}
+
+/// The end that brings; the writer is told when the last one is dropped.
+pub(super) struct Bringer(Arc<Pending>);
+
+impl Bringer {
+    pub(super) fn new() -> (Self, Arc<Pending>) {
+        let state = Mutex::new(State { batch: Batch::default(), bringers: 1 });
+        let pending = Arc::new(Pending { state, changed: Condvar::new() });
+        (Self(Arc::clone(&pending)), pending)
+    }
+
+    /// Replaces what waits for this call. False if there is no room, and it is lost.
+    pub(super) fn call(&self, key: CallKey, to: Option<Box<ArbiterSnapshot>>) -> bool {
+        let mut state = self.0.lock();
+        if state.batch.calls.len() >= WAITING && !state.batch.calls.contains_key(&key) {
+            return false;
+        }
+        state.batch.calls.insert(key, to);
+        self.0.changed.notify_one();
+        true
+    }
+
+    /// Adds to what waits. False if there is no room, and it is lost.
+    pub(super) fn change(&self, change: Change) -> bool {
+        let mut state = self.0.lock();
+        if state.batch.changes.len() >= WAITING {
+            return false;
+        }
+        state.batch.changes.push_back(change);
+        self.0.changed.notify_one();
+        true
+    }
+
+    pub(super) fn flush(&self, done: oneshot::Sender<()>) {
+        self.0.lock().batch.flushes.push(done);
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn close(&self, done: oneshot::Sender<()>) {
+        self.0.lock().batch.close = Some(done);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Clone for Bringer {
+    fn clone(&self) -> Self {
+        self.0.lock().bringers += 1;
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Bringer {
+    fn drop(&mut self) {
+        self.0.lock().bringers -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use call_protocol::CallId;
+
+    use super::*;
+    use crate::token::AppNo;
+
+    fn key(number: u128) -> CallKey {
+        CallKey { app: AppNo(0), call_id: CallId::from_bits(number) }
+    }
+
+    #[test]
+    fn only_the_newest_of_a_call_waits_and_the_end_comes_after_it() {
+        let (bringer, pending) = Bringer::new();
+        for _ in 0..1_000 {
+            assert!(bringer.call(key(1), None));
+        }
+        bringer.call(key(2), None);
+        assert_eq!(pending.take().map(|batch| batch.len()), Some(2));
+        bringer.call(key(1), None);
+        drop(bringer);
+        assert_eq!(pending.take().map(|batch| batch.len()), Some(1));
+        assert!(pending.take().is_none());
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (bringer, pending) = Bringer::new();
+        for number in 0..WAITING {
+            assert!(bringer.call(key(number as u128), None));
+        }
+        assert!(!bringer.call(key(WAITING as u128), None));
+        assert!(bringer.call(key(7), None), "one that waits already is replaced");
+        assert_eq!(pending.take().unwrap().calls.len(), WAITING);
+        assert!(bringer.call(key(WAITING as u128), None));
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_again_and_the_newer_counts() {
+        let (bringer, pending) = Bringer::new();
+        bringer.call(key(1), None);
+        let batch = pending.take().unwrap();
+        bringer.call(key(1), None);
+        bringer.call(key(2), None);
+        pending.put_back(batch);
+        assert_eq!(pending.take().map(|batch| batch.len()), Some(2));
+    }
+}

@@ -1,0 +1,331 @@
+//! What is still to be sent. Bodies lie here and not in memory; whoever sends reads a few at a time.
+//!
+//! Items of one lane go out one after the other. Only the first of a lane is in the table of what is due, so that finding work costs
+//! the same however much waits, and what waits for a dead destination is in nobody's way.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use call_protocol::{AppId, CallId};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::{Change, Store, StoreError};
+
+/// Number to the item as JSON.
+pub(super) const ITEMS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("outbox-1");
+/// Number to when it is due (never, while another of its lane is before it) and how often it was tried.
+pub(super) const STATES: TableDefinition<'static, u64, (u64, u32)> = TableDefinition::new("outbox-states-1");
+/// Lane and number.
+pub(super) const LANES: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("outbox-lanes-1");
+/// Destination, time and number, of the first of each lane.
+pub(super) const DUE: TableDefinition<'static, (&str, u64, u64), ()> = TableDefinition::new("outbox-due-1");
+/// Until when it makes sense, and number.
+pub(super) const EXPIRIES: TableDefinition<'static, (u64, u64), ()> = TableDefinition::new("outbox-expiries-1");
+
+const NEVER: u64 = u64::MAX;
+/// Items given up in one go.
+const EXPIRED_AT_ONCE: usize = 256;
+
+/// What is sent, and so by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The webhook of a call that rings.
+    Notify,
+    /// The webhook of a call that is over.
+    CallEvent,
+}
+
+impl Kind {
+    /// The name in logs, bodies and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Notify => "notify",
+            Kind::CallEvent => "call_event",
+        }
+    }
+
+    /// Kinds with the same name here keep their order within a call.
+    fn lane(self) -> &'static str {
+        match self {
+            Kind::Notify | Kind::CallEvent => "webhook",
+        }
+    }
+}
+
+/// One thing to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Item {
+    /// The same at each attempt, so that a receiver can tell a repetition.
+    pub(crate) id: String,
+    pub(crate) app: AppId,
+    pub(crate) call_id: CallId,
+    pub(crate) kind: Kind,
+    pub(crate) created_unix_ms: u64,
+    /// Given up at this time.
+    pub(crate) expires_unix_ms: u64,
+    pub(crate) body: String,
+}
+
+impl Item {
+    /// Whom it goes to: items of one destination share its limits and its bad days.
+    pub(crate) fn destination(&self) -> String {
+        format!("{}/{}", self.kind.name(), self.app)
+    }
+
+    fn lane(&self) -> String {
+        format!("{}/{}/{}", self.kind.lane(), self.call_id, self.app)
+    }
+}
+
+/// An item with its number and how often it was tried.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) seq: u64,
+    pub(crate) attempts: u32,
+    pub(crate) item: Item,
+}
+
+/// What there is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) due: Vec<Waiting>,
+    pub(crate) expired: Vec<Waiting>,
+    /// When there may be more to do without anything new, in ms since 1970.
+    pub(crate) next_unix_ms: Option<u64>,
+}
+
+/// What a sender has at hand while it asks for work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Busy {
+    /// Numbers that are not to be given out.
+    pub(crate) taken: HashSet<u64>,
+    /// Items a destination can take now; `otherwise` where it is not named.
+    pub(crate) room: HashMap<String, usize>,
+    pub(crate) otherwise: usize,
+    pub(crate) total: usize,
+}
+
+/// How the writer tells the sender what it has written.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    settled: Mutex<Vec<u64>>,
+    notify: Notify,
+}
+
+impl Bell {
+    /// `seq` is settled; 0 stands for news without a number.
+    pub(super) fn ring(&self, seq: u64) {
+        if seq != 0 {
+            self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(seq);
+        }
+        self.notify.notify_one();
+    }
+
+    /// Waits for news; cancel safe.
+    pub(crate) async fn wait(&self) {
+        self.notify.notified().await;
+    }
+
+    /// The numbers settled since the last time.
+    pub(crate) fn settled(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(super) enum QueueChange {
+    Put(Item, Arc<Bell>),
+    Remove(u64, Arc<Bell>),
+    Postpone { seq: u64, due_unix_ms: u64, bell: Arc<Bell> },
+}
+
+impl QueueChange {
+    /// Tells the sender that this is written.
+    pub(super) fn settle(self) {
+        match self {
+            QueueChange::Put(_, bell) => bell.ring(0),
+            QueueChange::Remove(seq, bell) | QueueChange::Postpone { seq, bell, .. } => bell.ring(seq),
+        }
+    }
+}
+
+impl Store {
+    /// Keeps the item until it is removed, soon.
+    pub(crate) fn put(&self, item: Item, bell: &Arc<Bell>) {
+        self.change(Change::Queue(Box::new(QueueChange::Put(item, Arc::clone(bell)))));
+    }
+
+    /// The item was sent or given up; the next of its lane can go.
+    pub(crate) fn remove(&self, seq: u64, bell: &Arc<Bell>) {
+        self.change(Change::Queue(Box::new(QueueChange::Remove(seq, Arc::clone(bell)))));
+    }
+
+    /// One more attempt failed; the next is at this time.
+    pub(crate) fn postpone(&self, seq: u64, due_unix_ms: u64, bell: &Arc<Bell>) {
+        self.change(Change::Queue(Box::new(QueueChange::Postpone { seq, due_unix_ms, bell: Arc::clone(bell) })));
+    }
+
+    /// What can be sent now, and what is past its time.
+    pub(crate) async fn work(&self, now_unix_ms: u64, busy: Busy) -> Result<Work, StoreError> {
+        self.read(move |transaction| look(transaction, now_unix_ms, &busy)).await
+    }
+}
+
+fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, redb::Error> {
+    let items = transaction.open_table(ITEMS)?;
+    let states = transaction.open_table(STATES)?;
+    let due = transaction.open_table(DUE)?;
+    let expiries = transaction.open_table(EXPIRIES)?;
+    let waiting = |seq: u64| -> Result<Option<Waiting>, redb::Error> {
+        let Some(row) = items.get(seq)? else { return Ok(None) };
+        let attempts = states.get(seq)?.map_or(0, |state| state.value().1);
+        match serde_json::from_slice(row.value()) {
+            Ok(item) => Ok(Some(Waiting { seq, attempts, item })),
+            Err(error) => {
+                warn!(column = error.column(), "something stored to be sent cannot be read");
+                Ok(None)
+            }
+        }
+    };
+    let mut work = Work::default();
+    let mut given = HashSet::new();
+    for row in expiries.range((0, 0)..=(NEVER, NEVER))? {
+        let (at, seq) = row?.0.value();
+        if at > now || work.expired.len() == EXPIRED_AT_ONCE {
+            work.next_unix_ms = Some(at.max(now));
+            break;
+        }
+        if !busy.taken.contains(&seq) {
+            given.insert(seq);
+            work.expired.extend(waiting(seq)?);
+        }
+    }
+    let mut total = busy.total;
+    let mut from = String::new();
+    // One destination after the other, by where its rows begin.
+    loop {
+        let first = due.range((from.as_str(), 0_u64, 0_u64)..)?.next().transpose()?;
+        let Some(destination) = first.map(|(key, _)| key.value().0.to_owned()) else { break };
+        let mut room = busy.room.get(&destination).copied().unwrap_or(busy.otherwise).min(total);
+        for row in due.range((destination.as_str(), 0, 0)..=(destination.as_str(), NEVER, NEVER))? {
+            let (_, at, seq) = row?.0.value();
+            if room == 0 {
+                break;
+            }
+            if at > now {
+                work.next_unix_ms = Some(work.next_unix_ms.map_or(at, |next| next.min(at)));
+                break;
+            }
+            if !busy.taken.contains(&seq)
+                && !given.contains(&seq)
+                && let Some(waiting) = waiting(seq)?
+            {
+                room -= 1;
+                total -= 1;
+                work.due.push(waiting);
+            }
+        }
+        // The next text after it, in the order of bytes.
+        from = destination + "\0";
+    }
+    Ok(work)
+}
+
+pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(ITEMS)?;
+    transaction.open_table(STATES)?;
+    transaction.open_table(LANES)?;
+    transaction.open_table(DUE)?;
+    transaction.open_table(EXPIRIES)?;
+    Ok(())
+}
+
+/// The five tables, which change together.
+pub(super) struct Writer<'a> {
+    items: Table<'a, u64, &'static [u8]>,
+    states: Table<'a, u64, (u64, u32)>,
+    lanes: Table<'a, (&'static str, u64), ()>,
+    due: Table<'a, (&'static str, u64, u64), ()>,
+    expiries: Table<'a, (u64, u64), ()>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            items: transaction.open_table(ITEMS)?,
+            states: transaction.open_table(STATES)?,
+            lanes: transaction.open_table(LANES)?,
+            due: transaction.open_table(DUE)?,
+            expiries: transaction.open_table(EXPIRIES)?,
+        })
+    }
+
+    pub(super) fn apply(&mut self, change: &QueueChange) -> Result<(), redb::Error> {
+        match change {
+            QueueChange::Put(item, _) => self.put(item),
+            QueueChange::Remove(seq, _) => self.remove(*seq),
+            QueueChange::Postpone { seq, due_unix_ms, .. } => self.postpone(*seq, *due_unix_ms),
+        }
+    }
+
+    fn put(&mut self, item: &Item) -> Result<(), redb::Error> {
+        let seq = self.items.last()?.map_or(0, |(key, _)| key.value()) + 1;
+        let json = serde_json::to_vec(item).unwrap_or_default();
+        self.items.insert(seq, json.as_slice())?;
+        self.expiries.insert((item.expires_unix_ms, seq), ())?;
+        let lane = item.lane();
+        let is_first = self.first_of(&lane)?.is_none();
+        self.lanes.insert((lane.as_str(), seq), ())?;
+        if is_first {
+            self.make_due(seq, &item.destination(), item.created_unix_ms, 0)
+        } else {
+            self.states.insert(seq, (NEVER, 0))?;
+            Ok(())
+        }
+    }
+
+    fn remove(&mut self, seq: u64) -> Result<(), redb::Error> {
+        let Some(item) = self.item(seq)? else { return Ok(()) };
+        let lane = item.lane();
+        self.items.remove(seq)?;
+        self.expiries.remove((item.expires_unix_ms, seq))?;
+        self.lanes.remove((lane.as_str(), seq))?;
+        let due = self.states.remove(seq)?.map_or(NEVER, |state| state.value().0);
+        if due == NEVER {
+            return Ok(());
+        }
+        self.due.remove((item.destination().as_str(), due, seq))?;
+        if let Some(next) = self.first_of(&lane)?
+            && let Some(item) = self.item(next)?
+        {
+            self.make_due(next, &item.destination(), item.created_unix_ms, 0)?;
+        }
+        Ok(())
+    }
+
+    fn postpone(&mut self, seq: u64, due_unix_ms: u64) -> Result<(), redb::Error> {
+        let Some(item) = self.item(seq)? else { return Ok(()) };
+        let Some((due, attempts)) = self.states.get(seq)?.map(|state| state.value()) else { return Ok(()) };
+        let destination = item.destination();
+        self.due.remove((destination.as_str(), due, seq))?;
+        self.make_due(seq, &destination, due_unix_ms, attempts.saturating_add(1))
+    }
+
+    fn make_due(&mut self, seq: u64, destination: &str, due: u64, attempts: u32) -> Result<(), redb::Error> {
+        self.due.insert((destination, due, seq), ())?;
+        self.states.insert(seq, (due, attempts))?;
+        Ok(())
+    }
+
+    fn first_of(&self, lane: &str) -> Result<Option<u64>, redb::Error> {
+        let first = self.lanes.range((lane, 0)..=(lane, NEVER))?.next().transpose()?;
+        Ok(first.map(|(key, _)| key.value().1))
+    }
+
+    fn item(&self, seq: u64) -> Result<Option<Item>, redb::Error> {
+        Ok(self.items.get(seq)?.and_then(|row| serde_json::from_slice(row.value()).ok()))
+    }
+}

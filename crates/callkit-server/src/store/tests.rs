@@ -1,0 +1,269 @@
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use call_protocol::end::EndReason;
+use call_protocol::invite::CallType;
+use call_protocol::{AppId, CallId, DeviceId, Party, UserId};
+
+use super::queue::{Bell, Busy, Item, Kind};
+use super::{PushAddress, Retention, Store, StoreError, StoredCall};
+use crate::clock::unix_ms;
+use crate::metering::Metering;
+use crate::token::Apps;
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+fn open_with(folder: Option<&Path>, retention: Retention) -> Store {
+    Store::open(folder, retention, Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new())).unwrap().0
+}
+
+fn open(folder: Option<&Path>) -> Store {
+    open_with(folder, Retention::default())
+}
+
+fn app() -> AppId {
+    AppId::new("shop").unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).unwrap()
+}
+
+fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
+    StoredCall {
+        call_id: CallId::from_bits(id),
+        caller: Party { user: user("ann"), device: device("phone") },
+        callee: user(callee),
+        call_type: CallType::Audio1v1,
+        began_unix_ms,
+        ring_ms: 30_000,
+        talk_ms: 0,
+        caller_reason: EndReason::RemoteNoResponse,
+        callee_reason: EndReason::NoResponse,
+        disconnect_reason: 1203,
+        disconnect_source: 2,
+        user_code: None,
+        missed: true,
+    }
+}
+
+fn ids(calls: &[StoredCall]) -> Vec<u128> {
+    calls.iter().map(|call| call.call_id.bits()).collect()
+}
+
+fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Item {
+    Item {
+        id: id.into(),
+        app: app(),
+        call_id: CallId::from_bits(call),
+        kind: Kind::CallEvent,
+        created_unix_ms,
+        expires_unix_ms,
+        body: format!("{{\"n\":\"{id}\"}}"),
+    }
+}
+
+fn free() -> Busy {
+    Busy { otherwise: 100, total: 100, ..Busy::default() }
+}
+
+#[tokio::test]
+async fn history_is_paged_newest_first_for_both_users() {
+    let store = open(None);
+    let now = unix_ms();
+    for n in 0..10 {
+        store.record(&app(), call(n, now - 1_000 + n as u64 / 2, if n % 2 == 0 { "bob" } else { "eve" }));
+    }
+    store.record(&AppId::new("bank").unwrap(), call(99, now, "bob"));
+    store.flush().await;
+    let first = store.page(&app(), &user("ann"), None, 4).await.unwrap();
+    assert_eq!(ids(&first.calls), [9, 8, 7, 6]);
+    let second = store.page(&app(), &user("ann"), first.next, 4).await.unwrap();
+    assert_eq!(ids(&second.calls), [5, 4, 3, 2]);
+    store.record(&app(), call(10, now, "bob"));
+    store.flush().await;
+    let third = store.page(&app(), &user("ann"), second.next, 4).await.unwrap();
+    assert_eq!((ids(&third.calls), third.next), (vec![1, 0], None), "a new call does not shift the pages");
+    let of_bob = store.page(&app(), &user("bob"), None, 100).await.unwrap();
+    assert_eq!(ids(&of_bob.calls), [10, 8, 6, 4, 2, 0]);
+    assert_eq!(of_bob.next, None);
+}
+
+#[tokio::test]
+async fn missed_calls_are_those_of_the_callee_since_then() {
+    let store = open(None);
+    let now = unix_ms();
+    store.record(&app(), call(1, now - 500, "bob"));
+    store.record(&app(), call(2, now - 400, "bob"));
+    store.record(&app(), StoredCall { missed: false, ..call(3, now - 300, "bob") });
+    store.record(&app(), call(4, now - 200, "bob"));
+    store.flush().await;
+    assert_eq!(ids(&store.missed_since(&app(), &user("bob"), now - 400).await.unwrap()), [2, 4]);
+    assert_eq!(ids(&store.missed_since(&app(), &user("ann"), 0).await.unwrap()), [], "the caller missed nothing");
+}
+
+#[tokio::test]
+async fn history_ends_by_age_and_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = unix_ms();
+    let store = open_with(Some(folder.path()), Retention { history_days: 400, history_per_user: 5 });
+    store.record(&app(), call(1, now - 100 * DAY_MS, "old"));
+    for n in 10..20 {
+        store.record(&app(), call(n, now - 1_000 + n as u64, "bob"));
+        store.record(&app(), call(n, now - 1_000 + n as u64, "bob"));
+    }
+    store.flush().await;
+    for name in ["ann", "bob"] {
+        let page = store.page(&app(), &user(name), None, 100).await.unwrap();
+        assert_eq!(ids(&page.calls), [19, 18, 17, 16, 15], "{name}");
+    }
+    assert_eq!(store.page(&app(), &user("old"), None, 100).await.unwrap().calls.len(), 1);
+    store.close().await;
+
+    let store = open_with(Some(folder.path()), Retention { history_days: 90, history_per_user: 5 });
+    assert_eq!(
+        store.page(&app(), &user("old"), None, 100).await.unwrap().calls,
+        [],
+        "not shown even before it is deleted"
+    );
+    store.record(&app(), call(30, now, "bob"));
+    store.close().await;
+    let store = open_with(Some(folder.path()), Retention { history_days: 400, history_per_user: 5 });
+    assert_eq!(store.page(&app(), &user("old"), None, 100).await.unwrap().calls, [], "deleted");
+}
+
+#[tokio::test]
+async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
+    let store = open(None);
+    let bob = user("bob");
+    for n in 0..40 {
+        store.seen(&app(), &bob, &device(&format!("d{n}")), 1_000 + n);
+        store.seen(&app(), &bob, &device("d0"), 2_000 + n);
+    }
+    let push = PushAddress::Apns { token: "private".into(), sandbox: true };
+    store.set_push(&app(), &bob, &device("d39"), Some(push.clone()));
+    store.seen(&app(), &user("bobby"), &device("other"), 1);
+    store.flush().await;
+    let devices = store.devices_of(&app(), &bob).await.unwrap();
+    let names: HashSet<_> = devices.iter().map(|known| known.device.to_string()).collect();
+    assert_eq!(devices.len(), 32);
+    assert!(names.contains("d0") && names.contains("d39") && !names.contains("d1") && !names.contains("d8"));
+    let known = devices.iter().find(|known| known.device == device("d39")).unwrap();
+    assert_eq!((known.seen_unix_ms, known.push.clone()), (1_039, Some(push)));
+    assert!(!format!("{known:?}").contains("private"));
+    store.set_push(&app(), &bob, &device("d39"), None);
+    store.flush().await;
+    assert!(store.devices_of(&app(), &bob).await.unwrap().iter().all(|known| known.push.is_none()));
+}
+
+#[tokio::test]
+async fn a_lane_gives_out_one_item_at_a_time_and_the_next_after_it() {
+    let store = open(None);
+    let bell = Arc::new(Bell::default());
+    for (id, call) in [("a1", 1), ("a2", 1), ("b1", 2), ("a3", 1)] {
+        store.put(item(id, call, 10, 1_000), &bell);
+    }
+    store.flush().await;
+    let names = |work: &super::queue::Work| work.due.iter().map(|w| w.item.id.clone()).collect::<Vec<_>>();
+    let work = store.work(20, free()).await.unwrap();
+    assert_eq!(names(&work), ["a1", "b1"]);
+    assert_eq!(work.next_unix_ms, Some(1_000), "when the first expires");
+    store.postpone(work.due[0].seq, 500, &bell);
+    store.remove(work.due[1].seq, &bell);
+    store.flush().await;
+    assert_eq!(bell.settled(), [work.due[0].seq, work.due[1].seq]);
+    let work = store.work(20, free()).await.unwrap();
+    assert_eq!((names(&work), work.next_unix_ms), (vec![], Some(500)));
+    let work = store.work(500, free()).await.unwrap();
+    assert_eq!((names(&work), work.due[0].attempts), (vec!["a1".into()], 1));
+    let busy = Busy { taken: [work.due[0].seq].into(), ..free() };
+    assert_eq!(names(&store.work(500, busy).await.unwrap()), Vec::<String>::new());
+    store.remove(work.due[0].seq, &bell);
+    store.flush().await;
+    assert_eq!(names(&store.work(500, free()).await.unwrap()), ["a2"]);
+    let work = store.work(1_000, free()).await.unwrap();
+    let expired: Vec<_> = work.expired.iter().map(|w| w.item.id.clone()).collect();
+    assert_eq!((expired, names(&work)), (vec!["a2".into(), "a3".into()], vec![]));
+}
+
+#[tokio::test]
+async fn a_destination_without_room_is_in_nobodys_way() {
+    let store = open(None);
+    let bell = Arc::new(Bell::default());
+    for n in 0..50 {
+        store.put(item(&format!("s{n}"), n, 10, 1_000), &bell);
+    }
+    store.put(Item { app: AppId::new("bank").unwrap(), ..item("b", 1, 10, 1_000) }, &bell);
+    store.put(Item { kind: Kind::Notify, ..item("n", 100, 10, 1_000) }, &bell);
+    store.flush().await;
+    let busy = Busy { room: [("call_event/shop".to_owned(), 0)].into(), ..free() };
+    let work = store.work(20, busy).await.unwrap();
+    let names: Vec<_> = work.due.iter().map(|waiting| waiting.item.id.as_str()).collect();
+    assert_eq!(names, ["b", "n"]);
+    let work = store.work(20, Busy { total: 7, ..free() }).await.unwrap();
+    assert_eq!(work.due.len(), 7);
+}
+
+#[tokio::test]
+async fn a_copy_has_everything_while_the_server_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(Some(&folder.path().join("data")));
+    let bell = Arc::new(Bell::default());
+    store.record(&app(), call(1, unix_ms(), "bob"));
+    store.seen(&app(), &user("bob"), &device("phone"), 5);
+    store.put(item("a1", 1, 10, 1_000), &bell);
+    store.put(item("a2", 1, 10, 1_000), &bell);
+    let target = folder.path().join("copy").join("calls.redb");
+    std::fs::create_dir(target.parent().unwrap()).unwrap();
+    store.backup(&target).await.unwrap();
+    assert!(matches!(store.backup(&target).await, Err(StoreError::Exists(_))));
+    assert_eq!(std::fs::read_dir(target.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+    assert!(store.backup(&folder.path().join("nowhere").join("x")).await.is_err());
+    store.record(&app(), call(2, unix_ms(), "bob"));
+    store.flush().await;
+    assert_eq!(store.page(&app(), &user("bob"), None, 9).await.unwrap().calls.len(), 2);
+
+    let copy = open(target.parent());
+    assert_eq!(ids(&copy.page(&app(), &user("bob"), None, 9).await.unwrap().calls), [1]);
+    assert_eq!(copy.devices_of(&app(), &user("bob")).await.unwrap().len(), 1);
+    let work = copy.work(20, free()).await.unwrap();
+    assert_eq!(work.due[0].item, item("a1", 1, 10, 1_000));
+    copy.remove(work.due[0].seq, &bell);
+    copy.flush().await;
+    assert_eq!(copy.work(20, free()).await.unwrap().due[0].item.id, "a2", "its order is copied, too");
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so_and_frees_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(Some(folder.path()));
+    let other = store.clone();
+    let second =
+        Store::open(Some(folder.path()), Retention::default(), Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
+    assert!(matches!(second, Err(StoreError::InUse(_))));
+    store.close().await;
+    assert!(matches!(other.devices_of(&app(), &user("bob")).await, Err(StoreError::Closed)));
+    other.seen(&app(), &user("bob"), &device("phone"), 5);
+    other.flush().await;
+    open(Some(folder.path()));
+}
+
+#[tokio::test]
+async fn a_file_of_before_there_was_more_than_calls_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = redb::Database::create(folder.path().join("calls.redb")).unwrap();
+    let transaction = old.begin_write().unwrap();
+    transaction.open_table(super::calls::CALLS).unwrap().insert(("shop", "not a call"), b"{}".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let store = open(Some(folder.path()));
+    store.record(&app(), call(1, unix_ms(), "bob"));
+    store.close().await;
+    let store = open(Some(folder.path()));
+    assert_eq!(store.page(&app(), &user("bob"), None, 9).await.unwrap().calls.len(), 1);
+}
