@@ -8,6 +8,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::push::{PushConfig, PushConfigError};
+
 /// The TCP port where nothing else is said.
 pub const DEFAULT_PORT: u16 = 7450;
 
@@ -82,6 +84,9 @@ pub struct AppConfig {
     pub api_key: String,
     /// The HS256 secret, 16 bytes or more.
     pub secret: String,
+    /// How its users' sleeping devices are reached. Default: not at all.
+    #[serde(default)]
+    pub push: PushConfig,
 }
 
 impl std::fmt::Debug for AppConfig {
@@ -126,6 +131,14 @@ pub enum ConfigError {
     Twice {
         /// The app.
         app_id: AppId,
+    },
+    /// Pushes cannot be sent with what the app names for them.
+    #[error("app {app_id}: {error}")]
+    Push {
+        /// The app.
+        app_id: AppId,
+        /// What is wrong.
+        error: PushConfigError,
     },
     /// A number that makes no sense.
     #[error("{key} is {value}; it must be {must}")]
@@ -213,6 +226,7 @@ impl ServerConfig {
             if self.apps[..at].iter().any(|other| other.app_id == app.app_id && other.api_key == app.api_key) {
                 return Err(ConfigError::Twice { app_id });
             }
+            app.push.check().map_err(|error| ConfigError::Push { app_id, error })?;
         }
         let positive = [
             ("ping_every_ms", self.ping_every_ms),
@@ -271,6 +285,7 @@ mod tests {
             app_id: AppId::new("shop").unwrap(),
             api_key: "key".into(),
             secret: secret.into(),
+            push: PushConfig::default(),
         };
         let with = |apps| ServerConfig { apps, ..ServerConfig::default() }.check();
         assert!(matches!(with(vec![]), Err(ConfigError::NoApp)));
@@ -286,7 +301,8 @@ mod tests {
     fn no_secret_is_shown() {
         let mut config = ServerConfig::dev_on_loopback();
         let secret = "0123456789abcdef".to_owned();
-        config.apps.push(AppConfig { app_id: AppId::new("shop").unwrap(), api_key: "key".into(), secret });
+        let push = PushConfig::default();
+        config.apps.push(AppConfig { app_id: AppId::new("shop").unwrap(), api_key: "key".into(), secret, push });
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
     }
 }

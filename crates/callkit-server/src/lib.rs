@@ -95,6 +95,8 @@ mod wire;
 mod hub;
 mod store;
 
+pub mod push;
+
 mod clock;
 mod dev;
 mod metering;

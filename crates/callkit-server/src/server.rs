@@ -19,6 +19,7 @@ use crate::dev::{self, DEV_APP, Directory};
 use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::metering::Metering;
+use crate::push::PushConfig;
 use crate::store::{Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress};
@@ -188,6 +189,7 @@ fn dev_app() -> AppConfig {
         app_id: AppId::new(DEV_APP).expect("the name is a few letters"),
         api_key: "dev".into(),
         secret: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
+        push: PushConfig::default(),
     }
 }
 

@@ -165,10 +165,12 @@ impl Apps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::push::PushConfig;
 
     fn app(name: &str, api_key: &str) -> AppConfig {
         let secret = format!("{name}-{api_key}-secret-0123456789");
-        AppConfig { app_id: AppId::new(name).unwrap(), api_key: api_key.into(), secret }
+        let push = PushConfig::default();
+        AppConfig { app_id: AppId::new(name).unwrap(), api_key: api_key.into(), secret, push }
     }
 
     fn claims(app: &AppConfig) -> AccessClaims {

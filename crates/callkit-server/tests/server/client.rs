@@ -9,6 +9,7 @@ use call_protocol::session::{
 };
 use call_protocol::wire::{self, proto};
 use call_protocol::{AppId, CallId, CallMessage, ChannelId, UserId, Word};
+use callkit_server::push::PushConfig;
 use callkit_server::{AppConfig, Server, ServerConfig};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,7 +29,8 @@ pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
 
 pub fn app(name: &str) -> AppConfig {
     let secret = format!("the secret of {name}, long enough");
-    AppConfig { app_id: AppId::new(name).unwrap(), api_key: format!("{name}-key"), secret }
+    let push = PushConfig::default();
+    AppConfig { app_id: AppId::new(name).unwrap(), api_key: format!("{name}-key"), secret, push }
 }
 
 pub fn config() -> ServerConfig {
