@@ -3,8 +3,8 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use hyper::Uri;
 use p256::PublicKey;
 use serde::{Deserialize, Serialize};
@@ -171,9 +171,7 @@ pub(super) fn auth_secret(auth: &str) -> Result<[u8; 16], AddressError> {
 /// Browsers give base64url without padding; some libraries add it.
 pub(super) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 #[cfg(test)]
@@ -224,7 +222,15 @@ mod tests {
     fn a_subscription_is_a_https_url_a_point_and_a_secret() {
         assert!(browser("https://push.example:8443/a?b=c", P256DH, AUTH).checked().is_ok());
         assert!(browser("https://push.example/", &format!("{P256DH}="), &format!("{AUTH}==")).checked().is_ok());
-        for endpoint in ["", "push.example/1", "/1", "http://push.example/1", "ftp://push.example", "https://", "https://u:p@push.example/1"] {
+        for endpoint in [
+            "",
+            "push.example/1",
+            "/1",
+            "http://push.example/1",
+            "ftp://push.example",
+            "https://",
+            "https://u:p@push.example/1",
+        ] {
             assert_eq!(browser(endpoint, P256DH, AUTH).checked(), Err(AddressError::Endpoint), "{endpoint}");
         }
         let long = format!("https://push.example/{}", "a".repeat(2_048));

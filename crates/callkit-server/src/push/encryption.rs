@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc_comes_out_byte_for_byte() {
         let once = Once {
-            key: SecretKey::from_slice(&BASE64URL.decode("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw").unwrap()).unwrap(),
+            key: SecretKey::from_slice(&BASE64URL.decode("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw").unwrap())
+                .unwrap(),
             salt: BASE64URL.decode("DGv6ra1nlYgDCS1FRnbzlw").unwrap().try_into().unwrap(),
         };
         let text = b"When I grow up, I want to be a watermelon";
