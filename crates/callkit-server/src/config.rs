@@ -84,7 +84,7 @@ pub struct AppConfig {
     pub api_key: String,
     /// The HS256 secret, 16 bytes or more.
     pub secret: String,
-    /// How its users' sleeping devices are reached. Default: not at all.
+    /// How its users' sleeping devices are reached; of an app that is named twice, the first that names a service counts. Default: not at all.
     #[serde(default)]
     pub push: PushConfig,
 }

@@ -78,7 +78,9 @@
 //! One task, the hub, owns sessions, calls and channels, without locks. Each connection has a task that pulls its streams'
 //! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store.
 //!
-//! What it does not do: carry media, group calls, push, history, TLS, several servers as one.
+//! [`push`] can wake a callee's sleeping device; the hub does not use it yet.
+//!
+//! What it does not do: carry media, group calls, history, TLS, several servers as one.
 
 mod config;
 mod server;

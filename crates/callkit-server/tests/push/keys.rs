@@ -89,6 +89,15 @@ fn what_is_wrong_is_named() {
     }
 }
 
+#[test]
+fn the_sample_is_read_and_does_not_start_without_a_secret() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deploy/callkitd.toml");
+    let config = ServerConfig::load(Some(sample.as_ref()), ()).unwrap();
+    let push = &config.apps[0].push;
+    assert!(push.apns.is_some() && push.fcm.is_some() && push.web_push.is_some());
+    assert!(config.check().unwrap_err().to_string().contains("secret"));
+}
+
 #[tokio::test]
 async fn without_keys_nothing_is_sent() {
     let senders = PushSenders::new(&PushConfig::default()).unwrap();
