@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{ApnsConfig, PushConfigError, bad, read, service_url};
 use super::guard::Reach;
-use super::outgoing::{Answer, Outgoing, Speaks, Unanswered};
+use super::outgoing::{Answer, Outgoing, Speaks, Unanswered, secret};
 use super::{CallPush, PushKind, PushOutcome, Rejection};
 
 /// Age of the oldest provider token sent, in s: Apple refuses those over an hour.
@@ -147,7 +147,7 @@ impl Apns {
 
 fn request(url: &str, manner: &Manner<'_>, push: &CallPush, bearer: &str, body: Bytes) -> Option<Request<Full<Bytes>>> {
     Request::post(format!("{url}/3/device/{}", manner.token))
-        .header("authorization", format!("bearer {bearer}"))
+        .header("authorization", secret(format!("bearer {bearer}"))?)
         .header("apns-topic", &manner.topic)
         .header("apns-push-type", manner.push_type)
         .header("apns-priority", manner.priority)

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::config::{FcmConfig, PushConfigError, bad, read, service_url};
 use super::guard::Reach;
-use super::outgoing::{Answer, Outgoing, Speaks, Unanswered};
+use super::outgoing::{Answer, Outgoing, Speaks, Unanswered, secret};
 use super::{CallPush, PushOutcome, Rejection};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
@@ -124,8 +124,11 @@ impl Fcm {
                 Ok(access) => access,
                 Err(outcome) => return outcome,
             };
+            let Some(bearer) = secret(format!("Bearer {access}")) else {
+                return PushOutcome::rejected(Rejection::Credentials);
+            };
             let request = Request::post(&self.send_url)
-                .header("authorization", format!("Bearer {access}"))
+                .header("authorization", bearer)
                 .header("content-type", "application/json; charset=utf-8")
                 .body(Full::new(body.clone()));
             let Ok(request) = request else { return PushOutcome::rejected(Rejection::Credentials) };

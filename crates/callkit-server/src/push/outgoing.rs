@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -23,6 +23,8 @@ use super::guard::{GuardedResolver, LookupError, Reach};
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How often an HTTP/2 connection without traffic is tried, so that a dead one is noticed before a push needs it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long a connection to a service that a stranger named is kept for the next push.
+const STRANGER_IDLE: Duration = Duration::from_secs(15);
 /// Bytes of the longest answer looked at: the services' errors have some hundred.
 const ANSWER_BYTES: usize = 16 * 1024;
 
@@ -88,11 +90,16 @@ impl Outgoing {
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-        client.http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_while_idle(true);
         // Plain text is for services on this machine only, which the configuration sees to; a guarded client never speaks it.
         let connector = match reach {
-            Reach::Anywhere => connector.https_or_http(),
-            Reach::Public => connector.https_only(),
+            Reach::Anywhere => {
+                client.http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_while_idle(true);
+                connector.https_or_http()
+            }
+            Reach::Public => {
+                client.pool_idle_timeout(STRANGER_IDLE);
+                connector.https_only()
+            }
         };
         let connector = match speaks {
             Speaks::Http2 => {
@@ -124,6 +131,13 @@ impl Answer {
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
+}
+
+/// A header's value that no log shows and no compression table keeps.
+pub(super) fn secret(value: String) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn unanswered(error: &(dyn Error + 'static)) -> Unanswered {

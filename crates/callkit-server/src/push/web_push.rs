@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use http_body_util::Full;
 use hyper::body::Bytes;
+use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use p256::SecretKey;
@@ -16,7 +17,7 @@ use super::address::{BASE64URL, auth_secret, endpoint_uri, public_key};
 use super::config::{PushConfigError, WebPushConfig, bad};
 use super::encryption::{self, Once};
 use super::guard::{Origin, Reach};
-use super::outgoing::{Answer, Outgoing, Speaks, Unanswered};
+use super::outgoing::{Answer, Outgoing, Speaks, Unanswered, secret};
 use super::{CallPush, PushOutcome, Rejection};
 
 /// How long a signature is good, in s: half of the day that is allowed, for clocks that differ.
@@ -102,10 +103,10 @@ impl WebPush {
     }
 
     /// RFC 8292, sections 2 and 3.
-    fn authorization(&self, origin: &Origin<'_>, now_s: u64) -> Option<String> {
+    fn authorization(&self, origin: &Origin<'_>, now_s: u64) -> Option<HeaderValue> {
         let claims = Claims { aud: origin.text(), exp: now_s + SIGNATURE_S, sub: &self.subject };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &self.key).ok()?;
-        Some(format!("vapid t={token}, k={}", self.public_key))
+        secret(format!("vapid t={token}, k={}", self.public_key))
     }
 }
 
