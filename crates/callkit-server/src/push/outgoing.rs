@@ -1,4 +1,7 @@
 //! The HTTP client of the senders: rustls, no proxy, no redirect followed, answers bounded.
+//!
+//! It is hyper's own client. With TLS of `ring`, reqwest would need a process-wide provider, also in every other crate of the same build
+//! that makes a client of it.
 
 use std::error::Error;
 use std::path::Path;

@@ -6,4 +6,5 @@ mod service;
 mod apns;
 mod fcm;
 mod keys;
+mod logs;
 mod web_push;
