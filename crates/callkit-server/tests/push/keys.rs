@@ -1,5 +1,7 @@
 //! Keys and URLs that are wrong are found at the start; none is ever shown.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use callkit_server::ServerConfig;
@@ -105,7 +107,9 @@ async fn without_keys_nothing_is_sent() {
     let address = PushAddress::Fcm { token: "token".into() };
     let mut ring = Clock::start().push(PushKind::Ring);
     ring.ring_deadline_unix_ms = u64::MAX;
-    let outcome = senders.send(&address, &ring).await;
+    let senders = Arc::new(senders);
+    let (sender, to, what) = (Arc::clone(&senders), address.clone(), ring.clone());
+    let outcome = tokio::spawn(async move { sender.send(&to, &what).await }).await.unwrap();
     assert_eq!(outcome, PushOutcome::Rejected { why: Rejection::NotConfigured });
     let shown = format!("{senders:?} {ring:?} {address:?}");
     assert!(!shown.contains(&ring.cc_param) && !shown.contains("token"), "{shown}");
