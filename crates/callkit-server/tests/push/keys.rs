@@ -13,7 +13,7 @@ use crate::service::{Authority, Clock};
 fn loaded(authority: &Authority, push: &str) -> Result<ServerConfig, String> {
     let app = "[[apps]]\napp_id = \"shop\"\napi_key = \"key\"\nsecret = \"0123456789abcdef\"\n";
     let file = authority.file("callkitd.toml", &format!("{app}{push}"));
-    let config = ServerConfig::load(Some(&file), ()).map_err(|error| error.to_string())?;
+    let config = ServerConfig::load(Some(&file), serde_json::json!({})).map_err(|error| error.to_string())?;
     config.check().map_err(|error| error.to_string())?;
     Ok(config)
 }
@@ -94,7 +94,7 @@ fn what_is_wrong_is_named() {
 #[test]
 fn the_sample_is_read_and_does_not_start_without_a_secret() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deploy/callkitd.toml");
-    let config = ServerConfig::load(Some(sample.as_ref()), ()).unwrap();
+    let config = ServerConfig::load(Some(sample.as_ref()), serde_json::json!({})).unwrap();
     let push = &config.apps[0].push;
     assert!(push.apns.is_some() && push.fcm.is_some() && push.web_push.is_some());
     assert!(config.check().unwrap_err().to_string().contains("secret"));
