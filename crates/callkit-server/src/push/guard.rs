@@ -131,8 +131,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         return is_public_v4(Ipv4Addr::new(high[0], high[1], low[0], low[1]));
     }
     // Global unicast is 2000::/3, without protocol assignments (Teredo, ORCHID), documentation and 6to4.
-    let is_special =
-        (a == 0x2001 && b < 0x200) || (a == 0x2001 && b == 0xdb8) || a == 0x2002 || (a == 0x3fff && b < 0x1000);
+    let is_special = (a == 0x2001 && (b < 0x200 || b == 0xdb8)) || a == 0x2002 || (a == 0x3fff && b < 0x1000);
     (a & 0xe000) == 0x2000 && !is_special
 }
 
