@@ -1,6 +1,5 @@
 //! Calls whose words go by the app's own chat; the channel and its tokens are the server's.
 
-use call_protocol::end::End;
 use call_protocol::{CallMessage, ChatMessage, DeviceId, UserId, Word, wire};
 use callkit::{CallError, CallId, CallKitEvent, CallType, Chat, EndReason, Ext};
 

@@ -82,7 +82,8 @@ impl World {
             | Event::Held { .. }
             | Event::PeerHeld { .. }
             | Event::Reachability { .. }
-            | Event::Missed { .. } => {}
+            | Event::Missed { .. }
+            | Event::Released { .. } => {}
         }
     }
 

@@ -320,7 +320,7 @@ impl World {
                     self.kept.extend(media);
                 }
             }
-            Event::Merged { .. } | Event::Failed { .. } | Event::Missed { .. } => {
+            Event::Merged { .. } | Event::Failed { .. } | Event::Missed { .. } | Event::Released { .. } => {
                 self.broken(format!("{at} is told what does not happen here: {event:?}"));
             }
             Event::Held { .. } | Event::PeerHeld { .. } | Event::Reachability { .. } => {}

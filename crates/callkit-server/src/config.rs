@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitsConfig;
 use crate::outbox::{self, WebhookConfig};
+use crate::push::{PushConfig, PushConfigError};
 
 /// The TCP port where nothing else is said.
 pub const DEFAULT_PORT: u16 = 7450;
@@ -101,6 +102,16 @@ pub struct AppConfig {
     /// Where the app's backend hears of its calls. Default: nowhere. Of an app with two keys the first that has it counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<WebhookConfig>,
+    /// How its users' sleeping devices are reached; of an app that is named twice, the first that names a service counts. Default: not at all.
+    #[serde(default)]
+    pub push: PushConfig,
+}
+
+impl AppConfig {
+    /// An app with this key, and neither webhooks nor pushes.
+    pub fn new(app_id: AppId, api_key: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { app_id, api_key: api_key.into(), secret: secret.into(), webhooks: None, push: PushConfig::default() }
+    }
 }
 
 impl std::fmt::Debug for AppConfig {
@@ -197,6 +208,14 @@ pub enum ConfigError {
         /// What it must be.
         must: &'static str,
     },
+    /// Pushes cannot be sent with what the app names for them.
+    #[error("app {app_id}: {error}")]
+    Push {
+        /// The app.
+        app_id: AppId,
+        /// What is wrong.
+        error: PushConfigError,
+    },
     /// A number that makes no sense.
     #[error("{key} is {value}; it must be {must}")]
     Number {
@@ -291,6 +310,7 @@ impl ServerConfig {
             if let Some(Err((key, must))) = app.webhooks.as_ref().map(outbox::check) {
                 return Err(ConfigError::Webhook { app_id, key, must });
             }
+            app.push.check().map_err(|error| ConfigError::Push { app_id, error })?;
         }
         for (at, secret) in self.server_secret.iter().enumerate() {
             let bytes = secret.reveal().len();
@@ -357,12 +377,7 @@ mod tests {
 
     #[test]
     fn apps_need_a_secret() {
-        let app = |secret: &str| AppConfig {
-            app_id: AppId::new("shop").unwrap(),
-            api_key: "key".into(),
-            secret: secret.into(),
-            webhooks: None,
-        };
+        let app = |secret: &str| AppConfig::new(AppId::new("shop").unwrap(), "key", secret);
         let with = |apps| ServerConfig { apps, ..ServerConfig::default() }.check();
         assert!(matches!(with(vec![]), Err(ConfigError::NoApp)));
         assert!(matches!(with(vec![app("")]), Err(ConfigError::Secret { bytes: 0, .. })));
@@ -393,12 +408,8 @@ mod tests {
         let mut config = ServerConfig::dev_on_loopback();
         let secret = "0123456789abcdef".to_owned();
         let webhooks = WebhookConfig { secrets: vec![secret.clone()], ..WebhookConfig::default() };
-        config.apps.push(AppConfig {
-            app_id: AppId::new("shop").unwrap(),
-            api_key: "key".into(),
-            secret,
-            webhooks: Some(webhooks),
-        });
+        let app = AppConfig::new(AppId::new("shop").unwrap(), "key", secret);
+        config.apps.push(AppConfig { webhooks: Some(webhooks), ..app });
         config.server_secret.push(Secret::new("0123456789abcdef"));
         assert!(!format!("{config:?}").contains("0123456789abcdef"));
     }

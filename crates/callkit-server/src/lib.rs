@@ -63,7 +63,7 @@
 //! One task, the hub, owns sessions, calls and channels, without locks. Each connection has a task that pulls its streams'
 //! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store.
 //!
-//! What it does not do: carry media, group calls, push, history, several servers as one.
+//! What it does not do: carry media, group calls, several servers as one.
 
 mod config;
 mod server;
@@ -86,6 +86,8 @@ mod wire;
 mod hub;
 mod outbox;
 mod store;
+
+pub mod push;
 
 mod clock;
 mod dev;

@@ -254,12 +254,8 @@ impl Drop for Server {
 const STREAMS_PER_CONNECTION: usize = accept::STREAMS as usize;
 
 fn dev_app() -> AppConfig {
-    AppConfig {
-        app_id: AppId::new(DEV_APP).expect("the name is a few letters"),
-        api_key: "dev".into(),
-        secret: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
-        webhooks: None,
-    }
+    let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    AppConfig::new(AppId::new(DEV_APP).expect("the name is a few letters"), "dev", secret)
 }
 
 /// Connections that may wait to be accepted, as far as the system allows. After a restart all devices come back at once, and one that

@@ -207,7 +207,7 @@ mod tests {
 
     fn app(name: &str, api_key: &str) -> AppConfig {
         let secret = format!("{name}-{api_key}-secret-0123456789");
-        AppConfig { app_id: AppId::new(name).unwrap(), api_key: api_key.into(), secret, webhooks: None }
+        AppConfig::new(AppId::new(name).unwrap(), api_key, secret)
     }
 
     fn claims(app: &AppConfig) -> AccessClaims {

@@ -220,7 +220,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
 
 fn write_all(shared: &Shared, pending: &Pending, metering: &Metering) {
     while let Some(mut batch) = pending.take() {
-        if batch.len() > 0 {
+        if !batch.is_empty() {
             let began = Instant::now();
             let written = write(shared, &batch);
             metering.store_committed(batch.len(), began.elapsed(), written.is_ok());

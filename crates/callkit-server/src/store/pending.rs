@@ -33,8 +33,13 @@ impl Batch {
         (self.calls.len() + self.changes.len()) as u64
     }
 
-    fn is_empty(&self) -> bool {
-        self.len() == 0 && self.flushes.is_empty() && self.close.is_none()
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.changes.is_empty()
+    }
+
+    fn asks_nothing(&self) -> bool {
+        self.is_empty() && self.flushes.is_empty() && self.close.is_none()
     }
 }
 
@@ -56,10 +61,10 @@ impl Pending {
 
     /// Waits for something to write and takes the oldest of it; `None` when nothing more will come.
     pub(super) fn take(&self) -> Option<Batch> {
-        let is_idle = |state: &mut State| state.batch.is_empty() && state.bringers > 0;
+        let is_idle = |state: &mut State| state.batch.asks_nothing() && state.bringers > 0;
         let waited = self.changed.wait_while(self.lock(), is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.batch.is_empty() {
+        if state.batch.asks_nothing() {
             return None;
         }
         let mut batch = std::mem::take(&mut state.batch);

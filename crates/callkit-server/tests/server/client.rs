@@ -28,7 +28,7 @@ pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
 
 pub fn app(name: &str) -> AppConfig {
     let secret = format!("the secret of {name}, long enough");
-    AppConfig { app_id: AppId::new(name).unwrap(), api_key: format!("{name}-key"), secret, webhooks: None }
+    AppConfig::new(AppId::new(name).unwrap(), format!("{name}-key"), secret)
 }
 
 pub fn config() -> ServerConfig {

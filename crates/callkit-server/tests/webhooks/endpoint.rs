@@ -86,12 +86,7 @@ pub fn app(name: &str, backend: SocketAddr) -> AppConfig {
         secrets: vec![SECRET.into()],
         ..WebhookConfig::default()
     };
-    AppConfig {
-        app_id: AppId::new(name).unwrap(),
-        api_key: "key".into(),
-        secret: "0123456789abcdef".into(),
-        webhooks: Some(webhooks),
-    }
+    AppConfig { webhooks: Some(webhooks), ..AppConfig::new(AppId::new(name).unwrap(), "key", "0123456789abcdef") }
 }
 
 /// Waits that a test can wait for.
