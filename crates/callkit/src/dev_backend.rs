@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use call_protocol::{ChannelId, Uid, UserId};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -11,7 +18,7 @@ use crate::handlers::{HandlerError, RtcToken, RtcTokenRequest, UserMapper};
 /// One user's view of the reference app backend.
 #[derive(Clone)]
 pub struct DevBackend {
-    http: reqwest::Client,
+    http: Client<HttpConnector, Full<Bytes>>,
     url: String,
     access_token: String,
 }
@@ -53,14 +60,15 @@ struct Refusal {
 
 /// How long a request may take. It is made twice: the network may have changed under the first.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of the longest reply looked at.
+const REPLY_BYTES: usize = 64 * 1024;
 
 impl DevBackend {
     /// Registers the user unless that was done before, and fetches an access token.
     pub async fn sign_in(url: impl Into<String>, user: &str, password: &str) -> Result<DevBackend, DevBackendError> {
         let url = url.into();
         // No connection is kept: after a change of network a kept one would hang.
-        let http = reqwest::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build();
-        let http = http.map_err(|error| DevBackendError::Unreachable(error.to_string()))?;
+        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
         let mut backend = DevBackend { http, url, access_token: String::new() };
         let who = json!({ "user": user, "password": password });
         match backend.post::<Value>("register", &who).await {
@@ -108,18 +116,35 @@ impl DevBackend {
     }
 
     async fn post<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, DevBackendError> {
-        let unreachable = |error: reqwest::Error| DevBackendError::Unreachable(error.to_string());
-        let request = || self.http.post(format!("{}/dev/{what}", self.url)).bearer_auth(&self.access_token).json(body);
-        let response = match request().send().await {
-            Err(error) if error.is_timeout() => request().send().await,
-            response => response,
-        };
-        let response = response.map_err(unreachable)?;
-        if response.status().is_success() {
-            return response.json().await.map_err(|_| DevBackendError::NotUnderstood);
+        let (status, reply) = match self.exchange(what, body).await {
+            Err(None) => self.exchange(what, body).await,
+            outcome => outcome,
         }
-        let status = response.status();
-        let why = response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
-        Err(DevBackendError::Refused(why))
+        .map_err(|error| DevBackendError::Unreachable(error.unwrap_or_else(|| "no reply in time".into())))?;
+        if status.is_success() {
+            return serde_json::from_slice(&reply).map_err(|_| DevBackendError::NotUnderstood);
+        }
+        let why = serde_json::from_slice::<Refusal>(&reply);
+        Err(DevBackendError::Refused(why.map_or_else(|_| status.to_string(), |refusal| refusal.error)))
     }
+
+    /// One request and its reply; `None` if that took too long.
+    async fn exchange(&self, what: &str, body: &Value) -> Result<(StatusCode, Bytes), Option<String>> {
+        let request = Request::post(format!("{}/dev/{what}", self.url))
+            .header(AUTHORIZATION, format!("Bearer {}", self.access_token))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body.to_string()))
+            .map_err(|error| Some(error.to_string()))?;
+        let exchange = async {
+            let response = self.http.request(request).await.map_err(|error| with_cause(&error))?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, REPLY_BYTES).collect().await.map_err(|error| error.to_string())?;
+            Ok((parts.status, body.to_bytes()))
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| None)?.map_err(Some)
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

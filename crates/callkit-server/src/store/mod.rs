@@ -243,6 +243,7 @@ fn write_all(shared: &Shared, pending: &Pending, metering: &Metering) {
         }
         if let Some(done) = batch.close {
             drop(shared.database.write().unwrap_or_else(PoisonError::into_inner).take());
+            pending.shut();
             done.send(()).ok();
             return;
         }

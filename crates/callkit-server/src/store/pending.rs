@@ -52,6 +52,7 @@ pub(super) struct Pending {
 struct State {
     batch: Batch,
     bringers: usize,
+    is_closed: bool,
 }
 
 impl Pending {
@@ -88,6 +89,13 @@ impl Pending {
         state.batch = batch;
     }
 
+    /// Nothing is written any more; who waits is let go.
+    pub(super) fn shut(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.batch = Batch::default();
+    }
+
     /// Waits as long, or until the store is to be closed.
     pub(super) fn pause(&self, pause: Duration) {
         let goes_on = |state: &mut State| state.batch.close.is_none() && state.bringers > 0;
@@ -100,7 +108,7 @@ pub(super) struct Bringer(Arc<Pending>);
 
 impl Bringer {
     pub(super) fn new() -> (Self, Arc<Pending>) {
-        let state = Mutex::new(State { batch: Batch::default(), bringers: 1 });
+        let state = Mutex::new(State { batch: Batch::default(), bringers: 1, is_closed: false });
         let pending = Arc::new(Pending { state, changed: Condvar::new() });
         (Self(Arc::clone(&pending)), pending)
     }
@@ -108,7 +116,8 @@ impl Bringer {
     /// Replaces what waits for this call. False if there is no room, and it is lost.
     pub(super) fn call(&self, key: CallKey, to: Option<Box<ArbiterSnapshot>>) -> bool {
         let mut state = self.0.lock();
-        if state.batch.calls.len() >= WAITING && !state.batch.calls.contains_key(&key) {
+        let has_room = state.batch.calls.len() < WAITING || state.batch.calls.contains_key(&key);
+        if state.is_closed || !has_room {
             return false;
         }
         state.batch.calls.insert(key, to);
@@ -119,7 +128,7 @@ impl Bringer {
     /// Adds to what waits. False if there is no room, and it is lost.
     pub(super) fn change(&self, change: Change) -> bool {
         let mut state = self.0.lock();
-        if state.batch.changes.len() >= WAITING {
+        if state.is_closed || state.batch.changes.len() >= WAITING {
             return false;
         }
         state.batch.changes.push_back(change);
@@ -128,13 +137,19 @@ impl Bringer {
     }
 
     pub(super) fn flush(&self, done: oneshot::Sender<()>) {
-        self.0.lock().batch.flushes.push(done);
-        self.0.changed.notify_one();
+        self.ask(|batch| batch.flushes.push(done));
     }
 
     pub(super) fn close(&self, done: oneshot::Sender<()>) {
-        self.0.lock().batch.close = Some(done);
-        self.0.changed.notify_one();
+        self.ask(|batch| batch.close = Some(done));
+    }
+
+    fn ask(&self, what: impl FnOnce(&mut Batch)) {
+        let mut state = self.0.lock();
+        if !state.is_closed {
+            what(&mut state.batch);
+            self.0.changed.notify_one();
+        }
     }
 }
 
