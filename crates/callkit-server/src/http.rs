@@ -1,4 +1,4 @@
-//! HTTP on the port of the apps: gRPC to the streams, the rest to health, metrics and the development backend.
+//! HTTP on the port of the apps: gRPC to the streams, the rest to health, metrics, callees without an app, and the development backend.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use hyper::{Request, Response};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use crate::callee::{self, Desk};
 use crate::connection::Connection;
 use crate::health::Health;
 use crate::limits::Limits;
@@ -40,11 +41,19 @@ impl Site {
         health: Arc<Health>,
         dev: Option<Router>,
     ) -> Self {
+        let desk = Desk {
+            apps: Arc::clone(&door.apps),
+            cc_keys: Arc::clone(&door.cc_keys),
+            hub: door.hub.clone(),
+            limits: Arc::clone(&limits),
+            metering: Arc::clone(&metering),
+        };
         let (counted, keys, state) = (Arc::clone(&metering), Arc::clone(&limits), Arc::clone(&health));
         let pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || readiness(&health)))
             .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
+            .merge(callee::routes(desk))
             .merge(dev.unwrap_or_default());
         Self { door, limits, metering, pages }
     }

@@ -4,19 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
-use call_protocol::session::{RefuseReason, Resume, ServerBody, ServerFrame, Welcome};
-use call_protocol::{CallMessage, Party, UserId};
+use call_protocol::session::{RefuseReason, Resume, ServerBody, Welcome};
+use call_protocol::{CallId, CallMessage, DeviceId, Party, UserId};
 use signaling::{ArbiterConfig, Fact, Now, Time, To};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 mod calls;
+mod cc;
 mod channels;
+mod goodbye;
+mod people;
+mod records;
 mod session;
 mod timers;
 
-pub(crate) use calls::CallKey;
+pub(crate) use calls::{CallKey, Standing};
+pub(crate) use cc::{Question, Wanted};
 pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, refusal};
 
 use crate::cc_keys::CcKeys;
@@ -27,11 +32,14 @@ use crate::dev::Directory;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::metering::Metering;
+use crate::outbox::Outbox;
 use crate::store::{Kept, Store};
 use crate::stun::StunAddress;
-use crate::token::{AppNo, Grant};
-use calls::{CallFact, CallOutput, Calls, CallsConfig, People};
+use crate::token::{AppNo, Apps, Grant};
+use calls::{CallFact, CallOutput, Calls, CallsConfig, Scope};
+use cc::is_beyond;
 use channels::{Asker, Channels, ChannelsConfig};
+use people::PeopleOf;
 use session::{Arrival, Session, SessionKey, TooSlow};
 use timers::Timers;
 
@@ -40,6 +48,8 @@ use timers::Timers;
 pub(crate) struct Identity {
     pub(crate) app: AppNo,
     pub(crate) party: Party,
+    /// Proved by the cc_param of this call, and good for nothing else.
+    pub(crate) bound: Option<CallId>,
 }
 
 /// What comes in from the streams.
@@ -51,6 +61,8 @@ pub(crate) enum Input {
     Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body>, since: Instant },
     /// A stream's client sent what is no frame, or too many of them; its session cannot go on.
     Unsound { stream: StreamId, reason: RefuseReason, detail: String },
+    /// Somebody without a stream asks about a call.
+    Asked(Question),
 }
 
 impl Input {
@@ -58,7 +70,7 @@ impl Input {
     fn since(&self) -> Option<Instant> {
         match self {
             Input::SignedIn { since, .. } | Input::Frame { since, .. } => Some(*since),
-            Input::Unsound { .. } => None,
+            Input::Unsound { .. } | Input::Asked(_) => None,
         }
     }
 }
@@ -86,7 +98,8 @@ pub(crate) struct Surroundings {
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
-    #[expect(dead_code, reason = "who verifies a cc_param asks the hub")]
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) outbox: Outbox,
     pub(crate) cc_keys: Arc<CcKeys>,
     pub(crate) store: Option<Store>,
     pub(crate) directory: Option<Arc<Directory>>,
@@ -213,6 +226,7 @@ impl Hub {
             self.count();
         }
         self.say_goodbye(inbox, endings).await;
+        self.around.outbox.stop();
         if let Some(store) = self.around.store.take() {
             store.close().await;
         }
@@ -241,14 +255,16 @@ impl Hub {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
                 self.end_session(now, key, Some((reason, detail)), LeaveReason::Dropped);
             }
+            Input::Asked(question) => self.on_asked(now, question),
         }
     }
 
     fn on_signed_in(&mut self, now: Now, identity: Identity, resume: Option<Resume>, link: Link) {
-        let Identity { app, party } = identity;
+        let Identity { app, party, bound } = identity;
         let device = (app, party.user.clone());
         let known = self.devices.get(&device).into_iter().flatten().copied();
-        let old = known.into_iter().find(|key| self.sessions.get(key).is_some_and(|old| old.party == party));
+        let is_same = |old: &Session| old.party == party && old.bound == bound;
+        let old = known.into_iter().find(|key| self.sessions.get(key).is_some_and(is_same));
         if let (Some(key), Some(resume)) = (old, &resume)
             && let Some(session) = self.sessions.get_mut(&key)
             && session.name == resume.session
@@ -264,13 +280,15 @@ impl Hub {
         self.last_session += 1;
         let key = SessionKey(self.last_session);
         let name = format!("{:032x}", rand::random::<u128>());
-        self.sessions.insert(key, Session::new(name, app, party.clone()));
+        self.sessions.insert(key, Session::new(name, app, party.clone(), bound));
         self.devices.entry(device).or_default().push(key);
         self.take_up(now, key, link, None);
         // A client that asks for a session which is gone has lost nothing itself; one that asks for none was started anew.
-        match resume {
-            Some(_) => self.calls.on_online(now, app, &party),
-            None => self.calls.on_restarted(now, app, &party),
+        let (is_restarted, scope) = (resume.is_none(), self.scope_of(app, &party));
+        match bound {
+            Some(call_id) => self.calls.on_verifying(now, CallKey { app, call_id }, &party, is_restarted),
+            None if is_restarted => self.calls.on_restarted(now, app, &party, &scope),
+            None => self.calls.on_online(now, app, &party, &scope),
         }
     }
 
@@ -294,10 +312,14 @@ impl Hub {
             stun_servers: vec![stun_server],
         };
         let sent = session.send_unnumbered(Some(ServerBody::Welcome(welcome))).and_then(|()| session.replay());
-        info!(session = key.0, resumed = resumed_from.is_some(), "signed in");
+        let metering = &self.around.metering;
+        info!(session = key.0, resumed = resumed_from.is_some(), for_a_call = session.bound.is_some(), "signed in");
         match resumed_from {
-            Some(_) => self.around.metering.resumes.increment(1),
-            None => self.around.metering.sign_ins.increment(1),
+            Some(_) => metering.resumes.increment(1),
+            None => metering.sign_ins.increment(1),
+        }
+        if session.bound.is_some() && resumed_from.is_none() {
+            metering.cc_sign_ins.increment(1);
         }
         self.check_pace(now, key, sent);
     }
@@ -324,14 +346,18 @@ impl Hub {
             }
             Arrival::New => {}
         }
-        let (app, party) = (session.app, session.party.clone());
+        let (app, party, bound) = (session.app, session.party.clone(), session.bound);
         match body {
             None => {}
             Some(Body::Goodbye) => {
-                self.calls.on_signed_out(now, app, &party);
+                let scope = bound.map_or_else(|| self.scope_of(app, &party), Scope::Only);
+                self.calls.on_signed_out(now, app, &party, &scope);
                 self.channels.on_session_over(key, LeaveReason::Left);
                 self.pass_on(now);
                 return self.end_session(now, key, None, LeaveReason::Left);
+            }
+            Some(Body::Call(message)) if bound.is_some_and(|bound| is_beyond(bound, &message)) => {
+                self.answer_stranger(now, key, &message);
             }
             Some(Body::Call(message)) => {
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
@@ -341,6 +367,7 @@ impl Hub {
             }
             Some(Body::Channel(request, grant)) => {
                 let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
+                let grant = self.granted(now, key, &request, grant);
                 let stun_server = self.around.stun.announced(local_ip);
                 let asker = Asker { session: key, app, party, stun_server };
                 self.channels.on_request(now, &asker, request.channel, request.body, grant);
@@ -381,11 +408,8 @@ impl Hub {
                     To::Device(party) => (party.user, Some(party.device)),
                     To::User(user) => (user, None),
                 };
-                for key in self.devices.get(&(app, user)).cloned().unwrap_or_default() {
-                    let is_meant = |session: &Session| device.as_ref().is_none_or(|id| *id == session.party.device);
-                    if self.sessions.get(&key).is_some_and(is_meant) {
-                        self.send(now, key, ServerBody::Call(message.clone()));
-                    }
+                for key in self.recipients(app, user, device.as_ref(), message.call_id) {
+                    self.send(now, key, ServerBody::Call(message.clone()));
                 }
             }
             CallOutput::Save(key, snapshot) => {
@@ -398,8 +422,24 @@ impl Hub {
                     store.forget(key);
                 }
             }
-            CallOutput::Tell(fact) => self.meter(fact),
+            CallOutput::Opened(opened) => self.on_opened(&opened),
+            CallOutput::Ended(ended) => self.on_ended(now, &ended),
+            CallOutput::Tell(_, fact) => self.meter(fact),
         }
+    }
+
+    /// The sessions that are to hear of a call: where a device signed in for this call alone, that session and no other of the device.
+    fn recipients(&self, app: AppNo, user: UserId, device: Option<&DeviceId>, call_id: CallId) -> Vec<SessionKey> {
+        let keys = self.devices.get(&(app, user)).map_or(&[][..], Vec::as_slice);
+        let sessions = || keys.iter().filter_map(|key| Some((*key, self.sessions.get(key)?)));
+        let is_bound = |session: &Session| session.bound == Some(call_id);
+        let has_its_own =
+            |device: &DeviceId| sessions().any(|(_, session)| is_bound(session) && session.party.device == *device);
+        let meant = sessions().filter(|(_, session)| device.is_none_or(|device| session.party.device == *device));
+        let meant = meant.filter(|(_, session)| {
+            is_bound(session) || (session.bound.is_none() && !has_its_own(&session.party.device))
+        });
+        meant.map(|(key, _)| key).collect()
     }
 
     fn meter(&self, fact: CallFact) {
@@ -532,64 +572,4 @@ impl Hub {
         metering.channels.set(self.channels.count() as f64);
         metering.members.set(self.channels.members() as f64);
     }
-
-    /// Tells every client that the server stops, and waits until they have read it or their time is over.
-    async fn say_goodbye(&mut self, mut inbox: mpsc::Receiver<Input>, mut endings: mpsc::Receiver<StreamId>) {
-        inbox.close();
-        let now = self.around.clock.now();
-        // Streams that signed in at this very moment are among the inputs not handled.
-        while let Ok(input) = inbox.try_recv() {
-            if let Input::SignedIn { link, .. } = input {
-                link.frames.try_send(Arc::new(shutting_down())).ok();
-            }
-        }
-        for key in self.sessions.keys().copied().collect::<Vec<_>>() {
-            self.drop_link(now, key, Some((RefuseReason::ShuttingDown, String::new())));
-        }
-        let deadline = self.around.clock.instant(now.mono + self.times.close_grace);
-        while !self.ending.is_empty() {
-            tokio::select! {
-                Some(stream) = endings.recv() => drop(self.ending.remove(&stream)),
-                () = sleep_until(deadline) => break,
-            }
-        }
-        for connection in self.ending.values() {
-            connection.cut();
-        }
-    }
-}
-
-/// The users of one app.
-struct PeopleOf<'a> {
-    app: AppNo,
-    /// Without a directory every user can exist.
-    directory: Option<&'a Directory>,
-    around: &'a Surroundings,
-    devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
-    sessions: &'a HashMap<SessionKey, Session>,
-}
-
-impl People for PeopleOf<'_> {
-    fn can_exist(&self, user: &UserId) -> bool {
-        self.directory.is_none_or(|known| known.knows(user) || self.devices.contains_key(&(self.app, user.clone())))
-    }
-
-    fn may_open(&self, caller: &Party) -> bool {
-        let Surroundings { limits, health, metering, .. } = self.around;
-        if health.is_overloaded() {
-            metering.shed_invites.increment(1);
-            return false;
-        }
-        limits.invite(self.app, &caller.user, &caller.device).is_ok()
-    }
-
-    fn online(&self, user: &UserId) -> Vec<Party> {
-        let keys = self.devices.get(&(self.app, user.clone())).into_iter().flatten();
-        let sessions = keys.filter_map(|key| self.sessions.get(key)).filter(|session| session.link.is_some());
-        sessions.map(|session| session.party.clone()).collect()
-    }
-}
-
-fn shutting_down() -> ServerFrame {
-    refusal(RefuseReason::ShuttingDown, "")
 }

@@ -24,6 +24,7 @@ use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::limits::Limits;
 use crate::metering::Metering;
+use crate::outbox::{Outbox, Pace};
 use crate::store::{Retention, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress};
@@ -41,6 +42,7 @@ pub struct Server {
     stop_hub: Option<oneshot::Sender<()>>,
     stop_accepting: watch::Sender<bool>,
     hub: JoinHandle<()>,
+    sending: JoinHandle<()>,
     accepting: JoinHandle<()>,
     answering: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
@@ -86,6 +88,9 @@ pub enum StartError {
     /// The server's own secret cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What others are to be told cannot be sent.
+    #[error("cannot send webhooks: {0}")]
+    Outbox(String),
 }
 
 impl Server {
@@ -118,12 +123,16 @@ impl Server {
         let health = Arc::new(Health::new(config.limits.overload_delay_ms, clock, Arc::clone(&metering)));
 
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
+        let outbox = Outbox::start(store.clone(), &app_configs, Pace::default()).map_err(StartError::Outbox)?;
+        let (outbox, _notices, sending) = outbox;
         let around = Surroundings {
             clock,
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
-            cc_keys,
+            apps: Arc::clone(&apps),
+            outbox,
+            cc_keys: Arc::clone(&cc_keys),
             store: Some(store),
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
@@ -135,6 +144,7 @@ impl Server {
 
         let door = Arc::new(Door {
             apps: Arc::clone(&apps),
+            cc_keys,
             hub: link,
             clock,
             metering: Arc::clone(&metering),
@@ -171,6 +181,7 @@ impl Server {
             stop_hub: Some(stop_hub),
             stop_accepting,
             hub,
+            sending,
             accepting,
             answering,
             watching,
@@ -228,6 +239,7 @@ impl Server {
             stop.send(()).ok();
         }
         (&mut self.hub).await.ok();
+        (&mut self.sending).await.ok();
         (&mut self.accepting).await.ok();
         self.answering.abort();
         (&mut self.answering).await.ok();
@@ -242,6 +254,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.hub.abort();
+        self.sending.abort();
         self.accepting.abort();
         self.answering.abort();
         if let Some(watching) = &self.watching {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use call_protocol::session::{Refuse, RefuseReason, ServerBody, ServerFrame};
-use call_protocol::{Party, limits};
+use call_protocol::{CallId, Party, limits};
 use signaling::Time;
 use tokio::sync::mpsc;
 
@@ -79,6 +79,8 @@ pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) app: AppNo,
     pub(crate) party: Party,
+    /// It speaks of this call alone.
+    pub(crate) bound: Option<CallId>,
     pub(crate) link: Option<Link>,
     /// When the last stream broke; the resume window counts from here.
     pub(crate) lost_at: Option<Time>,
@@ -91,11 +93,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(name: String, app: AppNo, party: Party) -> Self {
+    pub(crate) fn new(name: String, app: AppNo, party: Party, bound: Option<CallId>) -> Self {
         Self {
             name,
             app,
             party,
+            bound,
             link: None,
             lost_at: None,
             ack_waits: false,
@@ -205,7 +208,7 @@ mod tests {
 
     fn session() -> (Session, mpsc::Receiver<Arc<ServerFrame>>) {
         let party = Party { user: UserId::new("ann").unwrap(), device: DeviceId::new("phone").unwrap() };
-        let mut session = Session::new("name".into(), AppNo(0), party);
+        let mut session = Session::new("name".into(), AppNo(0), party, None);
         let frames = attach(&mut session, LINK_FRAMES);
         (session, frames)
     }
@@ -266,7 +269,7 @@ mod tests {
         }
         assert_eq!(session.send(pong(0)), Err(TooSlow));
 
-        let mut session = Session::new("name".into(), AppNo(0), session.party);
+        let mut session = Session::new("name".into(), AppNo(0), session.party, None);
         let _unread = attach(&mut session, 2);
         session.send(pong(1)).unwrap();
         session.send(pong(2)).unwrap();
