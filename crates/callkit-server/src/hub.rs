@@ -424,7 +424,7 @@ impl Hub {
             }
             CallOutput::Opened(opened) => self.on_opened(&opened),
             CallOutput::Ended(ended) => self.on_ended(now, &ended),
-            CallOutput::Tell(_, fact) => self.meter(fact),
+            CallOutput::Tell(fact) => self.meter(fact),
         }
     }
 

@@ -35,8 +35,8 @@ pub(crate) enum CallOutput {
     Opened(Box<OpenedCall>),
     /// A call is over.
     Ended(Box<EndedCall>),
-    /// For the metrics, and for whoever wakes devices.
-    Tell(AppNo, CallFact),
+    /// For the metrics.
+    Tell(CallFact),
 }
 
 /// A call that was just opened.
@@ -314,7 +314,7 @@ impl Calls {
                     let online = invite.callees.iter().flat_map(|user| people.online(user)).collect();
                     let arbiter = Arbiter::open(self.config.arbiter, now, from, *invite, online);
                     let key = self.insert(key.app, arbiter);
-                    self.outputs.push_back(CallOutput::Tell(key.app, CallFact::Opened));
+                    self.outputs.push_back(CallOutput::Tell(CallFact::Opened));
                     let call = &self.calls[&key];
                     call.span.in_scope(|| info!("opened"));
                     let opened = OpenedCall { app: key.app, invite: call.arbiter.invite().clone(), app_server_data };
@@ -366,7 +366,7 @@ impl Calls {
                     changed = true;
                     self.running -= usize::from(matches!(fact, Fact::Ended { .. }));
                     call.span.in_scope(|| log_fact(fact));
-                    self.outputs.push_back(CallOutput::Tell(key.app, CallFact::Arbiter(fact)));
+                    self.outputs.push_back(CallOutput::Tell(CallFact::Arbiter(fact)));
                     if let Fact::Ended { caller_reason, callee_reason, talk_ms, .. } = fact {
                         let arbiter = &call.arbiter;
                         self.outputs.push_back(CallOutput::Ended(Box::new(EndedCall {
@@ -414,7 +414,7 @@ impl Calls {
 
     fn refuse(&mut self, key: CallKey, to: Party, refusal: InviteRefusal) {
         info!(call = %key.call_id, %refusal, "invite refused");
-        self.outputs.push_back(CallOutput::Tell(key.app, CallFact::Refused(refusal)));
+        self.outputs.push_back(CallOutput::Tell(CallFact::Refused(refusal)));
         self.reply(key.app, to, Some(Arbiter::refuse(key.call_id, refusal)));
     }
 
