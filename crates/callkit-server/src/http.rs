@@ -12,8 +12,10 @@ use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::time::timeout;
+use tonic::Status;
 use tower::ServiceExt;
 
+use crate::account::Account;
 use crate::callee::{self, Desk};
 use crate::connection::Connection;
 use crate::health::Health;
@@ -28,6 +30,7 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything that is served.
 pub(crate) struct Site {
     door: Arc<Door>,
+    account: Arc<Account>,
     limits: Arc<Limits>,
     metering: Arc<Metering>,
     pages: Router,
@@ -36,6 +39,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(
         door: Arc<Door>,
+        account: Arc<Account>,
         limits: Arc<Limits>,
         metering: Arc<Metering>,
         health: Arc<Health>,
@@ -55,7 +59,7 @@ impl Site {
             .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
             .merge(callee::routes(desk))
             .merge(dev.unwrap_or_default());
-        Self { door, limits, metering, pages }
+        Self { door, account, limits, metering, pages }
     }
 
     pub(crate) async fn serve(
@@ -64,17 +68,21 @@ impl Site {
         connection: Arc<Connection>,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
-        let is_connect = path
-            .strip_prefix('/')
-            .and_then(|path| path.strip_prefix(wire::SERVICE_NAME))
-            .is_some_and(|method| method == "/Connect");
-        if is_connect {
+        let method_of = |service| path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
+        if method_of(wire::SERVICE_NAME) == Some("/Connect") {
             let door = Arc::clone(&self.door);
             return Ok(wire::serve_connect(request, |inbound| stream::open(door, connection, inbound)).await);
         }
         let _serving = connection.serve();
         let from = connection.remote_ip();
-        let response = if self.limits.request(from).is_err() {
+        let is_account = method_of(wire::ACCOUNT_SERVICE).is_some_and(|method| method.starts_with('/'));
+        let response = if is_account {
+            // It looks at the limits itself, and says in its own way that they were met.
+            match timeout(PAGE_TIMEOUT, wire::serve_account(request, Arc::clone(&self.account), from)).await {
+                Ok(response) => response,
+                Err(_) => Status::deadline_exceeded("too slow").into_http::<Body>(),
+            }
+        } else if self.limits.request(from).is_err() {
             let wait = [(header::RETRY_AFTER, HeaderValue::from_static("60"))];
             (StatusCode::TOO_MANY_REQUESTS, wait, "too many requests\n").into_response()
         } else if path == METRICS && !self.limits.is_trusted(from) {

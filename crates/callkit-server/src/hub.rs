@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
 use call_protocol::session::{RefuseReason, Resume, ServerBody, Welcome};
-use call_protocol::{CallId, CallMessage, DeviceId, Party, UserId};
+use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 use signaling::{ArbiterConfig, Fact, Now, Time, To};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
@@ -15,10 +16,12 @@ mod calls;
 mod cc;
 mod channels;
 mod goodbye;
+mod missed;
 mod people;
 mod records;
 mod session;
 mod timers;
+mod waking;
 
 pub(crate) use calls::{CallKey, Standing};
 pub(crate) use cc::{Question, Wanted};
@@ -32,16 +35,18 @@ use crate::dev::Directory;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::metering::Metering;
-use crate::outbox::Outbox;
+use crate::outbox::{Notice, Outbox};
 use crate::store::{Kept, Store};
 use crate::stun::StunAddress;
 use crate::token::{AppNo, Apps, Grant};
 use calls::{CallFact, CallOutput, Calls, CallsConfig, Scope};
 use cc::is_beyond;
 use channels::{Asker, Channels, ChannelsConfig};
+use missed::{Found, LOOKUPS};
 use people::PeopleOf;
 use session::{Arrival, Session, SessionKey, TooSlow};
 use timers::Timers;
+use waking::Waking;
 
 /// Who signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +127,10 @@ pub(crate) struct Hub {
     timers: Timers<Due>,
     calls: Calls,
     channels: Channels,
+    waking: HashMap<CallKey, Waking>,
+    /// What is being looked up in the store.
+    lookups: JoinSet<Found>,
+    permits: Arc<Semaphore>,
     last_session: u64,
 }
 
@@ -144,6 +153,8 @@ enum Due {
     Silence,
     /// This stream was told to end: by now it should have.
     Cut(StreamId),
+    /// Nobody could be told of this call: by now a connected device should have rung.
+    Unheard(CallKey),
 }
 
 impl Hub {
@@ -180,6 +191,9 @@ impl Hub {
             timers: Timers::new(),
             calls: Calls::new(calls),
             channels: Channels::new(channels),
+            waking: HashMap::new(),
+            lookups: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
         };
         for Kept { app, snapshot } in kept {
@@ -202,6 +216,7 @@ impl Hub {
         mut self,
         mut inbox: mpsc::Receiver<Input>,
         mut endings: mpsc::Receiver<StreamId>,
+        mut notices: mpsc::Receiver<Notice>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -213,6 +228,10 @@ impl Hub {
                 // Before the endings: what a stream brought comes before its end.
                 _ = inbox.recv_many(&mut batch, BATCH) => {}
                 Some(stream) = endings.recv() => self.on_stream_ended(stream),
+                Some(notice) = notices.recv() => self.on_notice(self.around.clock.now(), &notice),
+                Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => {
+                    self.on_found(self.around.clock.now(), found);
+                }
                 () = async { match wake { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
             }
             self.measure(&batch, inbox.len());
@@ -290,6 +309,9 @@ impl Hub {
             None if is_restarted => self.calls.on_restarted(now, app, &party, &scope),
             None => self.calls.on_online(now, app, &party, &scope),
         }
+        if bound.is_none() {
+            self.look_for_missed(key, None);
+        }
     }
 
     /// Binds a stream to a session, new or resumed.
@@ -360,6 +382,7 @@ impl Hub {
                 self.answer_stranger(now, key, &message);
             }
             Some(Body::Call(message)) => {
+                self.on_missed_known(now, key, &message);
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;
                 let people = PeopleOf { app, directory, around, devices: &self.devices, sessions: &self.sessions };
@@ -409,6 +432,9 @@ impl Hub {
                     To::User(user) => (user, None),
                 };
                 for key in self.recipients(app, user, device.as_ref(), message.call_id) {
+                    if let Word::Missed(invite) = &message.word {
+                        self.on_missed_told(key, invite);
+                    }
                     self.send(now, key, ServerBody::Call(message.clone()));
                 }
             }
@@ -422,24 +448,11 @@ impl Hub {
                     store.forget(key);
                 }
             }
-            CallOutput::Opened(opened) => self.on_opened(&opened),
+            CallOutput::Opened(opened) => self.on_opened(*opened),
+            CallOutput::Answered(key, winner) => self.cancel_pushes(now, key, Some(&winner)),
             CallOutput::Ended(ended) => self.on_ended(now, &ended),
             CallOutput::Tell(fact) => self.meter(fact),
         }
-    }
-
-    /// The sessions that are to hear of a call: where a device signed in for this call alone, that session and no other of the device.
-    fn recipients(&self, app: AppNo, user: UserId, device: Option<&DeviceId>, call_id: CallId) -> Vec<SessionKey> {
-        let keys = self.devices.get(&(app, user)).map_or(&[][..], Vec::as_slice);
-        let sessions = || keys.iter().filter_map(|key| Some((*key, self.sessions.get(key)?)));
-        let is_bound = |session: &Session| session.bound == Some(call_id);
-        let has_its_own =
-            |device: &DeviceId| sessions().any(|(_, session)| is_bound(session) && session.party.device == *device);
-        let meant = sessions().filter(|(_, session)| device.is_none_or(|device| session.party.device == *device));
-        let meant = meant.filter(|(_, session)| {
-            is_bound(session) || (session.bound.is_none() && !has_its_own(&session.party.device))
-        });
-        meant.map(|(key, _)| key).collect()
     }
 
     fn meter(&self, fact: CallFact) {
@@ -474,6 +487,7 @@ impl Hub {
     fn end_session(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>, reason: LeaveReason) {
         self.drop_link(now, key, refuse);
         let Some(session) = self.sessions.remove(&key) else { return };
+        self.note_last_seen(now, &session);
         let device = (session.app, session.party.user);
         if let Some(keys) = self.devices.get_mut(&device) {
             keys.retain(|other| *other != key);
@@ -487,8 +501,7 @@ impl Hub {
     /// Ends the session's stream, if it has one. The session stays, for a resume.
     fn drop_link(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Some(link) = session.link.take() else { return };
-        session.lost_at = Some(now.mono);
+        let Some(link) = session.detach(now.mono) else { return };
         self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
         self.streams.remove(&link.stream);
         let mut grace_ms = self.times.close_grace;
@@ -509,8 +522,7 @@ impl Hub {
         let now = self.around.clock.now();
         if let Some(session) = self.sessions.get_mut(&key) {
             debug!(session = key.0, "stream broke");
-            session.link = None;
-            session.lost_at = Some(now.mono);
+            session.detach(now.mono);
             self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
         }
     }
@@ -540,6 +552,7 @@ impl Hub {
                         self.end_session(now, key, None, LeaveReason::Dropped);
                     }
                 }
+                Due::Unheard(key) => self.look_whom_it_reached(now, key, true),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
                     if let Some(connection) = self.ending.remove(&stream) {

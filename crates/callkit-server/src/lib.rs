@@ -76,6 +76,7 @@ mod tls;
 
 mod accept;
 mod connection;
+mod account;
 mod callee;
 mod http;
 

@@ -210,6 +210,11 @@ impl Limits {
         self.by_key(&self.sign_ins_of_user, &(app, call_id), Limit::SignInsOfUser)
     }
 
+    /// Requests of one user outside of any call, as many as sign-ins.
+    pub(crate) fn account_of(&self, app: AppNo, user: &UserId) -> Result<(), Limit> {
+        self.by_key(&self.sign_ins_of_user, &(app, user, "account"), Limit::SignInsOfUser)
+    }
+
     /// The narrowest limit first, so that one device does not use up what its app has.
     pub(crate) fn invite(&self, app: AppNo, user: &UserId, device: &DeviceId) -> Result<(), Limit> {
         self.by_key(&self.invites_of_device, &(app, user, device), Limit::InvitesOfDevice)?;

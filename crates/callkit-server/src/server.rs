@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::accept::{self, Accepting};
+use crate::account::Account;
 use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
@@ -124,7 +125,7 @@ impl Server {
 
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
         let outbox = Outbox::start(store.clone(), &app_configs, Pace::default()).map_err(StartError::Outbox)?;
-        let (outbox, _notices, sending) = outbox;
+        let (outbox, notices, sending) = outbox;
         let around = Surroundings {
             clock,
             metering: Arc::clone(&metering),
@@ -133,14 +134,14 @@ impl Server {
             apps: Arc::clone(&apps),
             outbox,
             cc_keys: Arc::clone(&cc_keys),
-            store: Some(store),
+            store: Some(store.clone()),
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
         };
         let calls_kept = kept.len();
         let hub = Hub::new(&config, around, kept);
         let (stop_hub, hub_stops) = oneshot::channel();
-        let hub = tokio::spawn(hub.run(inbox, endings, hub_stops));
+        let hub = tokio::spawn(hub.run(inbox, endings, notices, hub_stops));
 
         let door = Arc::new(Door {
             apps: Arc::clone(&apps),
@@ -154,8 +155,21 @@ impl Server {
             silence_limit_ms: config.silence_limit_ms.into(),
             last_stream: AtomicU64::new(0),
         });
-        let backend = directory.map(|directory| dev::routes(apps, directory));
-        let site = Site::new(door, Arc::clone(&limits), Arc::clone(&metering), Arc::clone(&health), backend);
+        let backend = directory.map(|directory| dev::routes(Arc::clone(&apps), directory));
+        let account = Account {
+            apps: Arc::clone(&apps),
+            store: store.clone(),
+            limits: Arc::clone(&limits),
+            metering: Arc::clone(&metering),
+        };
+        let site = Site::new(
+            door,
+            Arc::new(account),
+            Arc::clone(&limits),
+            Arc::clone(&metering),
+            Arc::clone(&health),
+            backend,
+        );
         let (stop_accepting, stops) = watch::channel(false);
         let accepting = Accepting {
             site: Arc::new(site),

@@ -33,6 +33,8 @@ pub(crate) enum CallOutput {
     Forget(CallKey),
     /// A call was opened.
     Opened(Box<OpenedCall>),
+    /// A device took the call.
+    Answered(CallKey, Party),
     /// A call is over.
     Ended(Box<EndedCall>),
     /// For the metrics.
@@ -272,6 +274,16 @@ impl Calls {
         })
     }
 
+    /// Whether it waits for a device of its callee to say anything.
+    pub(crate) fn is_unheard(&self, key: CallKey) -> bool {
+        self.calls.get(&key).is_some_and(|call| !call.arbiter.has_rung())
+    }
+
+    /// Whether it is known here, running or just over.
+    pub(crate) fn knows(&self, key: CallKey) -> bool {
+        self.calls.contains_key(&key)
+    }
+
     /// The channel of a call that is known here.
     pub(crate) fn channel_of(&self, key: CallKey) -> Option<&ChannelId> {
         self.calls.get(&key).map(|call| &call.arbiter.invite().channel)
@@ -367,6 +379,11 @@ impl Calls {
                     self.running -= usize::from(matches!(fact, Fact::Ended { .. }));
                     call.span.in_scope(|| log_fact(fact));
                     self.outputs.push_back(CallOutput::Tell(CallFact::Arbiter(fact)));
+                    if let Some(winner) = call.arbiter.winner()
+                        && let Fact::Answered { .. } = fact
+                    {
+                        self.outputs.push_back(CallOutput::Answered(key, winner.clone()));
+                    }
                     if let Fact::Ended { caller_reason, callee_reason, talk_ms, .. } = fact {
                         let arbiter = &call.arbiter;
                         self.outputs.push_back(CallOutput::Ended(Box::new(EndedCall {

@@ -10,9 +10,9 @@ use signaling::{Arbiter, Now};
 use tokio::sync::oneshot;
 
 use super::Hub;
-use super::calls::{CallKey, OpenedCall, Scope, Standing};
+use super::calls::{CallKey, Scope, Standing};
 use super::session::SessionKey;
-use crate::outbox::{CallRings, Kind, Media, Webhook};
+use crate::outbox::Media;
 use crate::token::{AppNo, AuthFailure, Grant, TokenError};
 
 /// A question about a call from somebody who has no stream, only a cc_param that was found good.
@@ -43,28 +43,6 @@ pub(super) fn is_beyond(bound: CallId, message: &CallMessage) -> bool {
 }
 
 impl Hub {
-    /// Whoever is to wake the callees' devices is told.
-    pub(super) fn on_opened(&mut self, opened: &OpenedCall) {
-        let OpenedCall { app, invite, app_server_data } = opened;
-        let app_id = self.around.apps.name(*app).clone();
-        if !self.around.outbox.takes(&app_id, Kind::Notify) {
-            return;
-        }
-        for callee in &invite.callees {
-            let rings = CallRings {
-                app_id: app_id.clone(),
-                call_id: invite.call_id,
-                from_user_id: invite.caller.user.clone(),
-                to_user_id: callee.clone(),
-                media: media(invite.call_type),
-                cc_param: self.seal(*app, invite, callee),
-                app_server_data: Some(app_server_data.clone()).filter(|data| !data.is_empty()),
-                ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
-            };
-            self.around.outbox.enqueue(Webhook::Notify(rings));
-        }
-    }
-
     pub(super) fn seal(&self, app: AppNo, invite: &Invite, callee: &UserId) -> String {
         let app_id = self.around.apps.name(app);
         let param = CcParam {

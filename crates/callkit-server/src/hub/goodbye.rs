@@ -27,6 +27,9 @@ impl Hub {
         for key in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.drop_link(now, key, Some((RefuseReason::ShuttingDown, String::new())));
         }
+        for session in self.sessions.values() {
+            self.note_last_seen(now, session);
+        }
         let deadline = self.around.clock.instant(now.mono + self.times.close_grace);
         while !self.ending.is_empty() {
             tokio::select! {

@@ -1,13 +1,13 @@
-//! What calls ask about users.
+//! What calls ask about users, and who hears of a call.
 
 use std::collections::HashMap;
 
 use call_protocol::ring::InviteRefusal;
-use call_protocol::{Party, UserId};
+use call_protocol::{CallId, DeviceId, Party, UserId};
 
-use super::Surroundings;
 use super::calls::People;
 use super::session::{Session, SessionKey};
+use super::{Hub, Surroundings};
 use crate::dev::Directory;
 use crate::token::AppNo;
 
@@ -41,5 +41,27 @@ impl People for PeopleOf<'_> {
             .filter_map(|key| self.sessions.get(key))
             .filter(|session| session.link.is_some() && session.bound.is_none());
         sessions.map(|session| session.party.clone()).collect()
+    }
+}
+
+impl Hub {
+    /// The sessions that are to hear of a call: where a device signed in for this call alone, that session and no other of the device.
+    pub(super) fn recipients(
+        &self,
+        app: AppNo,
+        user: UserId,
+        device: Option<&DeviceId>,
+        call_id: CallId,
+    ) -> Vec<SessionKey> {
+        let keys = self.devices.get(&(app, user)).map_or(&[][..], Vec::as_slice);
+        let sessions = || keys.iter().filter_map(|key| Some((*key, self.sessions.get(key)?)));
+        let is_bound = |session: &Session| session.bound == Some(call_id);
+        let has_its_own =
+            |device: &DeviceId| sessions().any(|(_, session)| is_bound(session) && session.party.device == *device);
+        let meant = sessions().filter(|(_, session)| device.is_none_or(|device| session.party.device == *device));
+        let meant = meant.filter(|(_, session)| {
+            is_bound(session) || (session.bound.is_none() && !has_its_own(&session.party.device))
+        });
+        meant.map(|(key, _)| key).collect()
     }
 }

@@ -5,7 +5,7 @@ use call_protocol::end::UserCode;
 use signaling::Now;
 
 use super::Hub;
-use super::calls::EndedCall;
+use super::calls::{CallKey, EndedCall};
 use super::cc::media;
 use crate::outbox::{CallEnded, Kind, Webhook};
 use crate::store::StoredCall;
@@ -14,6 +14,7 @@ impl Hub {
     pub(super) fn on_ended(&mut self, now: Now, ended: &EndedCall) {
         let EndedCall { app, invite, caller_reason, callee_reason, release, ended_unix_ms, talk_ms, missed } = ended;
         self.channels.on_call_over(now, *app, &invite.channel);
+        self.cancel_pushes(now, CallKey { app: *app, call_id: invite.call_id }, None);
         let app_id = self.around.apps.name(*app).clone();
         let (reason, source) = release
             .map_or_else(|| DisconnectReason::of(*caller_reason, true), |release| (release.reason, release.source));
@@ -59,6 +60,9 @@ impl Hub {
                 };
                 store.record(&app_id, call);
             }
+        }
+        if *missed {
+            self.on_missed(now, ended);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One signed-in device: its numbered frames in both directions, and the stream that carries them at present.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,6 +84,12 @@ pub(crate) struct Session {
     pub(crate) link: Option<Link>,
     /// When the last stream broke; the resume window counts from here.
     pub(crate) lost_at: Option<Time>,
+    /// When it was last heard, as of the last stream that ended.
+    pub(crate) heard: Time,
+    /// Missed calls that it was told of and has not acknowledged, and when each ended, in ms since 1970.
+    pub(crate) untold: BTreeMap<CallId, u64>,
+    /// The last call told of, where there are more to tell.
+    pub(crate) told_until: Option<(u64, CallId)>,
     /// Whether a timer for an acknowledgement runs.
     pub(crate) ack_waits: bool,
     sent: u64,
@@ -101,6 +107,9 @@ impl Session {
             bound,
             link: None,
             lost_at: None,
+            heard: Time(0),
+            untold: BTreeMap::new(),
+            told_until: None,
             ack_waits: false,
             sent: 0,
             unacknowledged: VecDeque::new(),
@@ -181,6 +190,14 @@ impl Session {
 
     pub(crate) fn owes_ack_now(&self) -> bool {
         self.received - self.acknowledged >= ACK_EVERY
+    }
+
+    /// Gives up the stream, if there is one.
+    pub(crate) fn detach(&mut self, now: Time) -> Option<Link> {
+        let link = self.link.take()?;
+        self.lost_at = Some(now);
+        self.heard = link.pulse.heard_at();
+        Some(link)
     }
 
     /// Takes up a stream.

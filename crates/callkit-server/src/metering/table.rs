@@ -42,7 +42,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Declared {
 }
 
 /// The metrics, in the order of the documentation.
-pub(crate) const DECLARED: [Declared; 42] = [
+pub(crate) const DECLARED: [Declared; 44] = [
     gauge("callkit_build_info", "version", "1, with the version of the server"),
     gauge("callkit_ready", "", "1 while sign-ins are taken, else 0"),
     gauge("callkit_connections", "", "TCP connections that are open"),
@@ -59,6 +59,8 @@ pub(crate) const DECLARED: [Declared; 42] = [
         "result",
         "Calls declined over HTTP, those that were over, and requests refused",
     ),
+    counter("callkit_webhooks_total", "result", "Webhooks delivered, and given up"),
+    counter("callkit_pushes_total", "result", "Pushes taken by their service, and given up"),
     counter("callkit_resumes_total", "", "Sessions taken up again"),
     counter("callkit_auth_failures_total", "reason", "Tokens and cc_params not taken, by reason"),
     counter("callkit_refusals_total", "reason", "Streams ended by the server, by reason"),

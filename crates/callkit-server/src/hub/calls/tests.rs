@@ -162,7 +162,11 @@ fn a_call_that_is_over_is_forgotten_everywhere() {
             match output {
                 CallOutput::Save(..) => saved += 1,
                 CallOutput::Forget(key) => forgotten += usize::from(key.call_id == CALL),
-                CallOutput::Send { .. } | CallOutput::Opened(_) | CallOutput::Ended(_) | CallOutput::Tell(_) => {}
+                CallOutput::Send { .. }
+                | CallOutput::Opened(_)
+                | CallOutput::Answered(..)
+                | CallOutput::Ended(_)
+                | CallOutput::Tell(_) => {}
             }
         }
     }
