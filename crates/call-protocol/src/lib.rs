@@ -25,6 +25,7 @@ pub mod media;
 pub mod end;
 pub mod disconnect;
 
+pub mod account;
 pub mod cc_param;
 mod ids;
 pub mod limits;

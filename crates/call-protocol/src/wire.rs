@@ -15,6 +15,7 @@ use crate::media::KeepAlive;
 use crate::message::{CallMessage, ChatMessage, Word};
 use crate::ring::{Alert, InviteRefusal, RingConfirm};
 
+mod account;
 mod cc_param;
 mod channel;
 mod frame;
@@ -24,6 +25,8 @@ mod frame;
 #[path = "generated/callkit_v1.rs"]
 pub mod proto;
 
+pub use account::{history_page_from_proto, history_page_to_proto, history_request_from_proto};
+pub use account::{history_request_to_proto, set_push_from_proto, set_push_to_proto};
 pub(crate) use cc_param::{cc_param_from_payload, cc_param_to_payload};
 pub use frame::{client_frame_from_proto, client_frame_to_proto, decode_client_frame, decode_server_frame};
 pub use frame::{encode_client_frame, encode_server_frame, server_frame_from_proto, server_frame_to_proto};

@@ -7,11 +7,12 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use call_protocol::AppId;
+use call_protocol::{AppId, CcParam};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::config::Secret;
+use crate::token::{AppNo, Apps};
 
 /// Bytes of a signature.
 pub(crate) const MAC_BYTES: usize = 16;
@@ -42,6 +43,23 @@ pub enum KeyError {
         /// What it needs.
         bytes: usize,
     },
+}
+
+/// How long after the ring's end a `cc_param` is still taken, in ms: a phone that wakes late is to learn that it is late. A day; pushes
+/// are dropped long before.
+const GRACE_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Why a `cc_param` is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub(crate) enum CcError {
+    #[error("it is no cc_param")]
+    Shape,
+    #[error("the cc_param is not signed by this server for this app")]
+    Signature,
+    #[error("the cc_param is for another app")]
+    OtherApp,
+    #[error("the cc_param's time is over")]
+    Expired,
 }
 
 /// Signs and verifies. The first secret signs; every one verifies, so that a secret can be changed while old signatures are about.
@@ -84,6 +102,30 @@ impl CcKeys {
         let mut mac = [0; MAC_BYTES];
         mac.copy_from_slice(&full[..MAC_BYTES]);
         (key.id, mac)
+    }
+
+    /// What a text says, if this server signed it: for `app` where one is named. `now_unix_ms` is none where it may be old.
+    pub(crate) fn read(
+        &self,
+        apps: &Apps,
+        app: Option<AppNo>,
+        text: &str,
+        now_unix_ms: Option<u64>,
+    ) -> Result<(AppNo, CcParam), CcError> {
+        let (param, sealed) = CcParam::open(text).ok_or(CcError::Shape)?;
+        let app = app.or_else(|| apps.find(param.app_id.as_str())).ok_or(CcError::OtherApp)?;
+        let name = apps.name(app);
+        if !self.verify(name, sealed.key_number, &sealed.payload, &sealed.mac) {
+            return Err(CcError::Signature);
+        }
+        if param.app_id != *name {
+            return Err(CcError::OtherApp);
+        }
+        let end = param.ring_deadline_unix_ms.saturating_add(GRACE_MS);
+        if now_unix_ms.is_some_and(|now| now > end) {
+            return Err(CcError::Expired);
+        }
+        Ok((app, param))
     }
 
     /// Whether `mac` is the signature of `payload` for `app` by the secret `key_id`. Takes as long for a near miss as for any other.

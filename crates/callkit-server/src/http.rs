@@ -1,4 +1,4 @@
-//! HTTP on the port of the apps: gRPC to the streams, the rest to health, metrics and the development backend.
+//! HTTP on the port of the apps: gRPC to the streams, the rest to health, metrics, callees without an app, and the development backend.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,8 +12,11 @@ use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::time::timeout;
+use tonic::Status;
 use tower::ServiceExt;
 
+use crate::account::Account;
+use crate::callee::{self, Desk};
 use crate::connection::Connection;
 use crate::health::Health;
 use crate::limits::Limits;
@@ -27,6 +30,7 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything that is served.
 pub(crate) struct Site {
     door: Arc<Door>,
+    account: Arc<Account>,
     limits: Arc<Limits>,
     metering: Arc<Metering>,
     pages: Router,
@@ -35,18 +39,27 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(
         door: Arc<Door>,
+        account: Arc<Account>,
         limits: Arc<Limits>,
         metering: Arc<Metering>,
         health: Arc<Health>,
         dev: Option<Router>,
     ) -> Self {
+        let desk = Desk {
+            apps: Arc::clone(&door.apps),
+            cc_keys: Arc::clone(&door.cc_keys),
+            hub: door.hub.clone(),
+            limits: Arc::clone(&limits),
+            metering: Arc::clone(&metering),
+        };
         let (counted, keys, state) = (Arc::clone(&metering), Arc::clone(&limits), Arc::clone(&health));
         let pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || readiness(&health)))
             .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
+            .merge(callee::routes(desk))
             .merge(dev.unwrap_or_default());
-        Self { door, limits, metering, pages }
+        Self { door, account, limits, metering, pages }
     }
 
     pub(crate) async fn serve(
@@ -55,17 +68,21 @@ impl Site {
         connection: Arc<Connection>,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
-        let is_connect = path
-            .strip_prefix('/')
-            .and_then(|path| path.strip_prefix(wire::SERVICE_NAME))
-            .is_some_and(|method| method == "/Connect");
-        if is_connect {
+        let method_of = |service| path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
+        if method_of(wire::SERVICE_NAME) == Some("/Connect") {
             let door = Arc::clone(&self.door);
             return Ok(wire::serve_connect(request, |inbound| stream::open(door, connection, inbound)).await);
         }
         let _serving = connection.serve();
         let from = connection.remote_ip();
-        let response = if self.limits.request(from).is_err() {
+        let is_account = method_of(wire::ACCOUNT_SERVICE).is_some_and(|method| method.starts_with('/'));
+        let response = if is_account {
+            // It looks at the limits itself, and says in its own way that they were met.
+            match timeout(PAGE_TIMEOUT, wire::serve_account(request, Arc::clone(&self.account), from)).await {
+                Ok(response) => response,
+                Err(_) => Status::deadline_exceeded("too slow").into_http::<Body>(),
+            }
+        } else if self.limits.request(from).is_err() {
             let wait = [(header::RETRY_AFTER, HeaderValue::from_static("60"))];
             (StatusCode::TOO_MANY_REQUESTS, wait, "too many requests\n").into_response()
         } else if path == METRICS && !self.limits.is_trusted(from) {

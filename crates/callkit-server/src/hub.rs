@@ -4,19 +4,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
-use call_protocol::session::{RefuseReason, Resume, ServerBody, ServerFrame, Welcome};
-use call_protocol::{CallMessage, Party, UserId};
+use call_protocol::session::{RefuseReason, Resume, ServerBody, Welcome};
+use call_protocol::{CallId, CallMessage, Party, UserId, Word};
 use signaling::{ArbiterConfig, Fact, Now, Time, To};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 mod calls;
+mod cc;
 mod channels;
+mod goodbye;
+mod missed;
+mod people;
+mod records;
 mod session;
 mod timers;
+mod waking;
 
-pub(crate) use calls::CallKey;
+pub(crate) use calls::{CallKey, Standing};
+pub(crate) use cc::{Question, Wanted};
 pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, refusal};
 
 use crate::cc_keys::CcKeys;
@@ -27,19 +35,26 @@ use crate::dev::Directory;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::metering::Metering;
+use crate::outbox::{Notice, Outbox};
 use crate::store::{Kept, Store};
 use crate::stun::StunAddress;
-use crate::token::{AppNo, Grant};
-use calls::{CallFact, CallOutput, Calls, CallsConfig, People};
+use crate::token::{AppNo, Apps, Grant};
+use calls::{CallFact, CallOutput, Calls, CallsConfig, Scope};
+use cc::is_beyond;
 use channels::{Asker, Channels, ChannelsConfig};
+use missed::{Found, LOOKUPS};
+use people::PeopleOf;
 use session::{Arrival, Session, SessionKey, TooSlow};
 use timers::Timers;
+use waking::Waking;
 
 /// Who signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) app: AppNo,
     pub(crate) party: Party,
+    /// Proved by the cc_param of this call, and good for nothing else.
+    pub(crate) bound: Option<CallId>,
 }
 
 /// What comes in from the streams.
@@ -51,6 +66,8 @@ pub(crate) enum Input {
     Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body>, since: Instant },
     /// A stream's client sent what is no frame, or too many of them; its session cannot go on.
     Unsound { stream: StreamId, reason: RefuseReason, detail: String },
+    /// Somebody without a stream asks about a call.
+    Asked(Question),
 }
 
 impl Input {
@@ -58,7 +75,7 @@ impl Input {
     fn since(&self) -> Option<Instant> {
         match self {
             Input::SignedIn { since, .. } | Input::Frame { since, .. } => Some(*since),
-            Input::Unsound { .. } => None,
+            Input::Unsound { .. } | Input::Asked(_) => None,
         }
     }
 }
@@ -86,7 +103,8 @@ pub(crate) struct Surroundings {
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
-    #[expect(dead_code, reason = "who verifies a cc_param asks the hub")]
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) outbox: Outbox,
     pub(crate) cc_keys: Arc<CcKeys>,
     pub(crate) store: Option<Store>,
     pub(crate) directory: Option<Arc<Directory>>,
@@ -109,6 +127,10 @@ pub(crate) struct Hub {
     timers: Timers<Due>,
     calls: Calls,
     channels: Channels,
+    waking: HashMap<CallKey, Waking>,
+    /// What is being looked up in the store.
+    lookups: JoinSet<Found>,
+    permits: Arc<Semaphore>,
     last_session: u64,
 }
 
@@ -131,6 +153,8 @@ enum Due {
     Silence,
     /// This stream was told to end: by now it should have.
     Cut(StreamId),
+    /// Nobody could be told of this call: by now a connected device should have rung.
+    Unheard(CallKey),
 }
 
 impl Hub {
@@ -167,6 +191,9 @@ impl Hub {
             timers: Timers::new(),
             calls: Calls::new(calls),
             channels: Channels::new(channels),
+            waking: HashMap::new(),
+            lookups: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
         };
         for Kept { app, snapshot } in kept {
@@ -189,6 +216,7 @@ impl Hub {
         mut self,
         mut inbox: mpsc::Receiver<Input>,
         mut endings: mpsc::Receiver<StreamId>,
+        mut notices: mpsc::Receiver<Notice>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -200,6 +228,10 @@ impl Hub {
                 // Before the endings: what a stream brought comes before its end.
                 _ = inbox.recv_many(&mut batch, BATCH) => {}
                 Some(stream) = endings.recv() => self.on_stream_ended(stream),
+                Some(notice) = notices.recv() => self.on_notice(self.around.clock.now(), &notice),
+                Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => {
+                    self.on_found(self.around.clock.now(), found);
+                }
                 () = async { match wake { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
             }
             self.measure(&batch, inbox.len());
@@ -213,6 +245,7 @@ impl Hub {
             self.count();
         }
         self.say_goodbye(inbox, endings).await;
+        self.around.outbox.stop();
         if let Some(store) = self.around.store.take() {
             store.close().await;
         }
@@ -241,14 +274,16 @@ impl Hub {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
                 self.end_session(now, key, Some((reason, detail)), LeaveReason::Dropped);
             }
+            Input::Asked(question) => self.on_asked(now, question),
         }
     }
 
     fn on_signed_in(&mut self, now: Now, identity: Identity, resume: Option<Resume>, link: Link) {
-        let Identity { app, party } = identity;
+        let Identity { app, party, bound } = identity;
         let device = (app, party.user.clone());
         let known = self.devices.get(&device).into_iter().flatten().copied();
-        let old = known.into_iter().find(|key| self.sessions.get(key).is_some_and(|old| old.party == party));
+        let is_same = |old: &Session| old.party == party && old.bound == bound;
+        let old = known.into_iter().find(|key| self.sessions.get(key).is_some_and(is_same));
         if let (Some(key), Some(resume)) = (old, &resume)
             && let Some(session) = self.sessions.get_mut(&key)
             && session.name == resume.session
@@ -264,13 +299,18 @@ impl Hub {
         self.last_session += 1;
         let key = SessionKey(self.last_session);
         let name = format!("{:032x}", rand::random::<u128>());
-        self.sessions.insert(key, Session::new(name, app, party.clone()));
+        self.sessions.insert(key, Session::new(name, app, party.clone(), bound));
         self.devices.entry(device).or_default().push(key);
         self.take_up(now, key, link, None);
         // A client that asks for a session which is gone has lost nothing itself; one that asks for none was started anew.
-        match resume {
-            Some(_) => self.calls.on_online(now, app, &party),
-            None => self.calls.on_restarted(now, app, &party),
+        let (is_restarted, scope) = (resume.is_none(), self.scope_of(app, &party));
+        match bound {
+            Some(call_id) => self.calls.on_verifying(now, CallKey { app, call_id }, &party, is_restarted),
+            None if is_restarted => self.calls.on_restarted(now, app, &party, &scope),
+            None => self.calls.on_online(now, app, &party, &scope),
+        }
+        if bound.is_none() {
+            self.look_for_missed(key, None);
         }
     }
 
@@ -294,10 +334,14 @@ impl Hub {
             stun_servers: vec![stun_server],
         };
         let sent = session.send_unnumbered(Some(ServerBody::Welcome(welcome))).and_then(|()| session.replay());
-        info!(session = key.0, resumed = resumed_from.is_some(), "signed in");
+        let metering = &self.around.metering;
+        info!(session = key.0, resumed = resumed_from.is_some(), for_a_call = session.bound.is_some(), "signed in");
         match resumed_from {
-            Some(_) => self.around.metering.resumes.increment(1),
-            None => self.around.metering.sign_ins.increment(1),
+            Some(_) => metering.resumes.increment(1),
+            None => metering.sign_ins.increment(1),
+        }
+        if session.bound.is_some() && resumed_from.is_none() {
+            metering.cc_sign_ins.increment(1);
         }
         self.check_pace(now, key, sent);
     }
@@ -324,16 +368,21 @@ impl Hub {
             }
             Arrival::New => {}
         }
-        let (app, party) = (session.app, session.party.clone());
+        let (app, party, bound) = (session.app, session.party.clone(), session.bound);
         match body {
             None => {}
             Some(Body::Goodbye) => {
-                self.calls.on_signed_out(now, app, &party);
+                let scope = bound.map_or_else(|| self.scope_of(app, &party), Scope::Only);
+                self.calls.on_signed_out(now, app, &party, &scope);
                 self.channels.on_session_over(key, LeaveReason::Left);
                 self.pass_on(now);
                 return self.end_session(now, key, None, LeaveReason::Left);
             }
+            Some(Body::Call(message)) if bound.is_some_and(|bound| is_beyond(bound, &message)) => {
+                self.answer_stranger(now, key, &message);
+            }
             Some(Body::Call(message)) => {
+                self.on_missed_known(now, key, &message);
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;
                 let people = PeopleOf { app, directory, around, devices: &self.devices, sessions: &self.sessions };
@@ -341,6 +390,7 @@ impl Hub {
             }
             Some(Body::Channel(request, grant)) => {
                 let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
+                let grant = self.granted(now, key, &request, grant);
                 let stun_server = self.around.stun.announced(local_ip);
                 let asker = Asker { session: key, app, party, stun_server };
                 self.channels.on_request(now, &asker, request.channel, request.body, grant);
@@ -381,11 +431,11 @@ impl Hub {
                     To::Device(party) => (party.user, Some(party.device)),
                     To::User(user) => (user, None),
                 };
-                for key in self.devices.get(&(app, user)).cloned().unwrap_or_default() {
-                    let is_meant = |session: &Session| device.as_ref().is_none_or(|id| *id == session.party.device);
-                    if self.sessions.get(&key).is_some_and(is_meant) {
-                        self.send(now, key, ServerBody::Call(message.clone()));
+                for key in self.recipients(app, user, device.as_ref(), message.call_id) {
+                    if let Word::Missed(invite) = &message.word {
+                        self.on_missed_told(key, invite);
                     }
+                    self.send(now, key, ServerBody::Call(message.clone()));
                 }
             }
             CallOutput::Save(key, snapshot) => {
@@ -398,6 +448,9 @@ impl Hub {
                     store.forget(key);
                 }
             }
+            CallOutput::Opened(opened) => self.on_opened(*opened),
+            CallOutput::Answered(key, winner) => self.cancel_pushes(now, key, Some(&winner)),
+            CallOutput::Ended(ended) => self.on_ended(now, &ended),
             CallOutput::Tell(fact) => self.meter(fact),
         }
     }
@@ -434,6 +487,7 @@ impl Hub {
     fn end_session(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>, reason: LeaveReason) {
         self.drop_link(now, key, refuse);
         let Some(session) = self.sessions.remove(&key) else { return };
+        self.note_last_seen(now, &session);
         let device = (session.app, session.party.user);
         if let Some(keys) = self.devices.get_mut(&device) {
             keys.retain(|other| *other != key);
@@ -447,8 +501,7 @@ impl Hub {
     /// Ends the session's stream, if it has one. The session stays, for a resume.
     fn drop_link(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Some(link) = session.link.take() else { return };
-        session.lost_at = Some(now.mono);
+        let Some(link) = session.detach(now.mono) else { return };
         self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
         self.streams.remove(&link.stream);
         let mut grace_ms = self.times.close_grace;
@@ -469,8 +522,7 @@ impl Hub {
         let now = self.around.clock.now();
         if let Some(session) = self.sessions.get_mut(&key) {
             debug!(session = key.0, "stream broke");
-            session.link = None;
-            session.lost_at = Some(now.mono);
+            session.detach(now.mono);
             self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
         }
     }
@@ -500,6 +552,7 @@ impl Hub {
                         self.end_session(now, key, None, LeaveReason::Dropped);
                     }
                 }
+                Due::Unheard(key) => self.look_whom_it_reached(now, key, true),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
                     if let Some(connection) = self.ending.remove(&stream) {
@@ -532,64 +585,4 @@ impl Hub {
         metering.channels.set(self.channels.count() as f64);
         metering.members.set(self.channels.members() as f64);
     }
-
-    /// Tells every client that the server stops, and waits until they have read it or their time is over.
-    async fn say_goodbye(&mut self, mut inbox: mpsc::Receiver<Input>, mut endings: mpsc::Receiver<StreamId>) {
-        inbox.close();
-        let now = self.around.clock.now();
-        // Streams that signed in at this very moment are among the inputs not handled.
-        while let Ok(input) = inbox.try_recv() {
-            if let Input::SignedIn { link, .. } = input {
-                link.frames.try_send(Arc::new(shutting_down())).ok();
-            }
-        }
-        for key in self.sessions.keys().copied().collect::<Vec<_>>() {
-            self.drop_link(now, key, Some((RefuseReason::ShuttingDown, String::new())));
-        }
-        let deadline = self.around.clock.instant(now.mono + self.times.close_grace);
-        while !self.ending.is_empty() {
-            tokio::select! {
-                Some(stream) = endings.recv() => drop(self.ending.remove(&stream)),
-                () = sleep_until(deadline) => break,
-            }
-        }
-        for connection in self.ending.values() {
-            connection.cut();
-        }
-    }
-}
-
-/// The users of one app.
-struct PeopleOf<'a> {
-    app: AppNo,
-    /// Without a directory every user can exist.
-    directory: Option<&'a Directory>,
-    around: &'a Surroundings,
-    devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
-    sessions: &'a HashMap<SessionKey, Session>,
-}
-
-impl People for PeopleOf<'_> {
-    fn can_exist(&self, user: &UserId) -> bool {
-        self.directory.is_none_or(|known| known.knows(user) || self.devices.contains_key(&(self.app, user.clone())))
-    }
-
-    fn may_open(&self, caller: &Party) -> bool {
-        let Surroundings { limits, health, metering, .. } = self.around;
-        if health.is_overloaded() {
-            metering.shed_invites.increment(1);
-            return false;
-        }
-        limits.invite(self.app, &caller.user, &caller.device).is_ok()
-    }
-
-    fn online(&self, user: &UserId) -> Vec<Party> {
-        let keys = self.devices.get(&(self.app, user.clone())).into_iter().flatten();
-        let sessions = keys.filter_map(|key| self.sessions.get(key)).filter(|session| session.link.is_some());
-        sessions.map(|session| session.party.clone()).collect()
-    }
-}
-
-fn shutting_down() -> ServerFrame {
-    refusal(RefuseReason::ShuttingDown, "")
 }

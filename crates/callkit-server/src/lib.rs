@@ -47,6 +47,8 @@
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while it takes sign-ins, else 503 and why |
 //! | `GET /metrics` | for Prometheus, from trusted addresses ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
+//! | `POST /v1/verify` | `{"cc_param"}` to `{"state":"ringing","ring_deadline_unix_ms","server_unix_ms"}` or `{"state":"released_call"}` |
+//! | `POST /v1/decline` | `{"cc_param","user_code"?}`; 204, or 410 `released_call` |
 //! | `POST /dev/register` | with `dev`: `{"user","password"}`; 201, or 409 if taken |
 //! | `POST /dev/access-token` | with `dev`: `{"user","password"}` to `{"token","app_id","expires_in_s"}` |
 //! | `POST /dev/rtc-token` | with `dev` and a bearer access token: `{"channel","uid"?}` to `{"token","uid","expires_in_s"}` |
@@ -74,9 +76,10 @@ mod tls;
 
 mod accept;
 mod connection;
+mod account;
+mod callee;
 mod http;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "a cc_param is signed and verified with it"))]
 mod cc_keys;
 mod sign_in;
 mod stream;

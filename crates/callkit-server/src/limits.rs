@@ -16,7 +16,7 @@ use governor::{Quota, RateLimiter};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use call_protocol::{DeviceId, UserId};
+use call_protocol::{CallId, DeviceId, UserId};
 
 use crate::clock::Clock;
 use crate::metering::Metering;
@@ -203,6 +203,16 @@ impl Limits {
 
     pub(crate) fn sign_in_of(&self, app: AppNo, user: &UserId) -> Result<(), Limit> {
         self.by_key(&self.sign_ins_of_user, &(app, user), Limit::SignInsOfUser)
+    }
+
+    /// Sign-ins for one call, by its cc_param.
+    pub(crate) fn sign_in_for(&self, app: AppNo, call_id: CallId) -> Result<(), Limit> {
+        self.by_key(&self.sign_ins_of_user, &(app, call_id), Limit::SignInsOfUser)
+    }
+
+    /// Requests of one user outside of any call, as many as sign-ins.
+    pub(crate) fn account_of(&self, app: AppNo, user: &UserId) -> Result<(), Limit> {
+        self.by_key(&self.sign_ins_of_user, &(app, user, "account"), Limit::SignInsOfUser)
     }
 
     /// The narrowest limit first, so that one device does not use up what its app has.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::accept::{self, Accepting};
+use crate::account::Account;
 use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
@@ -24,6 +25,7 @@ use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::limits::Limits;
 use crate::metering::Metering;
+use crate::outbox::{Outbox, Pace};
 use crate::store::{Retention, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress};
@@ -41,6 +43,7 @@ pub struct Server {
     stop_hub: Option<oneshot::Sender<()>>,
     stop_accepting: watch::Sender<bool>,
     hub: JoinHandle<()>,
+    sending: JoinHandle<()>,
     accepting: JoinHandle<()>,
     answering: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
@@ -86,6 +89,9 @@ pub enum StartError {
     /// The server's own secret cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What others are to be told cannot be sent.
+    #[error("cannot send webhooks: {0}")]
+    Outbox(String),
 }
 
 impl Server {
@@ -118,23 +124,28 @@ impl Server {
         let health = Arc::new(Health::new(config.limits.overload_delay_ms, clock, Arc::clone(&metering)));
 
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
+        let outbox = Outbox::start(store.clone(), &app_configs, Pace::default()).map_err(StartError::Outbox)?;
+        let (outbox, notices, sending) = outbox;
         let around = Surroundings {
             clock,
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
-            cc_keys,
-            store: Some(store),
+            apps: Arc::clone(&apps),
+            outbox,
+            cc_keys: Arc::clone(&cc_keys),
+            store: Some(store.clone()),
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
         };
         let calls_kept = kept.len();
         let hub = Hub::new(&config, around, kept);
         let (stop_hub, hub_stops) = oneshot::channel();
-        let hub = tokio::spawn(hub.run(inbox, endings, hub_stops));
+        let hub = tokio::spawn(hub.run(inbox, endings, notices, hub_stops));
 
         let door = Arc::new(Door {
             apps: Arc::clone(&apps),
+            cc_keys,
             hub: link,
             clock,
             metering: Arc::clone(&metering),
@@ -144,8 +155,21 @@ impl Server {
             silence_limit_ms: config.silence_limit_ms.into(),
             last_stream: AtomicU64::new(0),
         });
-        let backend = directory.map(|directory| dev::routes(apps, directory));
-        let site = Site::new(door, Arc::clone(&limits), Arc::clone(&metering), Arc::clone(&health), backend);
+        let backend = directory.map(|directory| dev::routes(Arc::clone(&apps), directory));
+        let account = Account {
+            apps: Arc::clone(&apps),
+            store: store.clone(),
+            limits: Arc::clone(&limits),
+            metering: Arc::clone(&metering),
+        };
+        let site = Site::new(
+            door,
+            Arc::new(account),
+            Arc::clone(&limits),
+            Arc::clone(&metering),
+            Arc::clone(&health),
+            backend,
+        );
         let (stop_accepting, stops) = watch::channel(false);
         let accepting = Accepting {
             site: Arc::new(site),
@@ -171,6 +195,7 @@ impl Server {
             stop_hub: Some(stop_hub),
             stop_accepting,
             hub,
+            sending,
             accepting,
             answering,
             watching,
@@ -228,6 +253,7 @@ impl Server {
             stop.send(()).ok();
         }
         (&mut self.hub).await.ok();
+        (&mut self.sending).await.ok();
         (&mut self.accepting).await.ok();
         self.answering.abort();
         (&mut self.answering).await.ok();
@@ -242,6 +268,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.hub.abort();
+        self.sending.abort();
         self.accepting.abort();
         self.answering.abort();
         if let Some(watching) = &self.watching {

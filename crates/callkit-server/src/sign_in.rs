@@ -3,8 +3,10 @@
 use call_protocol::session::{Hello, PROTOCOL_VERSION, RefuseReason};
 use call_protocol::{DeviceId, Party};
 
+use crate::cc_keys::{CcError, CcKeys};
+use crate::clock::unix_ms;
 use crate::hub::Identity;
-use crate::token::{Apps, AuthFailure, TokenError};
+use crate::token::{AppNo, Apps, AuthFailure, TokenError};
 
 /// Why somebody may not, in words for the developer.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub(crate) struct Denied {
 }
 
 /// Checks a hello. Its texts do not come back in the detail: whoever sent it has them, and logs must not.
-pub(crate) fn check(apps: &Apps, hello: &Hello) -> Result<Identity, Denied> {
+pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, hello: &Hello) -> Result<Identity, Denied> {
     let denied = |reason, detail: &str, failure| Denied { reason, detail: detail.to_owned(), failure: Some(failure) };
     if hello.protocol_version != PROTOCOL_VERSION {
         let detail = format!("the client speaks version {}, the server {PROTOCOL_VERSION}", hello.protocol_version);
@@ -31,6 +33,9 @@ pub(crate) fn check(apps: &Apps, hello: &Hello) -> Result<Identity, Denied> {
         detail: format!("hello.device: {error}"),
         failure: None,
     })?;
+    if hello.access_token.is_empty() && !hello.cc_param.is_empty() {
+        return check_cc_param(apps, cc_keys, app, device, hello);
+    }
     let user = apps.check_access(app, &hello.access_token).map_err(|error| {
         let reason = match error {
             TokenError::Expired => RefuseReason::TokenExpired,
@@ -48,5 +53,28 @@ pub(crate) fn check(apps: &Apps, hello: &Hello) -> Result<Identity, Denied> {
         let detail = "the access token is for another user";
         return Err(denied(RefuseReason::TokenInvalid, detail, AuthFailure::UserNamed));
     }
-    Ok(Identity { app, party: Party { user, device } })
+    Ok(Identity { app, party: Party { user, device }, bound: None })
+}
+
+/// A sign-in for one call. A session is resumed however long its call lasts: the call's own life is what ends it.
+fn check_cc_param(
+    apps: &Apps,
+    cc_keys: &CcKeys,
+    app: AppNo,
+    device: DeviceId,
+    hello: &Hello,
+) -> Result<Identity, Denied> {
+    let now_unix_ms = hello.resume.is_none().then(unix_ms);
+    let (app, param) = cc_keys.read(apps, Some(app), &hello.cc_param, now_unix_ms).map_err(|error| {
+        let reason = match error {
+            CcError::Expired => RefuseReason::TokenExpired,
+            CcError::Shape | CcError::Signature | CcError::OtherApp => RefuseReason::TokenInvalid,
+        };
+        Denied { reason, detail: error.to_string(), failure: Some(AuthFailure::CcParam(error)) }
+    })?;
+    if hello.user != param.user.as_str() {
+        let (reason, detail) = (RefuseReason::TokenInvalid, "the cc_param is for another user".to_owned());
+        return Err(Denied { reason, detail, failure: Some(AuthFailure::UserNamed) });
+    }
+    Ok(Identity { app, party: Party { user: param.user, device }, bound: Some(param.call_id) })
 }

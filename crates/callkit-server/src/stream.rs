@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
+use crate::cc_keys::CcKeys;
 use crate::clock::{Clock, unix_ms};
 use crate::connection::{Connection, Serving};
 use crate::health::Health;
@@ -26,6 +27,7 @@ use crate::wire::Received;
 /// What all streams share.
 pub(crate) struct Door {
     pub(crate) apps: Arc<Apps>,
+    pub(crate) cc_keys: Arc<CcKeys>,
     pub(crate) hub: HubLink,
     pub(crate) clock: Clock,
     pub(crate) metering: Arc<Metering>,
@@ -120,10 +122,10 @@ impl AtDoor {
 
     /// Who signs in, if they may. What costs least is looked at first.
     fn admit(&self, hello: &Hello) -> Result<Identity, (RefuseReason, String)> {
-        let Door { apps, metering, limits, health, .. } = &*self.door;
+        let Door { apps, cc_keys, metering, limits, health, .. } = &*self.door;
         let many = |what: &str| (RefuseReason::TooMany, format!("{what}: come back in a minute"));
         limits.sign_in_from(self.connection.remote_ip()).map_err(|_| many("too many sign-ins of this address"))?;
-        let identity = sign_in::check(apps, hello).map_err(|denied| {
+        let identity = sign_in::check(apps, cc_keys, hello).map_err(|denied| {
             if let Some(failure) = denied.failure {
                 metering.auth_failed(failure);
             }
@@ -132,11 +134,16 @@ impl AtDoor {
         if !health.takes_sign_ins() {
             return Err((RefuseReason::ShuttingDown, String::new()));
         }
-        limits.sign_in_of(identity.app, &identity.party.user).map_err(|_| many("too many sign-ins of this user"))?;
+        let within = match identity.bound {
+            None => limits.sign_in_of(identity.app, &identity.party.user),
+            // Apart, so that whoever holds a cc_param of a user does not use up what the user has.
+            Some(call_id) => limits.sign_in_for(identity.app, call_id),
+        };
+        within.map_err(|_| many("too many sign-ins of this user"))?;
         // Who comes back to a session is work that was accepted before.
         if hello.resume.is_none() && health.is_overloaded() {
             metering.shed_sign_ins.increment(1);
-            return Err((RefuseReason::TooMany, "the server is overloaded".into()));
+            return Err((RefuseReason::Overloaded, "come back in a few seconds".into()));
         }
         Ok(identity)
     }
@@ -241,8 +248,9 @@ impl Open {
             Some(ClientBody::Call(message)) => Some(Body::Call(message)),
             Some(ClientBody::Channel(request)) => {
                 let grant = match &request.body {
+                    // Without a token it is for the hub to say whether the channel is that of the party's own call.
                     ChannelRequestBody::Join { token, .. } | ChannelRequestBody::RenewToken { token } => {
-                        Some(self.check(&request.channel, token))
+                        (!token.is_empty()).then(|| self.check(&request.channel, token))
                     }
                     ChannelRequestBody::Leave
                     | ChannelRequestBody::Description { .. }

@@ -7,6 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cc_keys::CcError;
 use crate::clock::unix_s;
 use crate::config::AppConfig;
 
@@ -72,10 +73,15 @@ pub(crate) enum AuthFailure {
     /// The hello names another user than its token.
     UserNamed,
     Token(TokenError),
+    CcParam(CcError),
 }
 
 impl AuthFailure {
-    pub(crate) const ALL: [AuthFailure; 10] = [
+    pub(crate) const ALL: [AuthFailure; 14] = [
+        AuthFailure::CcParam(CcError::Shape),
+        AuthFailure::CcParam(CcError::Signature),
+        AuthFailure::CcParam(CcError::OtherApp),
+        AuthFailure::CcParam(CcError::Expired),
         AuthFailure::AppUnknown,
         AuthFailure::UserNamed,
         AuthFailure::Token(TokenError::Shape),
@@ -92,6 +98,10 @@ impl AuthFailure {
         match self {
             AuthFailure::AppUnknown => "app_unknown",
             AuthFailure::UserNamed => "user_named",
+            AuthFailure::CcParam(CcError::Shape) => "cc_shape",
+            AuthFailure::CcParam(CcError::Signature) => "cc_signature",
+            AuthFailure::CcParam(CcError::OtherApp) => "cc_other_app",
+            AuthFailure::CcParam(CcError::Expired) => "cc_expired",
             AuthFailure::Token(TokenError::Shape) => "shape",
             AuthFailure::Token(TokenError::Signature) => "signature",
             AuthFailure::Token(TokenError::Expired) => "expired",
@@ -120,6 +130,8 @@ pub(crate) struct Apps {
 pub(crate) struct Grant {
     pub(crate) uid: Uid,
     pub(crate) until_unix_ms: u64,
+    /// Not a token allows it but that the party is in the channel's call.
+    pub(crate) of_call: bool,
 }
 
 impl Apps {
@@ -167,7 +179,7 @@ impl Apps {
             return Err(TokenError::OtherChannel);
         }
         let uid = Uid::new(claims.rtc_uid).map_err(|_| TokenError::Uid)?;
-        Ok(Grant { uid, until_unix_ms: claims.exp.saturating_mul(1_000) })
+        Ok(Grant { uid, until_unix_ms: claims.exp.saturating_mul(1_000), of_call: false })
     }
 
     /// The claims of a token that one of the app's secrets signed, for this app and in the name of that secret.

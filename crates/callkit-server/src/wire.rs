@@ -3,6 +3,7 @@
 //! It serves the method as the generated server would, but with buffers that start small: tonic's own 16 KiB for each stream would be
 //! most of what an idle device costs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
@@ -15,10 +16,14 @@ use prost::Message as _;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Status, Streaming};
+use tower::Service as _;
+
+use crate::account::{Account, Refused};
 
 #[path = "generated/callkit_v1.rs"]
 mod proto;
 
+pub(crate) use proto::account_server::SERVICE_NAME as ACCOUNT_SERVICE;
 pub(crate) use proto::signal_server::SERVICE_NAME;
 
 /// What a client sent: a frame, or bytes that are none.
@@ -107,4 +112,59 @@ where
         .apply_compression_config(none, none)
         .apply_max_message_size_config(Some(limits::FRAME_BYTES), None);
     grpc.streaming(Connect(Some(open)), request).await.map(HttpBody::new)
+}
+
+/// The account service for one address.
+struct Accounts {
+    account: Arc<Account>,
+    from: IpAddr,
+}
+
+#[tonic::async_trait]
+impl proto::account_server::Account for Accounts {
+    async fn set_push(
+        &self,
+        request: tonic::Request<wire::proto::SetPushRequest>,
+    ) -> Result<tonic::Response<wire::proto::SetPushReply>, Status> {
+        let request = wire::set_push_from_proto(request.into_inner()).map_err(unsound)?;
+        self.account.set_push(self.from, request).map_err(refused)?;
+        Ok(tonic::Response::new(wire::proto::SetPushReply {}))
+    }
+
+    async fn history(
+        &self,
+        request: tonic::Request<wire::proto::HistoryRequest>,
+    ) -> Result<tonic::Response<wire::proto::HistoryReply>, Status> {
+        let request = wire::history_request_from_proto(request.into_inner()).map_err(unsound)?;
+        let page = self.account.history(self.from, request).await.map_err(refused)?;
+        Ok(tonic::Response::new(wire::history_page_to_proto(&page)))
+    }
+}
+
+fn unsound(error: WireError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn refused(refused: Refused) -> Status {
+    let text = refused.to_string();
+    match refused {
+        Refused::Credentials(_) => Status::unauthenticated(text),
+        Refused::Invalid(_) => Status::invalid_argument(text),
+        Refused::TooMany => Status::resource_exhausted(text),
+        Refused::Store => Status::unavailable(text),
+    }
+}
+
+/// Serves one request of the account service.
+pub(crate) async fn serve_account(
+    request: Request<hyper::body::Incoming>,
+    account: Arc<Account>,
+    from: IpAddr,
+) -> Response<HttpBody> {
+    let service = proto::account_server::AccountServer::new(Accounts { account, from });
+    let mut service = service.max_decoding_message_size(limits::FRAME_BYTES);
+    match service.call(request).await {
+        Ok(response) => response.map(HttpBody::new),
+        Err(never) => match never {},
+    }
 }

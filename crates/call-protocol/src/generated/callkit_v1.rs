@@ -669,6 +669,123 @@ impl EndReason {
         }
     }
 }
+/// Who asks, as in a sign-in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Credentials {
+    #[prost(string, tag = "1")]
+    pub app_id: ::prost::alloc::string::String,
+    /// JWT HS256 by the app's backend.
+    #[prost(string, tag = "2")]
+    pub access_token: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPushRequest {
+    #[prost(message, optional, tag = "1")]
+    pub credentials: ::core::option::Option<Credentials>,
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
+    /// Absent: no pushes for the device any more.
+    #[prost(oneof = "set_push_request::Address", tags = "10, 11, 12")]
+    pub address: ::core::option::Option<set_push_request::Address>,
+}
+/// Nested message and enum types in `SetPushRequest`.
+pub mod set_push_request {
+    /// Absent: no pushes for the device any more.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Address {
+        #[prost(message, tag = "10")]
+        Apns(super::ApnsAddress),
+        #[prost(message, tag = "11")]
+        Fcm(super::FcmAddress),
+        #[prost(message, tag = "12")]
+        WebPush(super::WebPushAddress),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPushReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApnsAddress {
+    /// The VoIP token (PushKit), hexadecimal.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// The token for remote notifications, hexadecimal; empty if there is none.
+    #[prost(string, tag = "2")]
+    pub background_token: ::prost::alloc::string::String,
+    /// The app was built for development.
+    #[prost(bool, tag = "3")]
+    pub sandbox: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FcmAddress {
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WebPushAddress {
+    #[prost(string, tag = "1")]
+    pub endpoint: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub p256dh: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub auth: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {
+    #[prost(message, optional, tag = "1")]
+    pub credentials: ::core::option::Option<Credentials>,
+    /// From the page before; empty for the newest calls.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Calls wanted, 1 to 100.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Only the calls that the user missed.
+    #[prost(bool, tag = "4")]
+    pub missed_only: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryReply {
+    #[prost(message, repeated, tag = "1")]
+    pub calls: ::prost::alloc::vec::Vec<PastCall>,
+    /// For the next page; empty at the end.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
+}
+/// A call that is over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PastCall {
+    #[prost(string, tag = "1")]
+    pub call_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub caller: ::core::option::Option<Party>,
+    #[prost(string, tag = "3")]
+    pub callee: ::prost::alloc::string::String,
+    #[prost(enumeration = "CallType", tag = "4")]
+    pub call_type: i32,
+    #[prost(uint64, tag = "5")]
+    pub began_unix_ms: u64,
+    #[prost(uint64, tag = "6")]
+    pub ring_ms: u64,
+    /// Zero if it was not answered.
+    #[prost(uint64, tag = "7")]
+    pub talk_ms: u64,
+    /// How it ended for the user who asks.
+    #[prost(enumeration = "EndReason", tag = "8")]
+    pub reason: i32,
+    /// The documented numbers.
+    #[prost(sint32, tag = "9")]
+    pub disconnect_reason: i32,
+    #[prost(uint32, tag = "10")]
+    pub disconnect_source: u32,
+    /// The app's own code.
+    #[prost(string, tag = "11")]
+    pub user_code: ::prost::alloc::string::String,
+    /// The user who asks was called and did not answer.
+    #[prost(bool, tag = "12")]
+    pub missed: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
     #[prost(uint32, tag = "1")]

@@ -2,9 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use call_protocol::accept::{Answer, AnswerResult};
+use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
+use call_protocol::end::{End, EndReason, Release, UserCode};
+use call_protocol::invite::Invite;
 use call_protocol::media::KeepAlive;
 use call_protocol::ring::InviteRefusal;
-use call_protocol::{CallId, CallMessage, Party, UserId, Word};
+use call_protocol::{CallId, CallMessage, ChannelId, DeviceId, Party, UserId, Word};
 use signaling::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, Now, Time, To};
 use tracing::{Span, info, info_span};
 
@@ -27,8 +31,65 @@ pub(crate) enum CallOutput {
     Save(CallKey, Box<ArbiterSnapshot>),
     /// The call can be forgotten.
     Forget(CallKey),
+    /// A call was opened.
+    Opened(Box<OpenedCall>),
+    /// A device took the call.
+    Answered(CallKey, Party),
+    /// A call is over.
+    Ended(Box<EndedCall>),
     /// For the metrics.
     Tell(CallFact),
+}
+
+/// A call that was just opened.
+#[derive(Debug)]
+pub(crate) struct OpenedCall {
+    pub(crate) app: AppNo,
+    /// As the callees get it.
+    pub(crate) invite: Invite,
+    /// What the caller's app says to its backend alone.
+    pub(crate) app_server_data: String,
+}
+
+/// A call that is just over.
+#[derive(Debug)]
+pub(crate) struct EndedCall {
+    pub(crate) app: AppNo,
+    pub(crate) invite: Invite,
+    pub(crate) caller_reason: EndReason,
+    pub(crate) callee_reason: EndReason,
+    /// What was said about the end.
+    pub(crate) release: Option<Release>,
+    pub(crate) ended_unix_ms: u64,
+    /// For how long the parties talked, if it was answered.
+    pub(crate) talk_ms: Option<u64>,
+    pub(crate) missed: bool,
+}
+
+/// What a call is for a callee who asks about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Rings {
+        deadline_unix_ms: u64,
+    },
+    /// It was answered, or is over, or never was.
+    Released,
+}
+
+/// Which calls of a party are meant.
+#[derive(Debug)]
+pub(crate) enum Scope {
+    Only(CallId),
+    AllBut(Vec<CallId>),
+}
+
+impl Scope {
+    fn has(&self, call_id: CallId) -> bool {
+        match self {
+            Scope::Only(only) => *only == call_id,
+            Scope::AllBut(others) => !others.contains(&call_id),
+        }
+    }
 }
 
 /// What the metrics count.
@@ -54,11 +115,14 @@ pub(crate) struct CallsConfig {
 pub(crate) trait People {
     /// Whether there can be such a user.
     fn can_exist(&self, user: &UserId) -> bool;
-    /// Whether a device may open another call now.
-    fn may_open(&self, caller: &Party) -> bool;
+    /// Whether a device may open another call now, or why not.
+    fn may_open(&self, caller: &Party) -> Result<(), InviteRefusal>;
     /// The devices of a user that are connected.
     fn online(&self, user: &UserId) -> Vec<Party>;
 }
+
+/// The device of a callee who says no without an app.
+const NO_DEVICE: &str = "no-app";
 
 pub(crate) struct Calls {
     config: CallsConfig,
@@ -127,18 +191,102 @@ impl Calls {
     }
 
     /// A device signed in: what rings for it is to reach it.
-    pub(crate) fn on_online(&mut self, now: Now, app: AppNo, party: &Party) {
-        self.for_each_of(now, app, party, ArbiterInput::Online);
+    pub(crate) fn on_online(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
+        self.for_each_of(now, app, party, scope, ArbiterInput::Online);
     }
 
     /// A device signed in without what it knew: its app was started anew.
-    pub(crate) fn on_restarted(&mut self, now: Now, app: AppNo, party: &Party) {
-        self.for_each_of(now, app, party, ArbiterInput::Restarted);
+    pub(crate) fn on_restarted(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
+        self.for_each_of(now, app, party, scope, ArbiterInput::Restarted);
     }
 
     /// A device signed out for good.
-    pub(crate) fn on_signed_out(&mut self, now: Now, app: AppNo, party: &Party) {
-        self.for_each_of(now, app, party, ArbiterInput::SignedOut);
+    pub(crate) fn on_signed_out(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
+        self.for_each_of(now, app, party, scope, ArbiterInput::SignedOut);
+    }
+
+    /// A device that signed in for this call alone: it is told at once how the call is.
+    pub(crate) fn on_verifying(&mut self, now: Now, key: CallKey, party: &Party, is_restarted: bool) {
+        let scope = Scope::Only(key.call_id);
+        let Some(call) = self.calls.get_mut(&key) else {
+            let release = Release {
+                reason: DisconnectReason::ReleasedCall,
+                source: DisconnectSource::CloudServer,
+                user_code: None,
+            };
+            let word = Word::End(End { reason: EndReason::RemoteDrop, release: Some(release) });
+            return self.reply(key.app, party.clone(), Some(CallMessage { call_id: key.call_id, word }));
+        };
+        if call.arbiter.has_ended() {
+            let word = Word::KeepAlive(KeepAlive::default());
+            call.arbiter.handle_input(now, ArbiterInput::Message { from: party.clone(), word });
+            self.drain(now, key, false);
+        } else if is_restarted {
+            self.on_restarted(now, key.app, party, &scope);
+        } else {
+            self.on_online(now, key.app, party, &scope);
+        }
+    }
+
+    /// How a call is for one of its callees.
+    pub(crate) fn standing(&self, now: Now, key: CallKey, user: &UserId) -> Standing {
+        let Some(call) = self.calls.get(&key) else { return Standing::Released };
+        let (arbiter, invite) = (&call.arbiter, call.arbiter.invite());
+        let rings = !arbiter.has_ended() && arbiter.winner().is_none() && invite.ring_deadline_unix_ms > now.unix_ms;
+        if rings && invite.callees.contains(user) {
+            Standing::Rings { deadline_unix_ms: invite.ring_deadline_unix_ms }
+        } else {
+            Standing::Released
+        }
+    }
+
+    /// A callee says no without an app.
+    pub(crate) fn decline(&mut self, now: Now, key: CallKey, user: UserId, user_code: Option<UserCode>) -> Standing {
+        let standing = self.standing(now, key, &user);
+        if let (Standing::Rings { .. }, Ok(device)) = (standing, DeviceId::new(NO_DEVICE)) {
+            let callee = Party { user, device };
+            let (reason, source) = (DisconnectReason::Decline, DisconnectSource::Callee);
+            let release = user_code.map(|code| Release { reason, source, user_code: Some(code) });
+            let result = AnswerResult::Refuse;
+            let answer = Answer { callee: callee.clone(), result, call_type: None, preparation: false, release };
+            self.say(now, key, ArbiterInput::Message { from: callee, word: Word::Answer(answer) });
+        }
+        standing
+    }
+
+    /// Something happens to a call from outside.
+    pub(crate) fn say(&mut self, now: Now, key: CallKey, input: ArbiterInput) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.arbiter.handle_input(now, input);
+        self.drain(now, key, true);
+    }
+
+    /// Whether this party speaks in this channel, as it is that of a one-to-one call it placed or took; and if so, whether it placed it.
+    pub(crate) fn is_caller_in(&self, app: AppNo, party: &Party, channel: &ChannelId, scope: &Scope) -> Option<bool> {
+        let calls = self.by_user.get(&(app, party.user.clone())).map_or(&[][..], Vec::as_slice);
+        let arbiters = calls.iter().filter(|call_id| scope.has(**call_id));
+        let arbiters = arbiters.filter_map(|call_id| self.calls.get(&CallKey { app, call_id: *call_id }));
+        arbiters.map(|call| &call.arbiter).find_map(|arbiter| {
+            let invite = arbiter.invite();
+            let is_caller = invite.caller == *party;
+            let is_its = invite.channel == *channel && invite.call_type.is_one_to_one() && !arbiter.has_ended();
+            (is_its && (is_caller || arbiter.winner() == Some(party))).then_some(is_caller)
+        })
+    }
+
+    /// Whether it waits for a device of its callee to say anything.
+    pub(crate) fn is_unheard(&self, key: CallKey) -> bool {
+        self.calls.get(&key).is_some_and(|call| !call.arbiter.has_rung())
+    }
+
+    /// Whether it is known here, running or just over.
+    pub(crate) fn knows(&self, key: CallKey) -> bool {
+        self.calls.contains_key(&key)
+    }
+
+    /// The channel of a call that is known here.
+    pub(crate) fn channel_of(&self, key: CallKey) -> Option<&ChannelId> {
+        self.calls.get(&key).map(|call| &call.arbiter.invite().channel)
     }
 
     pub(crate) fn next_wake(&self) -> Option<Time> {
@@ -169,14 +317,20 @@ impl Calls {
                     self.refuse(key, from, InviteRefusal::Invalid);
                 } else if !invite.callees.iter().all(|user| people.can_exist(user)) {
                     self.refuse(key, from, InviteRefusal::UnknownUser);
-                } else if self.opened_by(key.app, &from) >= self.config.per_device || !people.may_open(&from) {
+                } else if self.opened_by(key.app, &from) >= self.config.per_device {
                     self.refuse(key, from, InviteRefusal::TooMany);
+                } else if let Err(refusal) = people.may_open(&from) {
+                    self.refuse(key, from, refusal);
                 } else {
+                    let app_server_data = std::mem::take(&mut invite.app_server_data);
                     let online = invite.callees.iter().flat_map(|user| people.online(user)).collect();
                     let arbiter = Arbiter::open(self.config.arbiter, now, from, *invite, online);
                     let key = self.insert(key.app, arbiter);
                     self.outputs.push_back(CallOutput::Tell(CallFact::Opened));
-                    self.calls[&key].span.in_scope(|| info!("opened"));
+                    let call = &self.calls[&key];
+                    call.span.in_scope(|| info!("opened"));
+                    let opened = OpenedCall { app: key.app, invite: call.arbiter.invite().clone(), app_server_data };
+                    self.outputs.push_back(CallOutput::Opened(Box::new(opened)));
                     self.drain(now, key, true);
                 }
             }
@@ -225,6 +379,24 @@ impl Calls {
                     self.running -= usize::from(matches!(fact, Fact::Ended { .. }));
                     call.span.in_scope(|| log_fact(fact));
                     self.outputs.push_back(CallOutput::Tell(CallFact::Arbiter(fact)));
+                    if let Some(winner) = call.arbiter.winner()
+                        && let Fact::Answered { .. } = fact
+                    {
+                        self.outputs.push_back(CallOutput::Answered(key, winner.clone()));
+                    }
+                    if let Fact::Ended { caller_reason, callee_reason, talk_ms, .. } = fact {
+                        let arbiter = &call.arbiter;
+                        self.outputs.push_back(CallOutput::Ended(Box::new(EndedCall {
+                            app: key.app,
+                            invite: arbiter.invite().clone(),
+                            caller_reason,
+                            callee_reason,
+                            release: arbiter.release(),
+                            ended_unix_ms: now.unix_ms,
+                            talk_ms: arbiter.has_talked().then_some(talk_ms),
+                            missed: arbiter.is_missed(),
+                        })));
+                    }
                 }
                 ArbiterOutput::WakeAt(at, _) => {
                     call.wake_at = Some(at);
@@ -240,9 +412,9 @@ impl Calls {
         }
     }
 
-    fn for_each_of(&mut self, now: Now, app: AppNo, party: &Party, input: fn(Party) -> ArbiterInput) {
+    fn for_each_of(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope, input: fn(Party) -> ArbiterInput) {
         let Some(calls) = self.by_user.get(&(app, party.user.clone())) else { return };
-        for call_id in calls.clone() {
+        for call_id in calls.iter().copied().filter(|call_id| scope.has(*call_id)).collect::<Vec<_>>() {
             let key = CallKey { app, call_id };
             if let Some(call) = self.calls.get_mut(&key) {
                 call.arbiter.handle_input(now, input(party.clone()));
@@ -308,177 +480,4 @@ fn log_fact(fact: Fact) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use call_protocol::DeviceId;
-    use call_protocol::end::EndReason;
-    use call_protocol::invite::{CallType, Invite};
-    use call_protocol::ring::{Alert, RingConfirm};
-
-    const CALL: CallId = CallId::from_bits(7);
-    const APP: AppNo = AppNo(0);
-
-    fn party(user: &str) -> Party {
-        Party { user: UserId::new(user).unwrap(), device: DeviceId::new("phone").unwrap() }
-    }
-
-    fn calls(quiet_ms: u64) -> Calls {
-        Calls::new(CallsConfig {
-            arbiter: ArbiterConfig::default(),
-            per_device: 1,
-            quiet_until: Time(quiet_ms),
-            keeps: true,
-        })
-    }
-
-    fn at(ms: u64) -> Now {
-        Now { mono: Time(ms), unix_ms: 1_000_000 + ms }
-    }
-
-    fn invite(call_id: CallId, callee: &str) -> CallMessage {
-        let invite = Invite {
-            call_id,
-            caller: party("somebody-else"),
-            callees: vec![UserId::new(callee).unwrap()],
-            call_type: CallType::Audio1v1,
-            channel: call_id.channel(),
-            ext: Default::default(),
-            ring_timeout_ms: 30_000,
-            ring_deadline_unix_ms: 0,
-            responder_preparation: false,
-            app_server_data: String::new(),
-        };
-        CallMessage { call_id, word: Word::Invite(Box::new(invite)) }
-    }
-
-    struct Anybody;
-
-    impl People for Anybody {
-        fn can_exist(&self, _: &UserId) -> bool {
-            true
-        }
-
-        fn may_open(&self, _: &Party) -> bool {
-            true
-        }
-
-        fn online(&self, _: &UserId) -> Vec<Party> {
-            Vec::new()
-        }
-    }
-
-    struct Somebody(bool);
-
-    impl People for Somebody {
-        fn can_exist(&self, _: &UserId) -> bool {
-            self.0
-        }
-
-        fn may_open(&self, _: &Party) -> bool {
-            true
-        }
-
-        fn online(&self, _: &UserId) -> Vec<Party> {
-            Vec::new()
-        }
-    }
-
-    /// Who is told what.
-    fn said(calls: &mut Calls) -> Vec<(String, CallMessage)> {
-        let mut said = Vec::new();
-        while let Some(output) = calls.poll_output() {
-            if let CallOutput::Send { to, message, .. } = output {
-                let to = match to {
-                    To::Device(party) => party.to_string(),
-                    To::User(user) => user.to_string(),
-                };
-                said.push((to, message));
-            }
-        }
-        said
-    }
-
-    fn refused_for(said: &[(String, CallMessage)]) -> Option<InviteRefusal> {
-        said.iter().find_map(|(_, message)| match &message.word {
-            Word::RingConfirm(RingConfirm::Refused { refusal }) => Some(*refusal),
-            _ => None,
-        })
-    }
-
-    #[test]
-    fn the_true_sender_is_written_into_what_is_carried() {
-        let mut calls = calls(0);
-        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
-        let heard = said(&mut calls);
-        let to_bob = heard.iter().find(|(to, _)| to == "bob").unwrap();
-        assert!(matches!(&to_bob.1.word, Word::Invite(invite) if invite.caller == party("ann")));
-
-        let alert = CallMessage { call_id: CALL, word: Word::Alert(Alert { callee: party("carl") }) };
-        calls.on_message(at(1), APP, party("bob"), alert, &Anybody);
-        let heard = said(&mut calls);
-        assert!(heard.iter().any(|(to, message)| {
-            to == "ann/phone" && matches!(&message.word, Word::Alert(alert) if alert.callee == party("bob"))
-        }));
-    }
-
-    #[test]
-    fn an_invite_is_refused_for_what_is_wrong_with_it() {
-        let mut calls = calls(0);
-        let refusal = |calls: &mut Calls, from: &str, message: CallMessage, known: bool| {
-            calls.on_message(at(0), APP, party(from), message, &Somebody(known));
-            refused_for(&said(calls))
-        };
-        assert_eq!(refusal(&mut calls, "ann", invite(CALL, "ann"), true), Some(InviteRefusal::Invalid));
-        assert_eq!(refusal(&mut calls, "ann", invite(CALL, "bob"), false), Some(InviteRefusal::UnknownUser));
-        assert_eq!(refusal(&mut calls, "ann", invite(CALL, "bob"), true), None);
-        assert_eq!(refusal(&mut calls, "eve", invite(CALL, "bob"), true), Some(InviteRefusal::Invalid), "id in use");
-        let second = CallId::from_bits(8);
-        assert_eq!(refusal(&mut calls, "ann", invite(second, "bob"), true), Some(InviteRefusal::TooMany));
-        assert_eq!(refusal(&mut calls, "eve", invite(second, "bob"), true), None);
-    }
-
-    #[test]
-    fn a_stranger_changes_nothing() {
-        let mut calls = calls(0);
-        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
-        said(&mut calls);
-        let end = CallMessage { call_id: CALL, word: Word::End(EndReason::Hangup.into()) };
-        calls.on_message(at(1), APP, party("eve"), end.clone(), &Anybody);
-        assert_eq!(said(&mut calls), [("eve/phone".to_owned(), end.clone())], "a receipt, and nobody else hears of it");
-        calls.on_message(at(2), AppNo(1), party("ann"), end.clone(), &Anybody);
-        assert_eq!(said(&mut calls), [("ann/phone".to_owned(), end)], "the other app's ann is another ann");
-        assert_eq!(calls.running(), 1);
-    }
-
-    #[test]
-    fn after_a_start_a_running_call_that_is_unknown_is_left_alone_for_a_while() {
-        let mut calls = calls(1_000);
-        let word = Word::KeepAlive(KeepAlive { in_call: true, ..KeepAlive::default() });
-        let alive = CallMessage { call_id: CALL, word };
-        calls.on_message(at(999), APP, party("ann"), alive.clone(), &Anybody);
-        assert_eq!(said(&mut calls), []);
-        calls.on_message(at(1_000), APP, party("ann"), alive, &Anybody);
-        assert!(matches!(said(&mut calls)[..], [(_, CallMessage { word: Word::End(_), .. })]));
-    }
-
-    #[test]
-    fn a_call_that_is_over_is_forgotten_everywhere() {
-        let mut calls = calls(0);
-        calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
-        let mut saved = 0;
-        let mut forgotten = 0;
-        while let Some(wake) = calls.next_wake() {
-            calls.on_wake(at(wake.0));
-            while let Some(output) = calls.poll_output() {
-                match output {
-                    CallOutput::Save(..) => saved += 1,
-                    CallOutput::Forget(key) => forgotten += usize::from(key.call_id == CALL),
-                    CallOutput::Send { .. } | CallOutput::Tell(_) => {}
-                }
-            }
-        }
-        assert!(saved >= 2, "when it opened and when it ended");
-        assert_eq!(forgotten, 1);
-        assert!(calls.calls.is_empty() && calls.by_user.is_empty());
-    }
-}
+mod tests;

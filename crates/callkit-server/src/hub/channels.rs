@@ -49,6 +49,9 @@ const WARN_MS: u64 = 30_000;
 /// After the last warning this or more was left: later there is no time for a new token to come.
 const LAST_WARN_MS: u64 = 500;
 
+/// How long a party may take to leave its call's channel by itself once the call is over.
+const AFTER_CALL_MS: u64 = 10_000;
+
 pub(crate) struct Channels {
     config: ChannelsConfig,
     channels: HashMap<ChannelKey, Vec<Membership>>,
@@ -67,6 +70,8 @@ struct Membership {
     kept_until: Option<Time>,
     warn_at: Option<Time>,
     until: Time,
+    /// Let in as a party of the channel's call, and until that ends.
+    of_call: bool,
 }
 
 impl Membership {
@@ -143,6 +148,25 @@ impl Channels {
                     self.set_tracks(&key, uid, tracks);
                 }
             }
+        }
+    }
+
+    /// The uid of a party in a channel; of one that is not in it, this one or the next that is free.
+    pub(crate) fn uid_of_party(&self, app: AppNo, channel: &ChannelId, party: &Party, wanted: u32) -> Option<Uid> {
+        let key = ChannelKey { app, channel: channel.clone() };
+        let members = self.channels.get(&key).map_or(&[][..], Vec::as_slice);
+        let is_free = |uid: &Uid| members.iter().all(|member| member.uid != *uid);
+        let mine = members.iter().find(|member| member.party == *party).map(|member| member.uid);
+        mine.or_else(|| (wanted..).filter_map(|number| Uid::new(number).ok()).find(is_free))
+    }
+
+    /// The call of a channel is over: who is in it as a party of the call leaves soon.
+    pub(crate) fn on_call_over(&mut self, now: Now, app: AppNo, channel: &ChannelId) {
+        let key = ChannelKey { app, channel: channel.clone() };
+        let until = now.mono + AFTER_CALL_MS;
+        for member in self.channels.get_mut(&key).into_iter().flatten().filter(|member| member.of_call) {
+            (member.until, member.warn_at) = (member.until.min(until), None);
+            self.timers.push(member.next_timer(), (key.clone(), member.uid));
         }
     }
 
@@ -250,6 +274,7 @@ impl Channels {
             kept_until: None,
             warn_at: None,
             until: now.mono,
+            of_call: grant.of_call,
         };
         membership.renew(now, grant);
         self.timers.push(membership.next_timer(), (key.clone(), grant.uid));
@@ -395,7 +420,7 @@ mod tests {
 
         fn join(&mut self, asker: &Asker, name: &str, number: u32, ttl_ms: u64) -> Vec<(u64, Event)> {
             let body = ChannelRequestBody::Join { token: "checked before".into(), tracks: muted(false) };
-            let grant = Grant { uid: uid(number), until_unix_ms: self.now.unix_ms + ttl_ms };
+            let grant = Grant { uid: uid(number), until_unix_ms: self.now.unix_ms + ttl_ms, of_call: false };
             self.channels.on_request(self.now, asker, channel(name), body, Some(Ok(grant)));
             self.told()
         }
@@ -478,12 +503,12 @@ mod tests {
         world.join(&bob, "room", 20, HOUR);
         world.join(&ann, "room", 10, 100_000);
         assert_eq!(world.wake(), [(1, Event::TokenExpiring { left_ms: 30_000 })]);
-        let grant = Grant { uid: uid(10), until_unix_ms: world.now.unix_ms + 40_000 };
+        let grant = Grant { uid: uid(10), until_unix_ms: world.now.unix_ms + 40_000, of_call: false };
         let renew = ChannelRequestBody::RenewToken { token: "checked before".into() };
         world.channels.on_request(world.now, &ann, channel("room"), renew.clone(), Some(Ok(grant)));
         assert_eq!(world.told(), []);
         assert_eq!(world.next_told(), [(1, Event::TokenExpiring { left_ms: 20_000 })], "at half of its life");
-        let other = Grant { uid: uid(11), until_unix_ms: u64::MAX };
+        let other = Grant { uid: uid(11), until_unix_ms: u64::MAX, of_call: false };
         world.channels.on_request(world.now, &ann, channel("room"), renew, Some(Ok(other)));
         assert_eq!(world.told(), refused(1, JoinRefusal::TokenInvalid), "another uid; the old token stays");
         for left_ms in [10_000, 5_000, 2_500, 1_250, 625] {

@@ -1,11 +1,11 @@
 //! One signed-in device: its numbered frames in both directions, and the stream that carries them at present.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use call_protocol::session::{Refuse, RefuseReason, ServerBody, ServerFrame};
-use call_protocol::{Party, limits};
+use call_protocol::{CallId, Party, limits};
 use signaling::Time;
 use tokio::sync::mpsc;
 
@@ -79,9 +79,17 @@ pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) app: AppNo,
     pub(crate) party: Party,
+    /// It speaks of this call alone.
+    pub(crate) bound: Option<CallId>,
     pub(crate) link: Option<Link>,
     /// When the last stream broke; the resume window counts from here.
     pub(crate) lost_at: Option<Time>,
+    /// When it was last heard, as of the last stream that ended.
+    pub(crate) heard: Time,
+    /// Missed calls that it was told of and has not acknowledged, and when each ended, in ms since 1970.
+    pub(crate) untold: BTreeMap<CallId, u64>,
+    /// The last call told of, where there are more to tell.
+    pub(crate) told_until: Option<(u64, CallId)>,
     /// Whether a timer for an acknowledgement runs.
     pub(crate) ack_waits: bool,
     sent: u64,
@@ -91,13 +99,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(name: String, app: AppNo, party: Party) -> Self {
+    pub(crate) fn new(name: String, app: AppNo, party: Party, bound: Option<CallId>) -> Self {
         Self {
             name,
             app,
             party,
+            bound,
             link: None,
             lost_at: None,
+            heard: Time(0),
+            untold: BTreeMap::new(),
+            told_until: None,
             ack_waits: false,
             sent: 0,
             unacknowledged: VecDeque::new(),
@@ -180,6 +192,14 @@ impl Session {
         self.received - self.acknowledged >= ACK_EVERY
     }
 
+    /// Gives up the stream, if there is one.
+    pub(crate) fn detach(&mut self, now: Time) -> Option<Link> {
+        let link = self.link.take()?;
+        self.lost_at = Some(now);
+        self.heard = link.pulse.heard_at();
+        Some(link)
+    }
+
     /// Takes up a stream.
     pub(crate) fn attach(&mut self, link: Link) {
         link.pulse.received.store(self.received, Ordering::Relaxed);
@@ -205,7 +225,7 @@ mod tests {
 
     fn session() -> (Session, mpsc::Receiver<Arc<ServerFrame>>) {
         let party = Party { user: UserId::new("ann").unwrap(), device: DeviceId::new("phone").unwrap() };
-        let mut session = Session::new("name".into(), AppNo(0), party);
+        let mut session = Session::new("name".into(), AppNo(0), party, None);
         let frames = attach(&mut session, LINK_FRAMES);
         (session, frames)
     }
@@ -266,7 +286,7 @@ mod tests {
         }
         assert_eq!(session.send(pong(0)), Err(TooSlow));
 
-        let mut session = Session::new("name".into(), AppNo(0), session.party);
+        let mut session = Session::new("name".into(), AppNo(0), session.party, None);
         let _unread = attach(&mut session, 2);
         session.send(pong(1)).unwrap();
         session.send(pong(2)).unwrap();

@@ -42,7 +42,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Declared {
 }
 
 /// The metrics, in the order of the documentation.
-pub(crate) const DECLARED: [Declared; 40] = [
+pub(crate) const DECLARED: [Declared; 44] = [
     gauge("callkit_build_info", "version", "1, with the version of the server"),
     gauge("callkit_ready", "", "1 while sign-ins are taken, else 0"),
     gauge("callkit_connections", "", "TCP connections that are open"),
@@ -53,8 +53,16 @@ pub(crate) const DECLARED: [Declared; 40] = [
     gauge("callkit_streams", "", "Streams of apps that are signed in"),
     gauge("callkit_sessions", "", "Devices that are signed in, those in their resume window included"),
     counter("callkit_sign_ins_total", "", "New sessions"),
+    counter("callkit_cc_sign_ins_total", "", "New sessions for one call, by its cc_param"),
+    counter(
+        "callkit_http_declines_total",
+        "result",
+        "Calls declined over HTTP, those that were over, and requests refused",
+    ),
+    counter("callkit_webhooks_total", "result", "Webhooks delivered, and given up"),
+    counter("callkit_pushes_total", "result", "Pushes taken by their service, and given up"),
     counter("callkit_resumes_total", "", "Sessions taken up again"),
-    counter("callkit_auth_failures_total", "reason", "Tokens of sign-ins and channels not taken, by reason"),
+    counter("callkit_auth_failures_total", "reason", "Tokens and cc_params not taken, by reason"),
     counter("callkit_refusals_total", "reason", "Streams ended by the server, by reason"),
     counter("callkit_limited_total", "limit", "Requests refused because a limit was met, by limit"),
     gauge("callkit_limit_keys", "", "Addresses, users and devices that limits remember"),

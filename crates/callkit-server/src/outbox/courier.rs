@@ -57,6 +57,7 @@ impl WebhookConfig {
         match kind {
             Kind::Notify => self.notify_url.as_deref(),
             Kind::CallEvent => self.call_event_url.as_deref(),
+            Kind::Push | Kind::PushCancel => None,
         }
     }
 }
@@ -182,7 +183,9 @@ fn judged(kind: Kind, status: StatusCode, headers: &HeaderMap) -> Outcome {
     match kind {
         // The call rings now: a backend that says no will not say yes before it is over.
         Kind::Notify if is_refused || status.is_redirection() => Outcome::GiveUp { why },
-        Kind::Notify | Kind::CallEvent => Outcome::Retry { after: retry_after(headers), why },
+        Kind::Notify | Kind::CallEvent | Kind::Push | Kind::PushCancel => {
+            Outcome::Retry { after: retry_after(headers), why }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use call_protocol::invite::Invite;
 use call_protocol::{AppId, CallId};
 use futures_util::future::BoxFuture;
 use rand::SeedableRng;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 mod courier;
 mod dispatch;
 mod pace;
+mod push;
 mod signature;
 mod webhook;
 
@@ -25,16 +27,19 @@ pub use crate::store::queue::Kind;
 pub use courier::WebhookConfig;
 pub(crate) use courier::check;
 pub use pace::Pace;
+pub(crate) use push::PushOrder;
 pub use signature::sign;
 pub use webhook::{CallEnded, CallRings, Media, Quality, Webhook};
 
 use crate::config::AppConfig;
 use crate::metering::Metering;
+use crate::push::PushSenders;
 use crate::store::queue::{Bell, Item};
 use crate::store::{Retention, Store, StoreError};
 use crate::token::Apps;
 use courier::WebhookCourier;
 use dispatch::Dispatch;
+use push::PushCourier;
 
 /// Outcomes that may wait for whoever hears them.
 const NOTICES: usize = 1_024;
@@ -79,6 +84,7 @@ pub struct Outbox {
     store: Store,
     bell: Arc<Bell>,
     hooks: Arc<HashMap<AppId, WebhookConfig>>,
+    senders: Arc<HashMap<AppId, PushSenders>>,
     stop: watch::Sender<bool>,
 }
 
@@ -98,15 +104,24 @@ impl Outbox {
             }
         }
         let hooks = Arc::new(hooks);
-        let courier: Arc<dyn Courier> = Arc::new(WebhookCourier::new(Arc::clone(&hooks), &pace)?);
-        let couriers = HashMap::from([(Kind::Notify, Arc::clone(&courier)), (Kind::CallEvent, courier)]);
+        let mut couriers: HashMap<Kind, Arc<dyn Courier>> = HashMap::new();
+        // A server that tells nobody needs no certificate authorities.
+        if !hooks.is_empty() {
+            let courier: Arc<dyn Courier> = Arc::new(WebhookCourier::new(Arc::clone(&hooks), &pace)?);
+            couriers.extend([(Kind::Notify, Arc::clone(&courier)), (Kind::CallEvent, courier)]);
+        }
+        let senders = Arc::new(push::senders(apps)?);
+        if !senders.is_empty() {
+            let courier: Arc<dyn Courier> = Arc::new(PushCourier::new(Arc::clone(&senders), store.clone()));
+            couriers.extend([(Kind::Push, Arc::clone(&courier)), (Kind::PushCancel, courier)]);
+        }
         let bell = Arc::new(Bell::default());
         let (notices, heard) = mpsc::channel(NOTICES);
         let (stop, stops) = watch::channel(false);
         let rng = pace.seed.map_or_else(|| StdRng::seed_from_u64(rand::random()), StdRng::seed_from_u64);
         let dispatch = Dispatch::new(store.clone(), Arc::clone(&bell), couriers, pace, rng, notices);
         let running = tokio::spawn(dispatch.run(stops));
-        Ok((Self { store, bell, hooks, stop }, heard, running))
+        Ok((Self { store, bell, hooks, senders, stop }, heard, running))
     }
 
     /// An outbox with a store of its own in `folder`, or in memory: for tests and measurements.
@@ -133,6 +148,17 @@ impl Outbox {
         let id = format!("{:032x}", rand::random::<u128>());
         let item = webhook.into_item(id, u64::from(hooks.give_up_after_s) * 1_000);
         self.store.put(item, &self.bell);
+    }
+
+    /// Whether the app's devices can be pushed.
+    pub(crate) fn pushes(&self, app: &AppId) -> bool {
+        self.senders.contains_key(app)
+    }
+
+    /// Sends the push, soon; never waits. Given up when the ring is over.
+    pub(crate) fn push(&self, app: &AppId, invite: &Invite, order: PushOrder) {
+        let id = format!("{:032x}", rand::random::<u128>());
+        self.store.put(order.into_item(id, app.clone(), invite), &self.bell);
     }
 
     /// Waits until what was given before is in the store.

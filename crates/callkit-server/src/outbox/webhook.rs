@@ -123,7 +123,7 @@ impl Webhook {
             Webhook::CallEvent(ended) => (ended.call_id, now.saturating_add(give_up_after_ms)),
         };
         let body = self.body(&id);
-        Item { id, app, call_id, kind, created_unix_ms: now, expires_unix_ms, body }
+        Item { id, app, call_id, kind, created_unix_ms: now, expires_unix_ms, body, target: None }
     }
 
     fn body(&self, id: &str) -> String {

@@ -131,7 +131,7 @@ impl PushAddress {
     }
 
     /// The service, for a log.
-    pub(super) fn service(&self) -> &'static str {
+    pub(crate) fn service(&self) -> &'static str {
         match self {
             PushAddress::Apns { .. } => "apns",
             PushAddress::Fcm { .. } => "fcm",

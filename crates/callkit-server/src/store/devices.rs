@@ -1,45 +1,18 @@
 //! The devices of a user, and where a push reaches them.
 
-// What the hub does not call yet is called by the tests.
-#![cfg_attr(not(test), allow(dead_code))]
-
-use std::fmt;
-
 use call_protocol::{AppId, DeviceId, UserId};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::clock::unix_ms;
+use crate::push::PushAddress;
 
 /// App, user and device to what is known of it, as JSON.
 pub(super) const DEVICES: TableDefinition<'static, (&str, &str, &str), &[u8]> = TableDefinition::new("devices-1");
 
 /// Devices of one user; the one longest unseen goes. A person has few; apps that are installed anew leave old ones behind.
 const PER_USER: usize = 32;
-
-/// Where a push reaches a device.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum PushAddress {
-    /// Apple, VoIP.
-    Apns { token: String, sandbox: bool },
-    /// Google.
-    Fcm { token: String },
-    /// A browser (RFC 8030), with its keys in base64url (RFC 8291).
-    WebPush { endpoint: String, p256dh: String, auth: String },
-}
-
-/// Without the token, which is private.
-impl fmt::Debug for PushAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PushAddress::Apns { .. } => "Apns",
-            PushAddress::Fcm { .. } => "Fcm",
-            PushAddress::WebPush { .. } => "WebPush",
-        })
-    }
-}
 
 /// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]

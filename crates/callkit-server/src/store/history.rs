@@ -1,8 +1,5 @@
 //! The calls that are over, for both of their users, newest first.
 
-// What the hub does not call yet is called by the tests.
-#![cfg_attr(not(test), allow(dead_code))]
-
 use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, Party, UserId};

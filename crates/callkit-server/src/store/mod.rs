@@ -22,10 +22,8 @@ mod pending;
 pub(crate) mod queue;
 
 pub(crate) use calls::Kept;
-#[allow(unused_imports)]
-pub(crate) use devices::{Device, PushAddress};
-#[allow(unused_imports)]
-pub(crate) use history::{Cursor, Page, StoredCall};
+pub(crate) use devices::Device;
+pub(crate) use history::{Cursor, StoredCall};
 
 use crate::hub::CallKey;
 use crate::metering::Metering;

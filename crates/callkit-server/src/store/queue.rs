@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use call_protocol::{AppId, CallId};
+use call_protocol::{AppId, CallId, DeviceId, UserId};
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -37,6 +37,10 @@ pub enum Kind {
     Notify,
     /// The webhook of a call that is over.
     CallEvent,
+    /// The push that wakes a device for a call.
+    Push,
+    /// The push that tells a device that was woken to stop.
+    PushCancel,
 }
 
 impl Kind {
@@ -45,6 +49,8 @@ impl Kind {
         match self {
             Kind::Notify => "notify",
             Kind::CallEvent => "call_event",
+            Kind::Push => "push",
+            Kind::PushCancel => "push_cancel",
         }
     }
 
@@ -52,6 +58,7 @@ impl Kind {
     fn lane(self) -> &'static str {
         match self {
             Kind::Notify | Kind::CallEvent => "webhook",
+            Kind::Push | Kind::PushCancel => "push",
         }
     }
 }
@@ -68,16 +75,39 @@ pub(crate) struct Item {
     /// Given up at this time.
     pub(crate) expires_unix_ms: u64,
     pub(crate) body: String,
+    /// Of a push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<Target>,
+}
+
+/// Where a push goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    /// The push service.
+    pub(crate) service: String,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
 }
 
 impl Item {
     /// Whom it goes to: items of one destination share its limits and its bad days.
     pub(crate) fn destination(&self) -> String {
-        format!("{}/{}", self.kind.name(), self.app)
+        match &self.target {
+            None => format!("{}/{}", self.kind.name(), self.app),
+            Some(target) => format!("{}/{}/{}", self.kind.name(), target.service, self.app),
+        }
     }
 
     fn lane(&self) -> String {
-        format!("{}/{}/{}", self.kind.lane(), self.call_id, self.app)
+        let (kind, call, app) = (self.kind.lane(), self.call_id, &self.app);
+        match &self.target {
+            None => format!("{kind}/{call}/{app}"),
+            // The length keeps apart what the names do not.
+            Some(Target { user, device, .. }) => {
+                let length = user.as_str().len();
+                format!("{kind}/{call}/{length}/{user}/{device}/{app}")
+            }
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId};
 
 use super::queue::{Bell, Busy, Item, Kind};
-use super::{PushAddress, Retention, Store, StoreError, StoredCall};
+use super::{Retention, Store, StoreError, StoredCall};
 use crate::clock::unix_ms;
 use crate::metering::Metering;
+use crate::push::PushAddress;
 use crate::token::Apps;
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
@@ -65,6 +66,7 @@ fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Ite
         created_unix_ms,
         expires_unix_ms,
         body: format!("{{\"n\":\"{id}\"}}"),
+        target: None,
     }
 }
 
@@ -145,7 +147,7 @@ async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
         store.seen(&app(), &bob, &device(&format!("d{n}")), 1_000 + n);
         store.seen(&app(), &bob, &device("d0"), 2_000 + n);
     }
-    let push = PushAddress::Apns { token: "private".into(), sandbox: true };
+    let push = PushAddress::Apns { token: "ab".repeat(32), background_token: None, sandbox: true };
     store.set_push(&app(), &bob, &device("d39"), Some(push.clone()));
     store.seen(&app(), &user("bobby"), &device("other"), 1);
     store.flush().await;
@@ -155,7 +157,7 @@ async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
     assert!(names.contains("d0") && names.contains("d39") && !names.contains("d1") && !names.contains("d8"));
     let known = devices.iter().find(|known| known.device == device("d39")).unwrap();
     assert_eq!((known.seen_unix_ms, known.push.clone()), (1_039, Some(push)));
-    assert!(!format!("{known:?}").contains("private"));
+    assert!(!format!("{known:?}").contains("abab"));
     store.set_push(&app(), &bob, &device("d39"), None);
     store.flush().await;
     assert!(store.devices_of(&app(), &bob).await.unwrap().iter().all(|known| known.push.is_none()));

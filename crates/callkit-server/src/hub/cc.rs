@@ -1,0 +1,141 @@
+//! What a cc_param is good for: it is sealed when a call opens, and whoever brings it speaks of that call and of nothing else.
+
+use call_protocol::end::UserCode;
+use call_protocol::invite::{CallType, Invite};
+use call_protocol::media::{ChannelRequest, ChannelRequestBody, JoinRefusal};
+use call_protocol::ring::InviteRefusal;
+use call_protocol::session::ServerBody;
+use call_protocol::{CallId, CallMessage, CcParam, Party, UserId, Word};
+use signaling::{Arbiter, Now};
+use tokio::sync::oneshot;
+
+use super::Hub;
+use super::calls::{CallKey, Scope, Standing};
+use super::session::SessionKey;
+use crate::outbox::Media;
+use crate::token::{AppNo, AuthFailure, Grant, TokenError};
+
+/// A question about a call from somebody who has no stream, only a cc_param that was found good.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) key: CallKey,
+    pub(crate) user: UserId,
+    pub(crate) wanted: Wanted,
+    /// How the call was before.
+    pub(crate) answer: oneshot::Sender<Standing>,
+}
+
+/// What is wanted.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// To know whether it rings.
+    Verify,
+    /// To say no.
+    Decline(Option<UserCode>),
+}
+
+/// For how long a party may be in its own call's channel without a token: until the call ends, which ends it.
+const CALL_GRANT_MS: u64 = 365 * 24 * 3_600 * 1_000;
+
+/// Whether a session that is bound to a call says what it may not.
+pub(super) fn is_beyond(bound: CallId, message: &CallMessage) -> bool {
+    message.call_id != bound || matches!(message.word, Word::Invite(_))
+}
+
+impl Hub {
+    pub(super) fn seal(&self, app: AppNo, invite: &Invite, callee: &UserId) -> String {
+        let app_id = self.around.apps.name(app);
+        let param = CcParam {
+            app_id: app_id.clone(),
+            call_id: invite.call_id,
+            user: callee.clone(),
+            peer: invite.caller.user.clone(),
+            call_type: invite.call_type,
+            ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
+        };
+        param.seal(|payload| self.around.cc_keys.sign(app_id, payload))
+    }
+
+    /// Which calls a device speaks of in a session that is bound to none: those for which it has no session of its own.
+    pub(super) fn scope_of(&self, app: AppNo, party: &Party) -> Scope {
+        let keys = self.devices.get(&(app, party.user.clone())).into_iter().flatten();
+        let sessions = keys.filter_map(|key| self.sessions.get(key)).filter(|session| session.party == *party);
+        Scope::AllBut(sessions.filter_map(|session| session.bound).collect())
+    }
+
+    /// What a bound session says of other calls changes nothing, as from any stranger.
+    pub(super) fn answer_stranger(&mut self, now: Now, key: SessionKey, message: &CallMessage) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let reply = match message.word {
+            Word::Invite(_) => Some(Arbiter::refuse(message.call_id, InviteRefusal::Invalid)),
+            Word::Alert(_)
+            | Word::RingConfirm(_)
+            | Word::Answer(_)
+            | Word::AnswerConfirm(_)
+            | Word::Cancel(_)
+            | Word::End(_)
+            | Word::KeepAlive(_)
+            | Word::Negotiation(_)
+            | Word::Reachability { .. }
+            | Word::Hold { .. }
+            | Word::Missed(_) => Arbiter::reply_to_unknown(&session.party, message),
+        };
+        if let Some(reply) = reply {
+            self.send(now, key, ServerBody::Call(reply));
+        }
+    }
+
+    /// What allows a join or a renewal: the token, or without one that the channel is that of the party's own call.
+    pub(super) fn granted(
+        &self,
+        now: Now,
+        key: SessionKey,
+        request: &ChannelRequest,
+        grant: Option<Result<Grant, JoinRefusal>>,
+    ) -> Option<Result<Grant, JoinRefusal>> {
+        match &request.body {
+            ChannelRequestBody::Join { .. } | ChannelRequestBody::RenewToken { .. } => {}
+            ChannelRequestBody::Leave
+            | ChannelRequestBody::Description { .. }
+            | ChannelRequestBody::Candidate { .. }
+            | ChannelRequestBody::Tracks(_) => return grant,
+        }
+        let session = self.sessions.get(&key)?;
+        let (app, party) = (session.app, &session.party);
+        let is_foreign = |call_id| self.calls.channel_of(CallKey { app, call_id }) != Some(&request.channel);
+        if session.bound.is_some_and(is_foreign) {
+            return Some(Err(JoinRefusal::TokenInvalid));
+        }
+        if grant.is_some() {
+            return grant;
+        }
+        let scope = session.bound.map_or_else(|| Scope::AllBut(Vec::new()), Scope::Only);
+        let Some(is_caller) = self.calls.is_caller_in(app, party, &request.channel, &scope) else {
+            self.around.metering.auth_failed(AuthFailure::Token(TokenError::Shape));
+            return Some(Err(JoinRefusal::TokenInvalid));
+        };
+        let uid = self.channels.uid_of_party(app, &request.channel, party, if is_caller { 1 } else { 2 })?;
+        Some(Ok(Grant { uid, until_unix_ms: now.unix_ms + CALL_GRANT_MS, of_call: true }))
+    }
+
+    pub(super) fn on_asked(&mut self, now: Now, question: Question) {
+        let Question { key, user, wanted, answer } = question;
+        let standing = match wanted {
+            Wanted::Verify => self.calls.standing(now, key, &user),
+            Wanted::Decline(user_code) => {
+                let standing = self.calls.decline(now, key, user, user_code);
+                self.pass_on(now);
+                standing
+            }
+        };
+        // Whoever asked may be gone.
+        answer.send(standing).ok();
+    }
+}
+
+pub(super) fn media(call_type: CallType) -> Media {
+    match call_type {
+        CallType::Audio1v1 => Media::Audio,
+        CallType::Video1v1 | CallType::Multi => Media::Video,
+    }
+}

@@ -1,0 +1,186 @@
+//! Missed calls, told to each device once, however long it was away.
+//!
+//! A device knows of what happened until it was last heard; what it was told and has not acknowledged it does not know. While a call that
+//! is over still has its arbiter, that one tells; later the history does.
+
+use call_protocol::end::EndReason;
+use call_protocol::invite::Invite;
+use call_protocol::session::ServerBody;
+use call_protocol::{AppId, CallId, CallMessage, Party, UserId, Word, limits};
+use signaling::Now;
+use tracing::warn;
+
+use super::Hub;
+use super::calls::{CallKey, EndedCall};
+use super::session::{Session, SessionKey};
+use crate::store::{Device, Store, StoreError, StoredCall};
+
+/// Calls told at one time; the next ones follow when these are acknowledged.
+const AT_ONCE: usize = 32;
+/// Searches in the store at one time: after a restart all devices come back at once.
+pub(super) const LOOKUPS: usize = 8;
+
+/// What was looked up in the store.
+pub(super) enum Found {
+    Devices {
+        key: CallKey,
+        user: UserId,
+        devices: Vec<Device>,
+    },
+    /// Missed calls, oldest end first.
+    Missed {
+        session: SessionKey,
+        calls: Vec<StoredCall>,
+    },
+}
+
+impl Hub {
+    pub(super) fn on_found(&mut self, now: Now, found: Found) {
+        match found {
+            Found::Devices { key, user, devices } => self.on_devices(now, key, &user, devices),
+            Found::Missed { session, calls } => self.on_missed_calls(now, session, &calls),
+        }
+    }
+
+    /// Looks which calls a device has missed, after the one it was told of last, or since it was last here.
+    pub(super) fn look_for_missed(&mut self, key: SessionKey, after: Option<(u64, CallId)>) {
+        let (Some(session), Some(store)) = (self.sessions.get(&key), self.around.store.clone()) else { return };
+        let (app_id, party) = (self.around.apps.name(session.app).clone(), session.party.clone());
+        let permits = self.permits.clone();
+        self.lookups.spawn(async move {
+            let _permit = permits.acquire().await;
+            let calls = missed(&store, &app_id, &party, after).await.unwrap_or_else(|error| {
+                warn!(%error, "missed calls cannot be read");
+                Vec::new()
+            });
+            Found::Missed { session: key, calls }
+        });
+    }
+
+    fn on_missed_calls(&mut self, now: Now, key: SessionKey, calls: &[StoredCall]) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let app = session.app;
+        session.told_until = None;
+        let mut told = Vec::new();
+        for call in calls.iter().filter(|call| !self.calls.knows(CallKey { app, call_id: call.call_id })) {
+            if told.len() == AT_ONCE {
+                session.told_until = told.last().map(|last: &&StoredCall| end_of(last));
+                break;
+            }
+            session.untold.insert(call.call_id, end_of(call).0);
+            told.push(call);
+        }
+        if session.untold.is_empty() {
+            self.note_here(now, key);
+        }
+        for call in told {
+            let (call_id, word) = (call.call_id, Word::Missed(Box::new(invite_of(call))));
+            self.send(now, key, ServerBody::Call(CallMessage { call_id, word }));
+        }
+    }
+
+    /// A device said something of a call: perhaps that it knows that it missed it.
+    pub(super) fn on_missed_known(&mut self, now: Now, key: SessionKey, message: &CallMessage) {
+        let Word::End(end) = &message.word else { return };
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if end.reason != EndReason::NoResponse || session.untold.remove(&message.call_id).is_none() {
+            return;
+        }
+        if session.untold.is_empty() {
+            match session.told_until.take() {
+                Some(after) => self.look_for_missed(key, Some(after)),
+                None => self.note_here(now, key),
+            }
+        }
+    }
+
+    /// A device is about to be told of a missed call.
+    pub(super) fn on_missed_told(&mut self, key: SessionKey, invite: &Invite) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            let began = invite.ring_deadline_unix_ms.saturating_sub(invite.ring_timeout_ms.into());
+            session.untold.insert(invite.call_id, began);
+        }
+    }
+
+    /// A call was missed: the devices that are here know.
+    pub(super) fn on_missed(&mut self, now: Now, ended: &EndedCall) {
+        for callee in &ended.invite.callees {
+            for key in self.devices.get(&(ended.app, callee.clone())).cloned().unwrap_or_default() {
+                let is_here = |session: &Session| session.link.is_some() && session.untold.is_empty();
+                if self.sessions.get(&key).is_some_and(is_here) {
+                    self.note_here(now, key);
+                }
+            }
+        }
+    }
+
+    fn note_here(&self, now: Now, key: SessionKey) {
+        if let Some(session) = self.sessions.get(&key) {
+            self.note_seen(session, now.unix_ms);
+        }
+    }
+
+    /// A session is over: until when its device knows of everything.
+    pub(super) fn note_last_seen(&self, now: Now, session: &Session) {
+        let heard = session.link.as_ref().map_or(session.heard, |link| link.pulse.heard_at());
+        let heard_unix_ms = now.unix_ms.saturating_sub(now.mono - heard);
+        let first_untold = session.untold.values().min().map(|ended| ended.saturating_sub(1));
+        self.note_seen(session, first_untold.unwrap_or(heard_unix_ms));
+    }
+
+    fn note_seen(&self, session: &Session, unix_ms: u64) {
+        let Session { app, party, bound: None, .. } = session else { return };
+        if let Some(store) = &self.around.store {
+            store.seen(self.around.apps.name(*app), &party.user, &party.device, unix_ms);
+        }
+    }
+}
+
+/// When a call ended that was not answered.
+fn end_of(call: &StoredCall) -> (u64, CallId) {
+    (call.began_unix_ms.saturating_add(call.ring_ms), call.call_id)
+}
+
+/// A device that is new hears of what came since any device of the user was here.
+async fn missed(
+    store: &Store,
+    app: &AppId,
+    party: &Party,
+    after: Option<(u64, CallId)>,
+) -> Result<Vec<StoredCall>, StoreError> {
+    // What was noted when the last session ended may not be written yet.
+    store.flush().await;
+    let after = match after {
+        Some(after) => after,
+        None => {
+            let devices = store.devices_of(app, &party.user).await?;
+            let own = devices.iter().find(|known| known.device == party.device);
+            let seen =
+                own.map_or_else(|| devices.iter().map(|known| known.seen_unix_ms).max(), |own| Some(own.seen_unix_ms));
+            (seen.unwrap_or(0), CallId::from_bits(u128::MAX))
+        }
+    };
+    let from = after.0.saturating_sub(limits::RING_TIMEOUT_MAX_MS.into());
+    let mut calls = store.missed_since(app, &party.user, from).await?;
+    calls.retain(|call| end_of(call) > after);
+    calls.sort_by_key(end_of);
+    Ok(calls)
+}
+
+/// The invite of a call of which only its record is left.
+fn invite_of(call: &StoredCall) -> Invite {
+    let rang_ms = u32::try_from(call.ring_ms).unwrap_or(u32::MAX);
+    let ring_timeout_ms = rang_ms.clamp(limits::RING_TIMEOUT_MIN_MS, limits::RING_TIMEOUT_MAX_MS);
+    Invite {
+        call_id: call.call_id,
+        caller: call.caller.clone(),
+        callees: vec![call.callee.clone()],
+        call_type: call.call_type,
+        channel: call.call_id.channel(),
+        ext: Default::default(),
+        ring_timeout_ms,
+        ring_deadline_unix_ms: call.began_unix_ms.saturating_add(ring_timeout_ms.into()),
+        responder_preparation: false,
+        app_server_data: String::new(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Pushes: sent by the push services' own senders, tried again until the ring is over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use call_protocol::invite::{CallType, Invite};
+use call_protocol::{AppId, DeviceId, UserId};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::{Courier, Kind, Outcome};
+use crate::clock::unix_ms;
+use crate::config::AppConfig;
+use crate::push::{CallPush, PushAddress, PushConfig, PushKind, PushOutcome, PushSenders, Rejection};
+use crate::store::Store;
+use crate::store::queue::{Item, Target};
+
+/// A push for one device.
+#[derive(Debug, Clone)]
+pub(crate) struct PushOrder {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) address: PushAddress,
+    pub(crate) kind: PushKind,
+    /// Empty for a cancel.
+    pub(crate) cc_param: String,
+}
+
+/// What an item holds beside its head.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    address: PushAddress,
+    cc_param: String,
+    caller: UserId,
+    call_type: CallType,
+}
+
+impl PushOrder {
+    pub(super) fn into_item(self, id: String, app: AppId, invite: &Invite) -> Item {
+        let PushOrder { user, device, address, kind, cc_param } = self;
+        let service = address.service().to_owned();
+        let (caller, call_type) = (invite.caller.user.clone(), invite.call_type);
+        let body = Body { address, cc_param, caller, call_type };
+        Item {
+            id,
+            app,
+            call_id: invite.call_id,
+            kind: match kind {
+                PushKind::Ring => Kind::Push,
+                PushKind::Cancel => Kind::PushCancel,
+            },
+            created_unix_ms: unix_ms(),
+            expires_unix_ms: invite.ring_deadline_unix_ms,
+            body: serde_json::to_string(&body).unwrap_or_default(),
+            target: Some(Target { service, user, device }),
+        }
+    }
+}
+
+/// Carries pushes of all apps that have keys for some.
+pub(super) struct PushCourier {
+    senders: Arc<HashMap<AppId, PushSenders>>,
+    store: Store,
+}
+
+/// The senders of each app; of an app that is named twice, the first that names a service counts.
+pub(super) fn senders(apps: &[AppConfig]) -> Result<HashMap<AppId, PushSenders>, String> {
+    let mut configs: HashMap<AppId, PushConfig> = HashMap::new();
+    for app in apps.iter().filter(|app| !app.push.is_empty()) {
+        let PushConfig { apns, fcm, web_push, ca_file } = app.push.clone();
+        let config = configs.entry(app.app_id.clone()).or_default();
+        config.apns = config.apns.take().or(apns);
+        config.fcm = config.fcm.take().or(fcm);
+        config.web_push = config.web_push.take().or(web_push);
+        config.ca_file = config.ca_file.take().or(ca_file);
+    }
+    let made = configs.into_iter().map(|(app, config)| Ok((app, PushSenders::new(&config)?)));
+    made.collect::<Result<_, crate::push::PushConfigError>>().map_err(|error| error.to_string())
+}
+
+impl PushCourier {
+    pub(super) fn new(senders: Arc<HashMap<AppId, PushSenders>>, store: Store) -> Self {
+        Self { senders, store }
+    }
+
+    async fn send(&self, item: &Item) -> Outcome {
+        let Some(senders) = self.senders.get(&item.app) else {
+            return Outcome::GiveUp { why: "no longer configured" };
+        };
+        let (Ok(body), Some(target)) = (serde_json::from_str::<Body>(&item.body), &item.target) else {
+            return Outcome::GiveUp { why: "not readable" };
+        };
+        let push = CallPush {
+            kind: if item.kind == Kind::PushCancel { PushKind::Cancel } else { PushKind::Ring },
+            call_id: item.call_id,
+            cc_param: body.cc_param,
+            caller: body.caller,
+            call_type: body.call_type,
+            ring_deadline_unix_ms: item.expires_unix_ms,
+        };
+        match senders.send(&body.address, &push).await {
+            PushOutcome::Accepted => Outcome::Done,
+            PushOutcome::Retry { after } => Outcome::Retry { after: Some(after), why: "not taken" },
+            PushOutcome::Gone => {
+                self.forget(item, target, &body.address).await;
+                Outcome::GiveUp { why: "gone" }
+            }
+            PushOutcome::Rejected { why } => {
+                if why == Rejection::BadAddress {
+                    self.forget(item, target, &body.address).await;
+                }
+                Outcome::GiveUp { why: name(why) }
+            }
+        }
+    }
+
+    /// Forgets an address that will never work again, unless the device has another one by now.
+    async fn forget(&self, item: &Item, target: &Target, address: &PushAddress) {
+        let devices = self.store.devices_of(&item.app, &target.user).await.unwrap_or_default();
+        let is_its = |push: &Option<PushAddress>| push.as_ref() == Some(address);
+        if devices.iter().any(|known| known.device == target.device && is_its(&known.push)) {
+            self.store.set_push(&item.app, &target.user, &target.device, None);
+        }
+    }
+}
+
+impl Courier for PushCourier {
+    fn deliver<'a>(&'a self, item: &'a Item, _attempt: u32) -> BoxFuture<'a, Outcome> {
+        self.send(item).boxed()
+    }
+}
+
+fn name(why: Rejection) -> &'static str {
+    match why {
+        Rejection::Expired => "out of time",
+        Rejection::NotConfigured => "no keys for this service",
+        Rejection::BadAddress => "bad address",
+        Rejection::NoBackgroundToken => "no background token",
+        Rejection::TooLarge => "too large",
+        Rejection::Credentials => "keys refused",
+        Rejection::Refused { .. } => "refused",
+    }
+}
