@@ -26,3 +26,7 @@ mod tokens;
 
 mod bad_input;
 mod outage;
+
+mod sound_devices;
+mod sound_levels;
+mod sound_tones;

@@ -24,7 +24,7 @@ impl Core {
     /// The user accepts: what a callee was not to show before is shown, and the audio devices are opened while the arbiter is asked.
     fn get_ready(&mut self, call_id: CallId) {
         self.take_offers(call_id, WarmPath::Full);
-        if let Err(error) = self.start_voice() {
+        if let Err(error) = self.start_voice(call_id) {
             self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
         }
     }

@@ -16,12 +16,15 @@ use tokio::time::Instant;
 use crate::chat::ChatSender;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState, Teller};
+use crate::figures::Figures;
 use crate::handlers::{RtcToken, RtcTokenHandler, UserMapperHandler};
 use crate::link::{LinkCommand, LinkEvent};
 use crate::media::Media;
 use crate::paths::WarmPath;
 use crate::peer::PeerNotice;
 use crate::quality::CallQuality;
+use crate::sound::SoundOptions;
+use crate::statistics::CallStatistics;
 use crate::voice::{Voice, VoiceConfig, VoiceNotice};
 
 /// What the app wants.
@@ -50,6 +53,13 @@ pub(crate) enum Command {
     Mute(bool, Reply<()>),
     Speaker(bool, Reply<()>),
     Quality(oneshot::Sender<Option<CallQuality>>),
+    Statistics(CallId, oneshot::Sender<Option<CallStatistics>>),
+    /// Whether there is this call.
+    IsCall(CallId, oneshot::Sender<bool>),
+    AudioActive(bool, Reply<()>),
+    SilencePeer(CallId, bool, Reply<()>),
+    /// Which microphone is used.
+    Microphone(oneshot::Sender<rtc_media::AudioInput>),
     AccessToken(String),
     NetworkChanged,
     SignOut(oneshot::Sender<()>),
@@ -98,6 +108,8 @@ pub(crate) struct Settings {
     pub(crate) app_id: AppId,
     pub(crate) call_timeout: Duration,
     pub(crate) voice: VoiceConfig,
+    pub(crate) sound: SoundOptions,
+    pub(crate) figures: Arc<Figures>,
     pub(crate) interfaces: Interfaces,
     pub(crate) turn_servers: Vec<TurnServer>,
     pub(crate) warm_path: WarmPath,
@@ -121,6 +133,10 @@ pub(crate) struct Core {
     pub(crate) calls: BTreeMap<CallId, Media>,
     /// The audio devices, while a call has them.
     pub(crate) voice: Option<Voice>,
+    /// No call has them any more, but the end tone is still being played.
+    pub(crate) lingering: bool,
+    /// The app has said that its audio session is active.
+    pub(crate) audio_active: bool,
     pub(crate) last_path: u64,
     /// Voices of calls that are over, until their devices are released.
     pub(crate) releasing: Vec<std::thread::JoinHandle<()>>,
@@ -155,6 +171,8 @@ impl Core {
             speaker: true,
             calls: BTreeMap::new(),
             voice: None,
+            lingering: false,
+            audio_active: false,
             last_path: 0,
             releasing: Vec::new(),
             epoch: Instant::now(),
@@ -194,6 +212,7 @@ impl Core {
             }
         }
         self.end_whatever_there_is();
+        self.hush();
         let _ = self.link.send(LinkCommand::Close);
         // Ends by itself within its own time limits.
         let _ = link_task.await;
@@ -244,6 +263,22 @@ impl Core {
             Command::Quality(reply) => {
                 let _ = reply.send(self.quality());
             }
+            Command::Statistics(call_id, reply) => {
+                let _ = reply.send(self.statistics(call_id));
+            }
+            Command::IsCall(call_id, reply) => {
+                let _ = reply.send(self.calls.contains_key(&call_id));
+            }
+            Command::AudioActive(active, reply) => {
+                self.set_audio_active(active);
+                let _ = reply.send(Ok(()));
+            }
+            Command::SilencePeer(call_id, silenced, reply) => {
+                let _ = reply.send(self.silence_peer(call_id, silenced));
+            }
+            Command::Microphone(reply) => {
+                let _ = reply.send(self.settings.voice.input.clone());
+            }
             Command::AccessToken(token) => {
                 let _ = self.link.send(LinkCommand::AccessToken(token));
             }
@@ -273,6 +308,7 @@ impl Core {
                 self.give_up_whatever_there_is(CallError::SignedOut);
             }
         }
+        self.update_network();
     }
 
     pub(crate) fn on_up(&mut self, welcome: Welcome) {
@@ -291,7 +327,10 @@ impl Core {
         match report {
             Report::Token { call_id, token } => self.on_token(call_id, token),
             Report::User { call_id, uid, user } => self.on_user(call_id, uid, user),
-            Report::Peer { call_id, device, serial, notice } => self.on_peer(call_id, device, serial, notice),
+            Report::Peer { call_id, device, serial, notice } => {
+                self.on_peer(call_id, device, serial, notice);
+                self.update_network();
+            }
             Report::Voice(notice) => self.on_voice(notice),
             Report::NetworkChanged => self.on_network_changed(),
             Report::Chat { from, message } => self.input(Input::Message { from: Address::Device(from), message }),
@@ -327,6 +366,7 @@ impl Core {
             }
         }
         events.into_iter().for_each(|event| self.on_event(event));
+        self.update_sound();
         result.map_err(CallError::from)
     }
 
@@ -340,7 +380,7 @@ impl Core {
             Event::Failed { call_id: _, refusal } => self.on_failed(refusal),
             Event::Negotiation { call_id, from, body } => self.on_negotiation(call_id, from, body),
             Event::Held { call_id, held } => self.on_held(call_id, held),
-            Event::PeerHeld { call_id, held } => self.teller.tell(CallKitEvent::PeerHeld { call_id, held }),
+            Event::PeerHeld { call_id, held } => self.on_peer_held(call_id, held),
             Event::Missed { invite } => self.on_missed(*invite),
             Event::Reachability { call_id, reachable, ends_in_ms } => {
                 self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });

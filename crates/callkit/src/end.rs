@@ -17,6 +17,7 @@ impl Core {
     /// Ends whatever call there is, and replies when the audio devices are released.
     pub(crate) fn release_rtc(&mut self, done: oneshot::Sender<()>) {
         self.end_whatever_there_is();
+        self.hush();
         self.initialized = false;
         let voices = std::mem::take(&mut self.releasing);
         tokio::spawn(async move {

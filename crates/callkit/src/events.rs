@@ -11,6 +11,7 @@ use call_protocol::{CallId, ChannelId, Uid, UserId};
 use tokio::sync::mpsc;
 
 use crate::error::CallError;
+use crate::microphone::MicrophoneFailure;
 
 /// How the kit stands with the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +153,20 @@ pub enum CallKitEvent {
         /// How long until the call ends if it stays away, in ms.
         ends_in_ms: u32,
     },
+    /// The own network is away, or back: neither the server nor the other end could be reached. The voice is interrupted meanwhile.
+    NetworkAvailable {
+        /// The call.
+        call_id: CallId,
+        /// Whether it is there.
+        available: bool,
+        /// How long until the call ends if it stays away, in ms.
+        ends_in_ms: u32,
+    },
+    /// There is no microphone, at the beginning of a call or in the middle of it. A call that goes on only listens.
+    MicrophoneFailed {
+        /// Why.
+        failure: MicrophoneFailure,
+    },
     /// The call is over; told exactly once.
     CallEnd {
         /// The call.
@@ -238,6 +253,14 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_peer_reachable(&self, call_id: CallId, reachable: bool, ends_in_ms: u32) {
         let _ = (call_id, reachable, ends_in_ms);
     }
+    /// The own network is away, or back; see [`CallKitEvent::NetworkAvailable`].
+    fn on_network_available(&self, call_id: CallId, available: bool, ends_in_ms: u32) {
+        let _ = (call_id, available, ends_in_ms);
+    }
+    /// There is no microphone; a call that goes on only listens.
+    fn on_microphone_failed(&self, failure: MicrophoneFailure) {
+        let _ = failure;
+    }
     /// The call is over; told exactly once.
     fn on_call_end(&self, call_id: CallId, reason: EndReason) {
         let _ = (call_id, reason);
@@ -280,6 +303,10 @@ impl CallKitEvent {
             CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms } => {
                 handler.on_peer_reachable(*call_id, *reachable, *ends_in_ms)
             }
+            CallKitEvent::NetworkAvailable { call_id, available, ends_in_ms } => {
+                handler.on_network_available(*call_id, *available, *ends_in_ms);
+            }
+            CallKitEvent::MicrophoneFailed { failure } => handler.on_microphone_failed(*failure),
             CallKitEvent::CallEnd { call_id, reason } => handler.on_call_end(*call_id, *reason),
             CallKitEvent::Error { error } => handler.on_error(error),
             CallKitEvent::ConnectionChanged { state } => handler.on_connection_changed(state),
@@ -442,6 +469,8 @@ impl CallKitEvent {
             CallKitEvent::UserRemoved { .. } => "user_removed",
             CallKitEvent::FirstAudio { .. } => "first_audio",
             CallKitEvent::PeerReachable { .. } => "peer_reachable",
+            CallKitEvent::NetworkAvailable { .. } => "network_available",
+            CallKitEvent::MicrophoneFailed { .. } => "microphone_failed",
             CallKitEvent::CallEnd { .. } => "call_end",
             CallKitEvent::Error { .. } => "error",
             CallKitEvent::ConnectionChanged { .. } => "connection_changed",

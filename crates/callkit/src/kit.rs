@@ -17,11 +17,14 @@ use crate::chat::{Chat, ChatSender};
 use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
+use crate::figures::Figures;
 use crate::handlers::{RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn};
 use crate::paths::WarmPath;
 use crate::quality::CallQuality;
 use crate::session::Session;
+use crate::sound::SoundOptions;
+use crate::tones::Tones;
 use crate::voice::VoiceConfig;
 
 /// Everything that is set before signing in.
@@ -38,6 +41,9 @@ pub struct Builder {
     warm_path: WarmPath,
     second_call: SecondCall,
     chat: Option<Arc<dyn Chat>>,
+    tones: Tones,
+    allow_call_without_mic: bool,
+    wait_for_audio_activation: bool,
 }
 
 impl Builder {
@@ -128,6 +134,27 @@ impl Builder {
         self
     }
 
+    /// Tones that are played to the own user. Default: none.
+    pub fn tones(mut self, tones: Tones) -> Self {
+        self.tones = tones;
+        self
+    }
+
+    /// Whether a call whose microphone cannot be opened goes on and only listens, after
+    /// [`on_microphone_failed`](CallKitEventHandler::on_microphone_failed); it ends with an error otherwise. One whose microphone fails later
+    /// goes on in any case. Default: true.
+    pub fn allow_call_without_mic(mut self, allow: bool) -> Self {
+        self.allow_call_without_mic = allow;
+        self
+    }
+
+    /// No audio device is opened before [`CallKit::set_audio_active`], call by call: for systems that activate the audio themselves (iOS with
+    /// CallKit). What comes in before is dropped, so that the voice is the present one when it begins. Default: false.
+    pub fn wait_for_audio_activation(mut self, wait: bool) -> Self {
+        self.wait_for_audio_activation = wait;
+        self
+    }
+
     /// Signs a user in and gives the kit.
     ///
     /// `access_token` is a JWT of the app's own backend. Must be called within a tokio runtime, on which the kit then lives.
@@ -148,6 +175,9 @@ impl Builder {
         if !allowed.contains(&timeout_ms) {
             return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()));
         }
+        let tones = self.tones;
+        let tones = tokio::task::spawn_blocking(move || tones.load()).await;
+        let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
         let endpoint = link::endpoint(self.server, self.root_certificates)?;
         let access_token = access_token.into();
         let to =
@@ -169,10 +199,19 @@ impl Builder {
         let desk = Desk::new(me.clone(), line, ArbiterConfig::default());
         let chat = self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone()));
         let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
+        let figures = Arc::new(Figures::default());
+        let sound = SoundOptions {
+            waits_for_activation: self.wait_for_audio_activation,
+            allow_without_mic: self.allow_call_without_mic,
+            tones,
+            level_interval: self.voice.level_interval,
+        };
         let settings = Settings {
             app_id,
             call_timeout: self.call_timeout,
             voice: self.voice,
+            sound,
+            figures: figures.clone(),
             interfaces: self.interfaces,
             turn_servers: self.turn_servers,
             warm_path: self.warm_path,
@@ -182,7 +221,7 @@ impl Builder {
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
         tokio::spawn(watch_network(watched, reports));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
-        Ok(CallKit { user, commands, teller, supplied })
+        Ok(CallKit { user, commands, teller, supplied, figures })
     }
 }
 
@@ -206,9 +245,10 @@ async fn watch_network(interfaces: Interfaces, reports: mpsc::UnboundedSender<Re
 #[derive(Clone)]
 pub struct CallKit {
     user: UserId,
-    commands: mpsc::UnboundedSender<Command>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
     teller: Teller,
     supplied: Arc<Supplied>,
+    pub(crate) figures: Arc<Figures>,
 }
 
 impl CallKit {
@@ -232,6 +272,9 @@ impl CallKit {
             warm_path: WarmPath::default(),
             second_call: SecondCall::default(),
             chat: None,
+            tones: Tones::default(),
+            allow_call_without_mic: true,
+            wait_for_audio_activation: false,
         }
     }
 
@@ -380,7 +423,7 @@ impl CallKit {
         }
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CallError> {
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CallError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| CallError::SignedOut)?;
         answer.await.map_err(|_| CallError::SignedOut)?

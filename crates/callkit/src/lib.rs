@@ -104,12 +104,18 @@ mod core;
 #[cfg(feature = "dev-backend")]
 mod dev_backend;
 mod error;
+mod figures;
 mod handlers;
 mod link;
+mod microphone;
+mod network;
 mod paths;
 mod peer;
 mod quality;
 mod session;
+mod sound;
+mod statistics;
+mod tones;
 mod voice;
 mod wire;
 
@@ -120,15 +126,21 @@ pub use error::{CallError, ErrorKind, SignInError};
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState};
 pub use handlers::{HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler};
 pub use kit::{Builder, CallKit};
+pub use microphone::MicrophoneFailure;
 pub use paths::WarmPath;
 pub use quality::CallQuality;
+pub use sound::AudioLevels;
+pub use statistics::{CallStatistics, NetworkStatistics};
+pub use tones::{Tone, Tones};
 
 pub use call_protocol::end::EndReason;
 pub use call_protocol::invite::{CallType, Ext};
 pub use call_protocol::media::JoinRefusal;
 pub use call_protocol::session::RefuseReason;
 pub use call_protocol::{AppId, CallId, ChannelId, DeviceId, IdError, Uid, UserId};
-pub use rtc_media::{AudioInput, AudioOutput, AudioSink, AudioSource, DeviceError, Frame, ReadOutcome, Recording};
+pub use rtc_media::{
+    AudioInput, AudioOutput, AudioSink, AudioSource, Clip, DeviceError, Direction, Frame, ReadOutcome, Recording,
+};
 pub use rtc_transport::{Interfaces, TurnServer};
 pub use signaling::SecondCall;
 

@@ -16,7 +16,9 @@ use crate::core::{Core, Report};
 use crate::error::CallError;
 use crate::events::CallKitEvent;
 use crate::handlers::{RtcToken, RtcTokenRequest};
+use crate::network::OwnNetwork;
 use crate::paths::Remote;
+use crate::sound::CallSound;
 use crate::voice::VoiceCommand;
 
 /// How long the app's handler may take to get a channel token.
@@ -44,6 +46,8 @@ pub(crate) struct Media {
     /// Sound came before the channel said whose it is.
     pub(crate) first_audio_untold: bool,
     pub(crate) link: PathLink,
+    pub(crate) own_network: OwnNetwork,
+    pub(crate) sound: CallSound,
 }
 
 /// The channel token of a call.
@@ -98,6 +102,8 @@ impl Media {
             rung: BTreeSet::new(),
             first_audio_untold: false,
             link: PathLink::Idle,
+            own_network: OwnNetwork::default(),
+            sound: CallSound::default(),
         }
     }
 
@@ -228,10 +234,10 @@ impl Core {
     pub(crate) fn leave(&mut self, call_id: CallId) {
         let Some(media) = self.calls.remove(&call_id) else { return };
         if media.membership != Membership::NotWanted {
-            let body = ChannelRequestBody::Leave;
-            self.send(ClientBody::Channel(ChannelRequest { channel: media.channel, body }));
+            let (channel, body) = (media.channel.clone(), ChannelRequestBody::Leave);
+            self.send(ClientBody::Channel(ChannelRequest { channel, body }));
         }
-        self.release_voice_of(call_id);
+        self.end_sound_of(&media);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::events::CallKitEvent;
 use crate::media::{Membership, PathLink};
 use crate::peer::{Peer, PeerCommand, PeerNotice};
 use crate::quality::CallQuality;
-use crate::voice::{Voice, VoiceCommand, VoiceNotice};
+use crate::voice::VoiceCommand;
 
 /// How long media may take to be set up, in ms.
 const SETUP_MS: u64 = 20_000;
@@ -43,7 +43,7 @@ pub(crate) struct Remote {
     peer: Peer,
     /// Tells the notices of this path from those of one before it.
     serial: u64,
-    path: Option<MediaPath>,
+    pub(crate) path: Option<MediaPath>,
     connected: bool,
 }
 
@@ -159,32 +159,12 @@ impl Core {
 
     /// Voice flows between the audio devices and this device at the other end.
     pub(crate) fn open_sound(&mut self, call_id: CallId, device: &Party) {
-        if let Err(error) = self.start_voice() {
+        if let Err(error) = self.start_voice(call_id) {
             return self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
         }
-        let is_held = self.calls.get(&call_id).is_none_or(|media| media.held);
+        let is_held = self.calls.get(&call_id).is_none_or(|media| media.held || media.sound.preparing);
         if let Some(voice) = self.voice.as_ref().filter(|_| !is_held) {
             self.tell_peer(call_id, device, PeerCommand::Voice(call_id, voice.commands()));
-        }
-    }
-
-    /// Opens the audio devices, if they are not open: once the user has accepted, before anybody is to be heard.
-    pub(crate) fn start_voice(&mut self) -> std::io::Result<()> {
-        if self.voice.is_none() {
-            let reports = self.reports.clone();
-            let tell = move |notice| drop(reports.send(Report::Voice(notice)));
-            self.voice = Some(Voice::start(self.settings.voice.clone(), self.muted, self.speaker, tell)?);
-        }
-        Ok(())
-    }
-
-    /// The call has no sound any more; the last one lets go of the audio devices.
-    pub(crate) fn release_voice_of(&mut self, call_id: CallId) {
-        let Some(voice) = &self.voice else { return };
-        voice.send(VoiceCommand::Detach(call_id));
-        if self.calls.values().all(|media| media.winner.is_none()) {
-            self.releasing.retain(|voice| !voice.is_finished());
-            self.releasing.extend(self.voice.take().and_then(Voice::stop));
         }
     }
 
@@ -333,19 +313,6 @@ impl Core {
                 }
             }
             PathLink::Idle | PathLink::SettingUp { .. } | PathLink::Connected | PathLink::Interrupted { .. } => {}
-        }
-    }
-
-    pub(crate) fn on_voice(&mut self, notice: VoiceNotice) {
-        match notice {
-            VoiceNotice::FirstAudio(call_id) => {
-                let Some(media) = self.calls.get_mut(&call_id) else { return };
-                match media.others.keys().next() {
-                    Some(uid) => self.teller.tell(CallKitEvent::FirstAudio { uid: *uid }),
-                    None => media.first_audio_untold = true,
-                }
-            }
-            VoiceNotice::Device(why) => self.fail_with(CallError::Device(why)),
         }
     }
 }

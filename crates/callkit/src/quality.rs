@@ -2,7 +2,7 @@
 
 use rtc_transport::PathStats;
 
-use crate::voice::VoiceStats;
+use crate::figures::VoiceStats;
 
 /// The figures of the present call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -43,7 +43,6 @@ pub struct CallQuality {
 
 impl CallQuality {
     pub(crate) fn of(path: &PathStats, voice: &VoiceStats) -> CallQuality {
-        let receiver = &voice.receiver;
         CallQuality {
             rtt_ms: path.rtt_ms,
             loss: path.incoming.loss_fraction,
@@ -52,15 +51,15 @@ impl CallQuality {
             sent_packets: path.outgoing.packets,
             remote_loss: path.outgoing.remote_lost_fraction,
             jitter_ms: path.incoming.jitter_ms,
-            jitter_buffer_ms: receiver.delay_ms,
-            jitter_buffer_target_ms: receiver.target_ms,
-            concealed: receiver.concealed_samples as f32 / receiver.total_samples.max(1) as f32,
-            late_packets: receiver.late,
-            recovered_packets: receiver.fec_recovered,
+            jitter_buffer_ms: voice.delay_ms,
+            jitter_buffer_target_ms: voice.target_ms,
+            concealed: voice.concealed,
+            late_packets: voice.late,
+            recovered_packets: voice.recovered,
             bitrate_in: path.incoming.bitrate,
             bitrate_out: path.outgoing.bitrate,
-            input_level: voice.input_level,
-            output_level: voice.output_level,
+            input_level: voice.levels.microphone.round() as u8,
+            output_level: voice.levels.played.round() as u8,
         }
     }
 }

@@ -1,16 +1,19 @@
-//! The voice of one call: a thread that every 10 ms takes a frame from the microphone and gives one to the speaker.
+//! The voice of the present call: a thread that every 10 ms moves a [`Handset`] on, and threads that open devices for it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self as std_mpsc, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use call_protocol::CallId;
 use rtc_media::{
-    AudioInput, AudioOutput, AudioSink, AudioSource, Frame, LevelMeter, Mixer, ReceiverStats, VoiceEncoder,
-    VoiceEncoderConfig, VoicePacket, VoiceReceiver, VoiceReceiverConfig,
+    AudioInput, AudioOutput, AudioSink, AudioSource, Clip, DeviceError, EncodedVoice, Handset, VoiceEncoderConfig,
+    VoicePacket, VoiceReceiverConfig,
 };
 use rtc_transport::{IncomingVoice, MediaPath, OutgoingVoice};
-use tokio::sync::watch;
+
+use crate::figures::{Figures, VoiceStats};
+use crate::microphone::MicrophoneFailure;
 
 /// Which devices and codec settings a call uses.
 #[derive(Clone)]
@@ -19,6 +22,22 @@ pub(crate) struct VoiceConfig {
     pub(crate) output: AudioOutput,
     pub(crate) encoder: VoiceEncoderConfig,
     pub(crate) receiver: VoiceReceiverConfig,
+    pub(crate) level_interval: Duration,
+}
+
+/// How the sound is to be: worked out anew from the calls whenever one of them changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    /// Whether the microphone is open.
+    pub(crate) microphone: bool,
+    /// Whether the loudspeaker is open. While it is not, what comes in is decoded and dropped.
+    pub(crate) loudspeaker: bool,
+    /// The other side holds the call: nothing is sent, and nothing is awaited.
+    pub(crate) paused: bool,
+    /// The voice of the other side is not played.
+    pub(crate) silenced: bool,
+    /// Played over and over.
+    pub(crate) tone: Option<Clip>,
     pub(crate) level_interval: Duration,
 }
 
@@ -31,6 +50,12 @@ pub(crate) enum VoiceCommand {
     Packet(IncomingVoice),
     Mute(bool),
     Speaker(bool),
+    Want(Wanted),
+    /// Play this once and tell when it is over.
+    PlayOnce(Clip),
+    /// A device was opened, or not, for the wish of this number.
+    Microphone(u64, Result<Box<dyn AudioSource>, DeviceError>),
+    Loudspeaker(u64, Result<Box<dyn AudioSink>, DeviceError>),
     Stop,
 }
 
@@ -39,55 +64,53 @@ pub(crate) enum VoiceCommand {
 pub(crate) enum VoiceNotice {
     /// The first decoded sound of the other one was given to the speaker.
     FirstAudio(CallId),
-    /// A device failed; the voice goes on without it.
+    /// The microphone is open.
+    MicrophoneOpened,
+    /// There is no microphone; the voice goes on without it.
+    MicrophoneFailed { failure: MicrophoneFailure, at_open: bool, why: String },
+    /// The loudspeaker or the codec failed; the voice goes on without it.
     Device(String),
-}
-
-/// How the voice does at present.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct VoiceStats {
-    pub(crate) input_level: u8,
-    pub(crate) output_level: u8,
-    pub(crate) receiver: ReceiverStats,
+    /// What was to be played once is over.
+    ClipOver,
 }
 
 /// The running voice; stops when dropped.
 pub(crate) struct Voice {
     commands: std_mpsc::Sender<VoiceCommand>,
-    stats: watch::Receiver<VoiceStats>,
+    figures: Arc<Figures>,
+    wanted: Option<Wanted>,
     thread: Option<JoinHandle<()>>,
 }
 
 const TICK: Duration = Duration::from_millis(10);
 /// After so long a stall of the machine the clock starts anew instead of catching up.
 const LONGEST_CATCH_UP: Duration = Duration::from_millis(200);
-/// Ticks between two looks at the figures.
+/// Ticks between two looks at the figures of the receiver.
 const STATS_EVERY: u64 = 10;
 
 impl Voice {
-    /// Starts the thread. `tell` is called on it.
+    /// Starts the thread, with no device yet. `tell` is called on it.
     pub(crate) fn start(
         config: VoiceConfig,
+        figures: Arc<Figures>,
         muted: bool,
         speaker: bool,
         tell: impl FnMut(VoiceNotice) + Send + 'static,
     ) -> std::io::Result<Voice> {
         let (commands, receiver) = std_mpsc::channel();
-        let (stats_sender, stats) = watch::channel(VoiceStats::default());
+        let (own_commands, own_figures) = (commands.clone(), figures.clone());
         let thread = std::thread::Builder::new().name("callkit-voice".into()).spawn(move || {
-            let codec = VoiceEncoder::new(config.encoder.clone())
-                .and_then(|e| Ok((e, VoiceReceiver::new(config.receiver.clone())?)));
             let mut tell: Box<dyn FnMut(VoiceNotice)> = Box::new(tell);
-            match codec {
-                Ok((encoder, receiver_of_one)) => {
-                    let mut running =
-                        Running::new(&config, encoder, receiver_of_one, muted, speaker, tell, stats_sender);
-                    running.run(&receiver);
+            let handset = Handset::new(config.encoder.clone(), config.receiver.clone(), config.level_interval);
+            match handset {
+                Ok(mut handset) => {
+                    handset.set_muted(muted);
+                    Running::new(config, handset, speaker, own_commands, own_figures, tell).run(&receiver);
                 }
-                Err(error) => tell(VoiceNotice::Device(format!("Opus: {error}"))),
+                Err(error) => tell(VoiceNotice::Device(error.to_string())),
             }
         })?;
-        Ok(Voice { commands, stats, thread: Some(thread) })
+        Ok(Voice { commands, figures, wanted: None, thread: Some(thread) })
     }
 
     pub(crate) fn send(&self, command: VoiceCommand) {
@@ -95,12 +118,20 @@ impl Voice {
         let _ = self.commands.send(command);
     }
 
+    /// Has the sound be as it is wanted now.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        if self.wanted.as_ref() != Some(&wanted) {
+            self.send(VoiceCommand::Want(wanted.clone()));
+            self.wanted = Some(wanted);
+        }
+    }
+
     pub(crate) fn commands(&self) -> std_mpsc::Sender<VoiceCommand> {
         self.commands.clone()
     }
 
     pub(crate) fn stats(&self) -> VoiceStats {
-        *self.stats.borrow()
+        self.figures.snapshot()
     }
 
     /// Stops it; the handle's thread ends when the devices are released and files are complete.
@@ -116,55 +147,76 @@ impl Drop for Voice {
     }
 }
 
+/// A device that is wanted or not, and how far it is.
+#[derive(Default)]
+struct Slot {
+    wanted: bool,
+    opening: bool,
+    /// Tells the device that is wanted now from one that was wanted before.
+    serial: u64,
+}
+
+impl Slot {
+    /// Whether the wish is another one now.
+    fn set(&mut self, wanted: bool) -> bool {
+        let is_new = std::mem::replace(&mut self.wanted, wanted) != wanted;
+        if is_new {
+            self.serial += 1;
+            self.opening = wanted;
+        }
+        is_new
+    }
+
+    /// Whether a device that was opened is still wanted.
+    fn arrived(&mut self, serial: u64) -> bool {
+        let is_wanted = self.wanted && self.serial == serial;
+        self.opening &= !is_wanted;
+        is_wanted
+    }
+}
+
 struct Running {
-    source: Option<Box<dyn AudioSource>>,
-    sink: Option<Box<dyn AudioSink>>,
-    encoder: VoiceEncoder,
-    receiver: VoiceReceiver,
-    receiver_config: VoiceReceiverConfig,
+    config: VoiceConfig,
+    handset: Handset,
+    microphone: Slot,
+    loudspeaker: Slot,
+    opening: Vec<JoinHandle<()>>,
+    commands: std_mpsc::Sender<VoiceCommand>,
     ssrc: Option<u32>,
-    mixer: Mixer,
     path: Option<(CallId, MediaPath)>,
-    muted: bool,
     speaker: bool,
-    input_meter: LevelMeter,
-    output_meter: LevelMeter,
-    figures: VoiceStats,
+    silenced: bool,
+    paused: bool,
     /// The calls whose first sound was told.
     first_audio_told: Vec<CallId>,
     tell: Box<dyn FnMut(VoiceNotice)>,
-    stats: watch::Sender<VoiceStats>,
+    figures: Arc<Figures>,
 }
 
 impl Running {
     fn new(
-        config: &VoiceConfig,
-        encoder: VoiceEncoder,
-        receiver: VoiceReceiver,
-        muted: bool,
+        config: VoiceConfig,
+        handset: Handset,
         speaker: bool,
-        mut tell: Box<dyn FnMut(VoiceNotice)>,
-        stats: watch::Sender<VoiceStats>,
+        commands: std_mpsc::Sender<VoiceCommand>,
+        figures: Arc<Figures>,
+        tell: Box<dyn FnMut(VoiceNotice)>,
     ) -> Running {
-        let source = config.input.open().map_err(|error| tell(VoiceNotice::Device(error.to_string()))).ok();
-        let sink = config.output.open().map_err(|error| tell(VoiceNotice::Device(error.to_string()))).ok();
         Running {
-            source,
-            sink,
-            encoder,
-            receiver,
-            receiver_config: config.receiver.clone(),
+            config,
+            handset,
+            microphone: Slot::default(),
+            loudspeaker: Slot::default(),
+            opening: Vec::new(),
+            commands,
             ssrc: None,
-            mixer: Mixer::new(),
             path: None,
-            muted,
             speaker,
-            input_meter: LevelMeter::new(config.level_interval),
-            output_meter: LevelMeter::new(config.level_interval),
-            figures: VoiceStats::default(),
+            silenced: false,
+            paused: false,
             first_audio_told: Vec::new(),
             tell,
-            stats,
+            figures,
         }
     }
 
@@ -185,12 +237,10 @@ impl Running {
             if late {
                 due = Instant::now();
             }
-            self.capture();
             // The time of the tick, not of a thread that was woken late: the jitter buffer measures the network, not this machine.
-            self.play(due);
+            self.tick(due);
             if tick % STATS_EVERY == 0 {
-                self.figures.receiver = self.receiver.stats();
-                self.stats.send_replace(self.figures);
+                self.figures.set_receiver(&self.handset.receiver_stats());
             }
             due += TICK;
         }
@@ -198,21 +248,108 @@ impl Running {
 
     fn obey(&mut self, command: VoiceCommand) {
         match command {
-            VoiceCommand::Attach(call_id, path) => self.path = Some((call_id, path)),
+            VoiceCommand::Attach(call_id, path) => {
+                self.path = Some((call_id, path));
+                self.follow();
+            }
             VoiceCommand::Detach(call_id) => {
                 if self.path.take_if(|(attached, _)| *attached == call_id).is_some() {
-                    // What does not come any more is not a loss that is to be guessed.
-                    self.ssrc = None;
                     self.listen_anew();
+                    self.follow();
                 }
             }
             // One that was on its way as the call was put on hold is late.
-            VoiceCommand::Packet(packet) if self.path.is_some() => self.insert(packet),
+            VoiceCommand::Packet(packet) if self.path.is_some() && !self.paused => self.insert(packet),
             VoiceCommand::Packet(_) => {}
-            VoiceCommand::Mute(muted) => self.muted = muted,
-            VoiceCommand::Speaker(speaker) => self.speaker = speaker,
+            VoiceCommand::Mute(muted) => self.handset.set_muted(muted),
+            VoiceCommand::Speaker(speaker) => {
+                self.speaker = speaker;
+                self.follow();
+            }
+            VoiceCommand::Want(wanted) => self.on_wanted(wanted),
+            VoiceCommand::PlayOnce(clip) => self.handset.play_once(clip),
+            VoiceCommand::Microphone(serial, opened) => self.on_microphone(serial, opened),
+            VoiceCommand::Loudspeaker(serial, opened) => self.on_loudspeaker(serial, opened),
             VoiceCommand::Stop => {}
         }
+    }
+
+    fn on_wanted(&mut self, wanted: Wanted) {
+        if wanted.paused && !self.paused {
+            self.listen_anew();
+        }
+        (self.paused, self.silenced) = (wanted.paused, wanted.silenced);
+        self.follow();
+        self.handset.set_tone(wanted.tone);
+        if wanted.level_interval != self.config.level_interval {
+            self.config.level_interval = wanted.level_interval;
+            self.handset.set_level_interval(wanted.level_interval);
+        }
+        if self.microphone.set(wanted.microphone) {
+            self.handset.set_microphone(None);
+            self.figures.set_microphone_open(false);
+            if wanted.microphone {
+                let (serial, input, commands) =
+                    (self.microphone.serial, self.config.input.clone(), self.commands.clone());
+                self.open(move || drop(commands.send(VoiceCommand::Microphone(serial, input.open()))));
+            }
+        }
+        if self.loudspeaker.set(wanted.loudspeaker) {
+            let before = self.handset.set_loudspeaker(None);
+            self.finish_sink(before);
+            if wanted.loudspeaker {
+                let (serial, output, commands) =
+                    (self.loudspeaker.serial, self.config.output.clone(), self.commands.clone());
+                self.open(move || drop(commands.send(VoiceCommand::Loudspeaker(serial, output.open()))));
+            }
+        }
+    }
+
+    /// Opens a device on a thread of its own: the system may take its time, and the rest of the sound goes on.
+    fn open(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.opening.retain(|opening| !opening.is_finished());
+        match std::thread::Builder::new().name("callkit-device".into()).spawn(work) {
+            Ok(thread) => self.opening.push(thread),
+            Err(error) => {
+                (self.microphone.opening, self.loudspeaker.opening) = (false, false);
+                (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
+            }
+        }
+    }
+
+    fn on_microphone(&mut self, serial: u64, opened: Result<Box<dyn AudioSource>, DeviceError>) {
+        if !self.microphone.arrived(serial) {
+            return;
+        }
+        match opened {
+            Ok(source) => {
+                self.handset.set_microphone(Some(source));
+                self.figures.set_microphone_open(true);
+                (self.tell)(VoiceNotice::MicrophoneOpened);
+            }
+            Err(error) => self.microphone_failed(&error, true),
+        }
+    }
+
+    fn on_loudspeaker(&mut self, serial: u64, opened: Result<Box<dyn AudioSink>, DeviceError>) {
+        match opened {
+            Ok(sink) if self.loudspeaker.arrived(serial) => drop(self.handset.set_loudspeaker(Some(sink))),
+            Ok(sink) => self.finish_sink(Some(sink)),
+            Err(error) if self.loudspeaker.arrived(serial) => (self.tell)(VoiceNotice::Device(error.to_string())),
+            Err(_) => {}
+        }
+    }
+
+    fn microphone_failed(&mut self, error: &DeviceError, at_open: bool) {
+        self.figures.set_microphone_open(false);
+        let failure = MicrophoneFailure::from(error);
+        (self.tell)(VoiceNotice::MicrophoneFailed { failure, at_open, why: error.to_string() });
+    }
+
+    /// Passes on what follows from several wishes.
+    fn follow(&mut self) {
+        self.handset.set_sending(self.path.is_some() && !self.paused);
+        self.handset.set_peer_audible(self.speaker && !self.silenced);
     }
 
     fn insert(&mut self, packet: IncomingVoice) {
@@ -222,68 +359,54 @@ impl Running {
         }
         self.ssrc = Some(packet.ssrc);
         let IncomingVoice { arrival, sequence, timestamp, marker, payload, .. } = packet;
-        self.receiver.insert(arrival, VoicePacket { sequence, timestamp, marker, payload });
+        self.handset.insert(arrival, VoicePacket { sequence, timestamp, marker, payload });
     }
 
+    /// What does not come any more is not a loss that is to be guessed.
     fn listen_anew(&mut self) {
-        match VoiceReceiver::new(self.receiver_config.clone()) {
-            Ok(receiver) => self.receiver = receiver,
-            Err(error) => (self.tell)(VoiceNotice::Device(format!("Opus: {error}"))),
+        self.ssrc = None;
+        if let Err(error) = self.handset.listen_anew() {
+            (self.tell)(VoiceNotice::Device(error.to_string()));
         }
     }
 
-    fn capture(&mut self) {
-        let mut frame = Frame::SILENCE;
-        if let Some(source) = &mut self.source
-            && let Err(error) = source.read(&mut frame)
-        {
-            self.source = None;
+    fn tick(&mut self, now: Instant) {
+        // What came while the loudspeaker is being opened is heard once it is.
+        let tick = if self.loudspeaker.opening { self.handset.tick_microphone() } else { self.handset.tick(now) };
+        if let Some(error) = tick.microphone_failed {
+            self.microphone_failed(&error, false);
+        }
+        if let Some(error) = tick.loudspeaker_failed {
             (self.tell)(VoiceNotice::Device(error.to_string()));
         }
-        if self.muted {
-            // Silence is sent on, so that the other end hears a pause and not a loss.
-            frame.clear();
+        if tick.clip_over {
+            (self.tell)(VoiceNotice::ClipOver);
         }
-        if let Some(reading) = self.input_meter.push(&frame) {
-            self.figures.input_level = reading.level;
+        if let Some(voice) = tick.voice {
+            self.say(voice);
         }
+        self.figures.set_levels(self.handset.levels());
+        self.tell_first_audio();
+    }
+
+    fn say(&self, voice: EncodedVoice) {
         let Some((_, path)) = &self.path else { return };
-        match self.encoder.push(&frame) {
-            Ok(Some(voice)) => {
-                let packet = OutgoingVoice {
-                    payload: voice.payload.into(),
-                    timestamp: voice.timestamp,
-                    marker: voice.marker,
-                    level: voice.level.minus_dbov,
-                    voice_activity: voice.level.voice,
-                };
-                // Before the path is connected, and while it is interrupted, there is nobody to hear it.
-                let _ = path.send_voice(packet);
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a frame was not encoded"),
-        }
+        let packet = OutgoingVoice {
+            payload: voice.payload.into(),
+            timestamp: voice.timestamp,
+            marker: voice.marker,
+            level: voice.level.minus_dbov,
+            voice_activity: voice.level.voice,
+        };
+        // Before the path is connected, and while it is interrupted, there is nobody to hear it.
+        let _ = path.send_voice(packet);
     }
 
-    fn play(&mut self, now: Instant) {
-        let heard = self.receiver.pull(now);
-        self.mixer.add(heard);
-        let mut frame = self.mixer.take();
-        if let Some(reading) = self.output_meter.push(&frame) {
-            self.figures.output_level = reading.level;
-        }
-        if !self.speaker {
-            frame.clear();
-        }
-        if let Some(sink) = &mut self.sink
-            && let Err(error) = sink.write(&frame)
-        {
-            self.sink = None;
-            (self.tell)(VoiceNotice::Device(error.to_string()));
-        }
+    fn tell_first_audio(&mut self) {
         let Some(call_id) = self.path.as_ref().map(|(call_id, _)| *call_id) else { return };
-        if self.ssrc.is_some() && !self.first_audio_told.contains(&call_id) {
-            let stats = self.receiver.stats();
+        let can_be_heard = self.loudspeaker.wanted && !self.loudspeaker.opening;
+        if can_be_heard && self.ssrc.is_some() && !self.first_audio_told.contains(&call_id) {
+            let stats = self.handset.receiver_stats();
             if stats.total_samples > stats.concealed_samples {
                 self.first_audio_told.push(call_id);
                 (self.tell)(VoiceNotice::FirstAudio(call_id));
@@ -291,11 +414,24 @@ impl Running {
         }
     }
 
-    fn finish(&mut self) {
-        if let Some(sink) = &mut self.sink
+    fn finish_sink(&self, sink: Option<Box<dyn AudioSink>>) {
+        if let Some(mut sink) = sink
             && let Err(error) = sink.finish()
         {
             tracing::warn!(%error, "the recording is not complete");
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Err(error) = self.handset.finish() {
+            tracing::warn!(%error, "the recording is not complete");
+        }
+        self.figures.clear();
+        for opening in self.opening.drain(..) {
+            // What it opens is dropped with the commands.
+            if opening.join().is_err() {
+                tracing::error!("a device panicked as it was opened");
+            }
         }
     }
 }

@@ -73,11 +73,17 @@ impl LevelMeter {
             return None;
         }
         let rms_dbov = dbov((self.sum_of_squares / self.samples as f64) as f32);
-        let reading = LevelReading { level: bar(rms_dbov), rms_dbov, peak_dbov: dbov(self.peak * self.peak) };
+        let level = bar(rms_dbov).round() as u8;
+        let reading = LevelReading { level, rms_dbov, peak_dbov: dbov(self.peak * self.peak) };
+        self.reset();
+        Some(reading)
+    }
+
+    /// Begins the interval anew.
+    pub fn reset(&mut self) {
         self.samples = 0;
         self.sum_of_squares = 0.0;
         self.peak = 0.0;
-        Some(reading)
     }
 }
 
@@ -137,8 +143,9 @@ fn minus_dbov(mean_square: f32) -> u8 {
     (-dbov(mean_square)).clamp(0.0, 127.0).round() as u8
 }
 
-fn bar(dbov: f32) -> u8 {
-    ((dbov + 60.0) / 60.0 * 100.0).clamp(0.0, 100.0).round() as u8
+/// A level for a bar on a screen: what is quieter than -60 dBov is a quiet room.
+pub(crate) fn bar(dbov: f32) -> f32 {
+    ((dbov + 60.0) / 60.0 * 100.0).clamp(0.0, 100.0)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@
 //! - [`VoiceEncoder`] makes 20 ms Opus packets with in-band FEC and, on request, discontinuous transmission.
 //! - [`VoiceReceiver`] is the adaptive jitter buffer ([`jitter`]) and decoder of one remote voice. It reorders, recovers losses from FEC, conceals what is
 //!   left, and stretches the sound so that the delay follows the network's jitter.
+//! - [`Handset`] puts these together for one conversation: both ways on one clock, devices that come and go, mute, hold, tones ([`Cadence`], [`Clip`]) and
+//!   [`Levels`].
 //! - [`Mixer`] adds several voices, [`LevelMeter`] says how loud they are, [`score`](score::score) measures whether what was heard is what was said.
 //!
 //! # Time
@@ -70,6 +72,7 @@ mod allocations;
 mod device;
 mod encoder;
 mod frame;
+mod handset;
 pub mod jitter;
 mod level;
 mod mixer;
@@ -79,6 +82,7 @@ mod resample;
 pub mod score;
 mod speech;
 mod stretch;
+mod tone;
 
 pub use self::{
     device::{
@@ -87,8 +91,10 @@ pub use self::{
     },
     encoder::{CodecError, EncodedVoice, PACKET_SAMPLES, VoiceEncoder, VoiceEncoderConfig},
     frame::{FRAME_SAMPLES, Frame, SAMPLE_RATE},
+    handset::{Handset, Levels, Tick},
     level::{AudioLevel, LevelMeter, LevelReading},
     mixer::Mixer,
     receiver::{ReceiverStats, VoicePacket, VoiceReceiver, VoiceReceiverConfig},
     speech::SPEECH_WAV,
+    tone::{Cadence, Clip},
 };

@@ -13,7 +13,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use thiserror::Error;
 
 pub use self::recording::Recording;
-pub(crate) use self::wav::read as read_wav;
+pub(crate) use self::wav::{read as read_wav, read_file as read_wav_file};
 use crate::Frame;
 
 /// Something that is heard: a microphone, a file, a generator.

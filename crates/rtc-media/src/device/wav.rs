@@ -15,7 +15,7 @@ use crate::{Frame, SAMPLE_RATE, resample::resample_clip};
 const MAX_SECONDS: u32 = 3600;
 
 /// Reads a whole file as 48 kHz mono.
-pub(super) fn read_file(path: &Path) -> Result<Vec<f32>, DeviceError> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<f32>, DeviceError> {
     let file = File::open(path)
         .map_err(|error| DeviceError::File { path: path.to_owned(), source: hound::Error::IoError(error) })?;
     read(BufReader::new(file), path)
