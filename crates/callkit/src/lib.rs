@@ -93,6 +93,8 @@
 pub mod events;
 mod kit;
 
+mod call;
+
 mod invite;
 mod ring;
 mod accept;
@@ -113,6 +115,12 @@ mod session;
 mod voice;
 mod wire;
 
+pub use call::{
+    AudioStatistics, BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions,
+    CallState, CallStatistics, MakeCallParam, MakeCallParamBuilder, MakeCallResult, MyMediaStatus,
+    MyMediaStatusHandler, NO_ANSWER, ParamError, VerifyBackgroundCallResult, VerifyCallParam, VerifyCallParamBuilder,
+    VerifyCallResult,
+};
 pub use chat::Chat;
 #[cfg(feature = "dev-backend")]
 pub use dev_backend::{DevBackend, DevBackendError};
@@ -123,6 +131,8 @@ pub use kit::{Builder, CallKit};
 pub use paths::WarmPath;
 pub use quality::CallQuality;
 
+pub use call_protocol::CcParam;
+pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};
 pub use call_protocol::end::EndReason;
 pub use call_protocol::invite::{CallType, Ext};
 pub use call_protocol::media::JoinRefusal;

@@ -159,10 +159,17 @@ impl Core {
 
     /// Voice flows between the audio devices and this device at the other end.
     pub(crate) fn open_sound(&mut self, call_id: CallId, device: &Party) {
+        if self.sound_must_wait(call_id) {
+            return;
+        }
         if let Err(error) = self.start_voice() {
             return self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
         }
         let is_held = self.calls.get(&call_id).is_none_or(|media| media.held);
+        if !is_held {
+            // Muted from the first sound on.
+            self.settle_sound(Some(call_id));
+        }
         if let Some(voice) = self.voice.as_ref().filter(|_| !is_held) {
             self.tell_peer(call_id, device, PeerCommand::Voice(call_id, voice.commands()));
         }
@@ -186,6 +193,14 @@ impl Core {
             self.releasing.retain(|voice| !voice.is_finished());
             self.releasing.extend(self.voice.take().and_then(Voice::stop));
         }
+        self.settle_sound(self.sounding());
+    }
+
+    /// Microphone and playback are as the kit and the call that has them want.
+    pub(crate) fn settle_sound(&self, call_id: Option<CallId>) {
+        let Some(voice) = &self.voice else { return };
+        voice.send(VoiceCommand::Mute(call_id.map_or(self.muted, |call_id| self.is_muted(call_id))));
+        voice.send(VoiceCommand::Speaker(!call_id.map_or(!self.speaker, |call_id| self.is_silenced(call_id))));
     }
 
     pub(crate) fn on_held(&mut self, call_id: CallId, held: bool) {
@@ -201,19 +216,21 @@ impl Core {
                 self.open_sound(call_id, &winner);
             }
         }
-        self.teller.tell(CallKitEvent::CallHeld { call_id, held });
+        self.tell_of(call_id, CallKitEvent::CallHeld { call_id, held });
     }
 
     pub(crate) fn speaker(&mut self, on: bool) -> Result<(), CallError> {
         self.speaker = on;
-        if let Some(voice) = &self.voice {
-            voice.send(VoiceCommand::Speaker(on));
-        }
+        self.settle_sound(self.sounding());
         Ok(())
     }
 
     pub(crate) fn quality(&self) -> Option<CallQuality> {
-        let media = self.calls.values().find(|media| media.winner.is_some() && !media.held)?;
+        self.quality_of(self.sounding()?)
+    }
+
+    pub(crate) fn quality_of(&self, call_id: CallId) -> Option<CallQuality> {
+        let media = self.calls.get(&call_id)?;
         let path = media.remotes.get(media.winner.as_ref()?)?.path.as_ref()?;
         Some(CallQuality::of(&path.stats(), &self.voice.as_ref()?.stats()))
     }
@@ -286,7 +303,7 @@ impl Core {
             PathState::Disconnected | PathState::Failed | PathState::Closed => {
                 remote.connected = false;
                 if is_winner && media.link == PathLink::Connected {
-                    media.link = PathLink::Interrupted { give_up: now + INTERRUPTION_MS, restart: now };
+                    media.link = PathLink::Interrupted { since: now, give_up: now + INTERRUPTION_MS, restart: now };
                 } else if !is_winner && state != PathState::Disconnected {
                     media.remotes.remove(device);
                 }
@@ -340,8 +357,8 @@ impl Core {
         match notice {
             VoiceNotice::FirstAudio(call_id) => {
                 let Some(media) = self.calls.get_mut(&call_id) else { return };
-                match media.others.keys().next() {
-                    Some(uid) => self.teller.tell(CallKitEvent::FirstAudio { uid: *uid }),
+                match media.others.keys().next().copied() {
+                    Some(uid) => self.tell_of(call_id, CallKitEvent::FirstAudio { uid }),
                     None => media.first_audio_untold = true,
                 }
             }
