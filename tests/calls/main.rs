@@ -26,3 +26,9 @@ mod tokens;
 
 mod bad_input;
 mod outage;
+
+mod p4;
+mod p4_background;
+mod p4_call;
+mod p4_media;
+mod p4_start;
