@@ -320,7 +320,7 @@ pub(crate) fn count(seen: &[CallKitEvent], name: &str) -> usize {
 }
 
 /// Whether a sound is loud and hardly anything but this tone.
-fn is_tone(sound: &[f32], hz: f32) -> bool {
+pub(crate) fn is_tone(sound: &[f32], hz: f32) -> bool {
     let step = std::f32::consts::TAU * hz / 48_000.0;
     let project = |wave: fn(f32) -> f32| {
         let sum: f32 =

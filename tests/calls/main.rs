@@ -30,3 +30,8 @@ mod outage;
 mod sound_devices;
 mod sound_levels;
 mod sound_tones;
+mod p4;
+mod p4_background;
+mod p4_call;
+mod p4_media;
+mod p4_start;

@@ -22,7 +22,7 @@ impl Core {
     }
 
     /// The user accepts: what a callee was not to show before is shown, and the audio devices are opened while the arbiter is asked.
-    fn get_ready(&mut self, call_id: CallId) {
+    pub(crate) fn get_ready(&mut self, call_id: CallId) {
         self.take_offers(call_id, WarmPath::Full);
         if let Err(error) = self.start_voice(call_id) {
             self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
@@ -31,19 +31,21 @@ impl Core {
 
     /// Both called each other, and the call goes on as the other one's, which is being answered.
     pub(crate) fn on_merged(&mut self, old: CallId, invite: Invite) {
+        self.face_merged(old, &invite);
         let Invite { call_id, call_type, .. } = invite;
         tracing::info!(call = %call_id, %old, "both called: merged");
         self.leave(old);
         self.calls.insert(call_id, Media::new(call_id, Role::Callee));
         self.fetch_token(call_id);
-        self.teller.tell(CallKitEvent::CallMerged { old, call_id, call_type });
+        self.tell_of(call_id, CallKitEvent::CallMerged { old, call_id, call_type });
         self.get_ready(call_id);
     }
 
-    pub(crate) fn on_accepted(&mut self, invite: Invite, peer: Party) {
+    pub(crate) fn on_accepted(&mut self, invite: Invite, peer: Party, preparation: bool) {
         let call_id = invite.call_id;
         tracing::info!(call = %call_id, "accepted");
-        self.teller.tell(CallKitEvent::Answer { call_id });
+        self.tell_of(call_id, CallKitEvent::Answer { call_id });
+        self.face_accepted(&invite, preparation);
         self.settle_on(call_id, peer);
         self.join(call_id);
     }

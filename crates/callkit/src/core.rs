@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use call_protocol::disconnect::StartFailReason;
+use call_protocol::media::NegotiationBody;
 use call_protocol::session::{ClientBody, ServerBody, Welcome};
 use call_protocol::{AppId, CallId, CallMessage, Party, Uid, UserId, Word};
 use rtc_transport::{Interfaces, TurnServer};
@@ -13,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::call::{Call, CallEventHandler, Face, FaceCommand, FaceId, MakeCallParam, VerifyCallParam};
 use crate::chat::ChatSender;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState, Teller};
@@ -50,6 +53,26 @@ pub(crate) enum Command {
         held: bool,
         reply: Reply<()>,
     },
+    MakeCall {
+        param: Box<MakeCallParam>,
+        handler: Arc<dyn CallEventHandler>,
+        reply: oneshot::Sender<Result<Call, StartFailReason>>,
+    },
+    VerifyCall {
+        param: Box<VerifyCallParam>,
+        handler: Arc<dyn CallEventHandler>,
+        is_background: bool,
+        reply: oneshot::Sender<Result<Call, StartFailReason>>,
+    },
+    Face {
+        face: FaceId,
+        command: FaceCommand,
+        reply: Reply<()>,
+    },
+    FaceStatistics {
+        face: FaceId,
+        reply: oneshot::Sender<Option<CallStatistics>>,
+    },
     Mute(bool, Reply<()>),
     Speaker(bool, Reply<()>),
     Quality(oneshot::Sender<Option<CallQuality>>),
@@ -70,12 +93,29 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
 
 /// What tasks of the loop report back.
 pub(crate) enum Report {
-    Token { call_id: CallId, token: Result<RtcToken, String> },
-    User { call_id: CallId, uid: Uid, user: Option<UserId> },
-    Peer { call_id: CallId, device: Party, serial: u64, notice: PeerNotice },
+    Token {
+        call_id: CallId,
+        token: Result<RtcToken, String>,
+    },
+    User {
+        call_id: CallId,
+        uid: Uid,
+        user: Option<UserId>,
+    },
+    Peer {
+        call_id: CallId,
+        device: Party,
+        serial: u64,
+        notice: PeerNotice,
+    },
     Voice(VoiceNotice),
     NetworkChanged,
-    Chat { from: Party, message: CallMessage },
+    Chat {
+        from: Party,
+        message: CallMessage,
+    },
+    /// It is time to tell the levels of this call.
+    Levels(FaceId),
 }
 
 /// What the app set, shared with its handles. The locks are held only to look up a handler.
@@ -113,7 +153,14 @@ pub(crate) struct Settings {
     pub(crate) interfaces: Interfaces,
     pub(crate) turn_servers: Vec<TurnServer>,
     pub(crate) warm_path: WarmPath,
+    /// Where handles of calls send what the app wants.
+    pub(crate) commands: mpsc::WeakUnboundedSender<Command>,
+    /// The kit lives for one call only, and signs out when that is over.
+    pub(crate) one_call: bool,
 }
+
+/// How long a kit of one call waits for the server, to say that the call is over.
+const LINGER: Duration = Duration::from_secs(15);
 
 /// The state of a kit.
 pub(crate) struct Core {
@@ -131,6 +178,11 @@ pub(crate) struct Core {
     pub(crate) muted: bool,
     pub(crate) speaker: bool,
     pub(crate) calls: BTreeMap<CallId, Media>,
+    /// The calls that have a handler of their own.
+    pub(crate) faces: BTreeMap<CallId, Face>,
+    pub(crate) last_face: u64,
+    /// Until when a kit whose one call is over waits for the server.
+    lingers: Option<Instant>,
     /// The audio devices, while a call has them.
     pub(crate) voice: Option<Voice>,
     /// No call has them any more, but the end tone is still being played.
@@ -170,6 +222,9 @@ impl Core {
             muted: false,
             speaker: true,
             calls: BTreeMap::new(),
+            faces: BTreeMap::new(),
+            last_face: 0,
+            lingers: None,
             voice: None,
             lingering: false,
             audio_active: false,
@@ -210,9 +265,15 @@ impl Core {
                     self.on_time();
                 }
             }
+            self.look_at_asked();
+            self.look_at_networks();
+            if self.is_done() {
+                break;
+            }
         }
         self.end_whatever_there_is();
         self.hush();
+        self.faces_closed();
         let _ = self.link.send(LinkCommand::Close);
         // Ends by itself within its own time limits.
         let _ = link_task.await;
@@ -230,7 +291,18 @@ impl Core {
 
     fn next_wake(&self) -> Option<Instant> {
         let media = self.calls.values().filter_map(Media::deadline);
-        self.wake.into_iter().chain(media).min().map(|time| self.epoch + Duration::from_millis(time.0))
+        let next = self.wake.into_iter().chain(media).chain(self.next_face_wake()).min();
+        let next = next.map(|time| self.epoch + Duration::from_millis(time.0));
+        next.into_iter().chain(self.lingers).min()
+    }
+
+    /// Whether the one call of a kit of one call is over, and the server can be told so.
+    fn is_done(&mut self) -> bool {
+        if !self.settings.one_call || self.last_face == 0 || !self.faces.is_empty() {
+            return false;
+        }
+        let until = *self.lingers.get_or_insert_with(|| Instant::now() + LINGER);
+        self.connected || Instant::now() >= until
     }
 
     fn on_app(&mut self, command: Command) {
@@ -254,6 +326,16 @@ impl Core {
                 let command = signaling::Command::Hold { call_id, held };
                 let _ = reply.send(self.try_input(Input::Command(command)));
             }
+            Command::MakeCall { param, handler, reply } => {
+                let _ = reply.send(self.make_call(*param, handler));
+            }
+            Command::VerifyCall { param, handler, is_background, reply } => {
+                let _ = reply.send(self.verify_call(*param, handler, is_background));
+            }
+            Command::Face { face, command, reply } => {
+                let _ = reply.send(self.on_face(face, command));
+            }
+            Command::FaceStatistics { face, reply } => self.face_statistics(face, reply),
             Command::Mute(muted, reply) => {
                 let _ = reply.send(self.mute(muted));
             }
@@ -304,7 +386,9 @@ impl Core {
             LinkEvent::Frame(ServerBody::Welcome(_) | ServerBody::Refuse(_) | ServerBody::Pong { .. }) => {}
             LinkEvent::SignedOut(reason) => {
                 self.connected = false;
+                tracing::info!(%reason, "signed out");
                 self.teller.tell(CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) });
+                self.faces_signed_out(reason);
                 self.give_up_whatever_there_is(CallError::SignedOut);
             }
         }
@@ -333,6 +417,7 @@ impl Core {
             }
             Report::Voice(notice) => self.on_voice(notice),
             Report::NetworkChanged => self.on_network_changed(),
+            Report::Levels(face) => self.on_levels(face),
             Report::Chat { from, message } => self.input(Input::Message { from: Address::Device(from), message }),
         }
     }
@@ -375,19 +460,24 @@ impl Core {
             Event::Alerted { call_id, callee } => self.on_alerted(call_id, callee),
             Event::Ringing { invite, waiting } => self.on_ringing(*invite, waiting),
             Event::Merged { old, invite } => self.on_merged(old, *invite),
-            Event::Answering { call_id, peer } => self.open_sound(call_id, &peer),
-            Event::Accepted { invite, peer, .. } => self.on_accepted(*invite, peer),
-            Event::Failed { call_id: _, refusal } => self.on_failed(refusal),
+            Event::Answering { call_id, peer } if !self.may_be_prepared(call_id) => self.open_sound(call_id, &peer),
+            Event::Answering { .. } => {}
+            Event::Accepted { invite, peer, preparation, .. } => self.on_accepted(*invite, peer, preparation),
+            Event::Failed { call_id, refusal } => self.on_failed(call_id, refusal),
+            Event::Negotiation { call_id, from, body: NegotiationBody::Notice(notice) } => {
+                self.on_notice(call_id, &from, notice);
+            }
             Event::Negotiation { call_id, from, body } => self.on_negotiation(call_id, from, body),
             Event::Held { call_id, held } => self.on_held(call_id, held),
             Event::PeerHeld { call_id, held } => self.on_peer_held(call_id, held),
             Event::Missed { invite } => self.on_missed(*invite),
             Event::Reachability { call_id, reachable, ends_in_ms } => {
-                self.teller.tell(CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
+                self.face_reachability(call_id, reachable, ends_in_ms);
+                self.tell_of(call_id, CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms });
             }
             // Only the face of one call asks about a call.
-            Event::Released { call_id, reason, .. } => tracing::debug!(call = %call_id, %reason, "released"),
-            Event::Ended { call_id, reason, role, .. } => self.on_ended(call_id, reason, role),
+            Event::Released { call_id, reason, release } => self.face_released(call_id, reason, release),
+            Event::Ended { call_id, reason, role, release } => self.on_ended(call_id, reason, role, release),
         }
     }
 

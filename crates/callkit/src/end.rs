@@ -1,7 +1,7 @@
 //! End: whoever ends it, the app is told once and the media is freed.
 
 use call_protocol::CallId;
-use call_protocol::end::EndReason;
+use call_protocol::end::{EndReason, Release};
 use signaling::{Command, Input, Phase, Role};
 use tokio::sync::oneshot;
 
@@ -51,19 +51,22 @@ impl Core {
 
     /// The call cannot go on.
     pub(crate) fn give_up(&mut self, call_id: CallId, error: CallError, reason: EndReason) {
-        self.fail_with(error);
+        self.note_error(call_id, error, reason);
         if let Err(error) = self.try_input(Input::Command(Command::Fail { call_id, reason })) {
             tracing::debug!(%error, "over already");
         }
     }
 
-    pub(crate) fn on_ended(&mut self, call_id: CallId, reason: EndReason, role: Role) {
+    pub(crate) fn on_ended(&mut self, call_id: CallId, reason: EndReason, role: Role, release: Option<Release>) {
         tracing::info!(call = %call_id, %reason, "ended");
         self.leave(call_id);
-        if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
-            self.fail_with(CallError::Refused);
+        if self.is_kit_wide(call_id) {
+            if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
+                self.fail_with(CallError::Refused);
+            }
+            self.teller.tell(CallKitEvent::CallEnd { call_id, reason });
         }
-        self.teller.tell(CallKitEvent::CallEnd { call_id, reason });
+        self.face_ended(call_id, reason, role, release);
     }
 
     pub(crate) async fn wait_for_devices(&mut self) {

@@ -374,6 +374,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 enum Task {
     Tell(CallKitEvent),
+    /// Something for one handler alone.
+    Run(Box<dyn FnOnce() + Send>),
     /// A listener was added.
     Listened,
     Close,
@@ -401,6 +403,11 @@ impl Teller {
                         tracing::debug!(event = event.name(), "told");
                         told.tell(event);
                     }
+                    Task::Run(what) => {
+                        if catch_unwind(AssertUnwindSafe(what)).is_err() {
+                            tracing::error!("an event handler panicked");
+                        }
+                    }
                     Task::Listened => told.tell_early(),
                     Task::Close => break,
                 }
@@ -412,6 +419,11 @@ impl Teller {
 
     pub(crate) fn tell(&self, event: CallKitEvent) {
         self.put(Task::Tell(event));
+    }
+
+    /// Runs this on the listeners' thread, after everything that was told before.
+    pub(crate) fn run(&self, what: impl FnOnce() + Send + 'static) {
+        self.put(Task::Run(Box::new(what)));
     }
 
     /// Everything told so far is delivered, then every stream ends.

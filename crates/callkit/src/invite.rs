@@ -5,6 +5,7 @@ use call_protocol::ring::InviteRefusal;
 use call_protocol::{CallId, UserId};
 use signaling::{Input, Role};
 
+use crate::call::Disconnect;
 use crate::core::Core;
 use crate::error::CallError;
 use crate::media::Media;
@@ -31,7 +32,10 @@ impl Core {
         Ok(call_id)
     }
 
-    pub(crate) fn on_failed(&mut self, refusal: InviteRefusal) {
+    pub(crate) fn on_failed(&mut self, call_id: CallId, refusal: InviteRefusal) {
+        if self.note_cause(call_id, Disconnect::not_opened(refusal)) {
+            return;
+        }
         self.fail_with(match refusal {
             InviteRefusal::UnknownUser => CallError::UnknownUser,
             InviteRefusal::Invalid => CallError::InvalidParam("the server did not accept the invite".into()),

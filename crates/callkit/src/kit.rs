@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
 use futures_util::Stream;
@@ -13,13 +14,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Certificate;
 
+use crate::call::{
+    Call, CallEventHandler, CallKitType, CallOptions, MakeCallParam, MakeCallResult, VerifyCallParam, VerifyCallResult,
+};
 use crate::chat::{Chat, ChatSender};
 use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
 use crate::figures::Figures;
 use crate::handlers::{RtcTokenHandler, UserMapperHandler};
-use crate::link::{self, SignIn};
+use crate::link::{self, SignIn, SignInFailure};
 use crate::paths::WarmPath;
 use crate::quality::CallQuality;
 use crate::session::Session;
@@ -58,6 +62,15 @@ impl Builder {
     pub fn tls_root_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.root_certificates.push(Certificate::from_pem(pem));
         self
+    }
+
+    pub(crate) fn app(mut self, app_id: &str) -> Self {
+        self.app_id = app_id.into();
+        self
+    }
+
+    pub(crate) fn server_url(&self) -> &str {
+        &self.server
     }
 
     /// The name of this device among the devices of the user: stable over restarts, at most 64 bytes. Default: a random one.
@@ -165,6 +178,17 @@ impl Builder {
     /// # Cancel safety
     /// Dropping the future signs nobody in.
     pub async fn sign_in(self, user: impl AsRef<str>, access_token: impl Into<String>) -> Result<CallKit, SignInError> {
+        let credentials = Credentials { access_token: access_token.into(), cc_param: String::new() };
+        Ok(self.begin(user.as_ref(), credentials, false).await?)
+    }
+
+    /// The same by either kind of credentials. A kit of one call signs out when that is over.
+    pub(crate) async fn begin(
+        self,
+        user: &str,
+        credentials: Credentials,
+        one_call: bool,
+    ) -> Result<CallKit, SignInFailure> {
         let invalid = |what: &str, error: call_protocol::IdError| SignInError::InvalidParam(format!("{what}: {error}"));
         let app_id = AppId::new(&self.app_id).map_err(|error| invalid("app_id", error))?;
         let user = UserId::new(user).map_err(|error| invalid("user", error))?;
@@ -173,15 +197,15 @@ impl Builder {
         let timeout_ms = self.call_timeout.as_millis();
         let allowed = u128::from(limits::RING_TIMEOUT_MIN_MS)..=u128::from(limits::RING_TIMEOUT_MAX_MS);
         if !allowed.contains(&timeout_ms) {
-            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()));
+            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()).into());
         }
         let tones = self.tones;
         let tones = tokio::task::spawn_blocking(move || tones.load()).await;
         let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
         let endpoint = link::endpoint(self.server, self.root_certificates)?;
-        let access_token = access_token.into();
-        let to =
-            SignIn { endpoint, app_id: self.app_id, access_token, user: user.to_string(), device: device.to_string() };
+        let Credentials { access_token, cc_param } = credentials;
+        let (user_id, device_id) = (user.to_string(), device.to_string());
+        let to = SignIn { endpoint, app_id: self.app_id, access_token, user: user_id, device: device_id, cc_param };
 
         let session = Session::default();
         let stream = link::sign_in(&to, session.resume()).await?;
@@ -215,6 +239,8 @@ impl Builder {
             interfaces: self.interfaces,
             turn_servers: self.turn_servers,
             warm_path: self.warm_path,
+            commands: commands.downgrade(),
+            one_call,
         };
         let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, chat, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
@@ -223,6 +249,13 @@ impl Builder {
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
         Ok(CallKit { user, commands, teller, supplied, figures })
     }
+}
+
+/// By what a device signs in.
+pub(crate) struct Credentials {
+    pub(crate) access_token: String,
+    /// Empty if there is none.
+    pub(crate) cc_param: String,
 }
 
 /// Tells the owner loop when the addresses of the machine change, for as long as it lives.
@@ -421,6 +454,68 @@ impl CallKit {
         if self.commands.send(Command::SignOut(reply)).is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// Makes a call with a handler of its own, to which alone it is told. It needs no [`RtcTokenHandler`]; the access token of the parameter
+    /// is not used, as the kit is signed in.
+    ///
+    /// `InvalidStateToMakeCall`: there is a call already, or no connection to the server. `NotInitialized`: [`CallKit::init_rtc`] must come
+    /// first. `NoRecordAudioPermission`: there is no microphone that can be opened, and the options do not allow to do without.
+    ///
+    /// # Cancel safety
+    /// Once polled to the end the call is made; a future that is dropped before may have made it, and it is then told to the handler.
+    pub async fn make_call(&self, param: MakeCallParam, handler: impl CallEventHandler + 'static) -> MakeCallResult {
+        self.make(param, Arc::new(handler)).await.into()
+    }
+
+    /// Asks about a call of which a push told, with a handler of its own. If it is alive it rings, `on_verified`; if it is over, or is taken
+    /// elsewhere, `on_disconnected` tells so. One that rings in this kit already is told to the kit-wide listeners, too, to its end.
+    ///
+    /// `AlreadyExist`: it was verified already, or is past ringing. Others as of [`CallKit::make_call`].
+    pub async fn verify_call(
+        &self,
+        param: VerifyCallParam,
+        handler: impl CallEventHandler + 'static,
+    ) -> VerifyCallResult {
+        self.verify(param, Arc::new(handler), false).await.into()
+    }
+
+    pub(crate) async fn make(
+        &self,
+        param: MakeCallParam,
+        handler: Arc<dyn CallEventHandler>,
+    ) -> Result<Call, StartFailReason> {
+        self.look_for_microphone(&param.options).await?;
+        let param = Box::new(param);
+        self.start(|reply| Command::MakeCall { param, handler, reply }).await
+    }
+
+    pub(crate) async fn verify(
+        &self,
+        param: VerifyCallParam,
+        handler: Arc<dyn CallEventHandler>,
+        is_background: bool,
+    ) -> Result<Call, StartFailReason> {
+        self.look_for_microphone(&param.options).await?;
+        let param = Box::new(param);
+        self.start(|reply| Command::VerifyCall { param, handler, is_background, reply }).await
+    }
+
+    async fn start(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Call, StartFailReason>>) -> Command,
+    ) -> Result<Call, StartFailReason> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| StartFailReason::InvalidStateToMakeCall)?;
+        answer.await.map_err(|_| StartFailReason::InvalidStateToMakeCall)?
+    }
+
+    /// Before a call starts its microphone is tried, unless it may do without or the app's system has not lent it yet.
+    async fn look_for_microphone(&self, options: &CallOptions) -> Result<(), StartFailReason> {
+        if options.allow_call_without_mic || options.callkit_type == CallKitType::User {
+            return Ok(());
+        }
+        self.check_microphone().await.map_err(|_| StartFailReason::NoRecordAudioPermission)
     }
 
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CallError> {

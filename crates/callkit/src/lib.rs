@@ -93,6 +93,8 @@
 pub mod events;
 mod kit;
 
+mod call;
+
 mod invite;
 mod ring;
 mod accept;
@@ -119,6 +121,11 @@ mod tones;
 mod voice;
 mod wire;
 
+pub use call::{
+    BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions, CallState,
+    MakeCallParam, MakeCallParamBuilder, MakeCallResult, MyMediaStatus, MyMediaStatusHandler, NO_ANSWER, ParamError,
+    VerifyBackgroundCallResult, VerifyCallParam, VerifyCallParamBuilder, VerifyCallResult,
+};
 pub use chat::Chat;
 #[cfg(feature = "dev-backend")]
 pub use dev_backend::{DevBackend, DevBackendError};
@@ -133,6 +140,8 @@ pub use sound::AudioLevels;
 pub use statistics::{CallStatistics, NetworkStatistics};
 pub use tones::{Tone, Tones};
 
+pub use call_protocol::CcParam;
+pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};
 pub use call_protocol::end::EndReason;
 pub use call_protocol::invite::{CallType, Ext};
 pub use call_protocol::media::JoinRefusal;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use call_protocol::disconnect::DisconnectReason;
 use call_protocol::session::{
     ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, Resume, ServerBody, Welcome,
 };
@@ -11,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::call::refused;
 use crate::error::SignInError;
 use crate::session::Session;
 use crate::wire::{RawClientFrame, RawServerFrame, SignalClient, from_raw, to_raw};
@@ -23,6 +25,49 @@ pub(crate) struct SignIn {
     pub(crate) access_token: String,
     pub(crate) user: String,
     pub(crate) device: String,
+    /// In place of an access token; empty if there is none.
+    pub(crate) cc_param: String,
+}
+
+/// Why a sign-in failed, and how the face of one call names that.
+#[derive(Debug)]
+pub(crate) struct SignInFailure {
+    pub(crate) error: SignInError,
+    pub(crate) reason: DisconnectReason,
+}
+
+impl SignInFailure {
+    fn unreachable(why: impl Into<String>, reason: DisconnectReason) -> SignInFailure {
+        SignInFailure { error: SignInError::Unreachable(why.into()), reason }
+    }
+
+    /// No connection: the cause is told in words only, as the layers below keep theirs to themselves.
+    fn no_connection(error: &dyn std::error::Error) -> SignInFailure {
+        let why = innermost(error);
+        let reason = if why.contains("certificate") {
+            DisconnectReason::ServiceInvalidPeerCert
+        } else {
+            DisconnectReason::ServiceConnectFail
+        };
+        SignInFailure::unreachable(why, reason)
+    }
+}
+
+impl From<SignInError> for SignInFailure {
+    fn from(error: SignInError) -> Self {
+        let reason = match &error {
+            SignInError::InvalidParam(_) => DisconnectReason::ServiceInvalidUrl,
+            SignInError::Unreachable(_) => DisconnectReason::ServiceConnectFail,
+            SignInError::Refused { reason, .. } => refused(*reason),
+        };
+        SignInFailure { error, reason }
+    }
+}
+
+impl From<SignInFailure> for SignInError {
+    fn from(failure: SignInFailure) -> Self {
+        failure.error
+    }
 }
 
 /// How the server is reached: with TLS if its address says so, trusting `roots`, or the public authorities where there are none.
@@ -75,12 +120,12 @@ pub(crate) struct Stream {
 }
 
 /// Connects and signs in.
-pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Stream, SignInError> {
-    let unreachable = |error: &dyn std::error::Error| SignInError::Unreachable(innermost(error));
+pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Stream, SignInFailure> {
+    let late = |why: &str| SignInFailure::unreachable(why, DisconnectReason::ServiceConnectionTimeOut);
     let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect()).await;
     let channel = connecting
-        .map_err(|_| SignInError::Unreachable("no connection within 5 s".into()))?
-        .map_err(|error| unreachable(&error))?;
+        .map_err(|_| late("no connection within 5 s"))?
+        .map_err(|error| SignInFailure::no_connection(&error))?;
     let (sender, receiver) = mpsc::unbounded_channel();
     let hello = Hello {
         protocol_version: PROTOCOL_VERSION,
@@ -90,7 +135,7 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
         device: to.device.clone(),
         resume,
         agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
-        cc_param: String::new(),
+        cc_param: to.cc_param.clone(),
     };
     let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
     // The receiver is held below, so this cannot fail.
@@ -103,14 +148,21 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
     };
     let (frames, first) = timeout(SIGN_IN_PATIENCE, greeting)
         .await
-        .map_err(|_| SignInError::Unreachable("no answer to the sign-in within 5 s".into()))?
-        .map_err(|status| SignInError::Unreachable(format!("{}: {}", status.code(), status.message())))?;
+        .map_err(|_| late("no answer to the sign-in within 5 s"))?
+        .map_err(|status| not_served(&format!("{}: {}", status.code(), status.message())))?;
     let first = first.and_then(|frame| from_raw(frame).ok()).and_then(|frame| frame.body);
     match first {
         Some(ServerBody::Welcome(welcome)) => Ok(Stream { frames, sender, welcome }),
-        Some(ServerBody::Refuse(refuse)) => Err(SignInError::Refused { reason: refuse.reason, detail: refuse.detail }),
-        _ => Err(SignInError::Unreachable("the server did not greet".into())),
+        Some(ServerBody::Refuse(refuse)) => {
+            Err(SignInError::Refused { reason: refuse.reason, detail: refuse.detail }.into())
+        }
+        _ => Err(not_served("the server did not greet")),
     }
+}
+
+/// There is a server, but not one that serves this.
+fn not_served(why: &str) -> SignInFailure {
+    SignInFailure::unreachable(why, DisconnectReason::ServiceHttpError)
 }
 
 /// The deepest cause: the outer ones only say that something failed.
@@ -172,11 +224,13 @@ pub(crate) async fn run(
         let (signing, resume) = (to.clone(), session.resume());
         match collect_until(async { sign_in(&signing, resume).await }, &mut to, &mut session, &mut commands).await {
             Collected::Done(Ok(new)) => stream = Some(new),
-            Collected::Done(Err(SignInError::Refused { reason, .. })) if !reason.is_passing() => {
+            Collected::Done(Err(SignInFailure { error: SignInError::Refused { reason, .. }, .. }))
+                if !reason.is_passing() =>
+            {
                 let _ = events.send(LinkEvent::SignedOut(reason));
                 return;
             }
-            Collected::Done(Err(error)) => tracing::debug!(%error, attempt, "not back yet"),
+            Collected::Done(Err(SignInFailure { error, .. })) => tracing::debug!(%error, attempt, "not back yet"),
             Collected::Reconnect => attempt = 0,
             Collected::Close => return,
         }

@@ -19,7 +19,6 @@ use crate::handlers::{RtcToken, RtcTokenRequest};
 use crate::network::OwnNetwork;
 use crate::paths::Remote;
 use crate::sound::CallSound;
-use crate::voice::VoiceCommand;
 
 /// How long the app's handler may take to get a channel token.
 const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +40,8 @@ pub(crate) struct Media {
     /// The device at the other end, once the call is accepted.
     pub(crate) winner: Option<Party>,
     pub(crate) held: bool,
+    /// Callee: the caller can be connected without media until this side has prepared itself.
+    pub(crate) offers_preparation: bool,
     /// Caller: the users of whom the app was told that they ring.
     pub(crate) rung: BTreeSet<UserId>,
     /// Sound came before the channel said whose it is.
@@ -55,6 +56,8 @@ enum TokenState {
     Missing,
     Fetching,
     Ready(RtcToken),
+    /// A party of a call may join the call's channel without one.
+    NotNeeded,
 }
 
 /// How far the local user is into the channel.
@@ -82,7 +85,7 @@ pub(crate) enum PathLink {
     Idle,
     SettingUp { give_up: Time },
     Connected,
-    Interrupted { give_up: Time, restart: Time },
+    Interrupted { since: Time, give_up: Time, restart: Time },
 }
 
 impl Media {
@@ -99,6 +102,7 @@ impl Media {
             offered: Vec::new(),
             winner: None,
             held: false,
+            offers_preparation: false,
             rung: BTreeSet::new(),
             first_audio_untold: false,
             link: PathLink::Idle,
@@ -111,7 +115,7 @@ impl Media {
         match self.link {
             PathLink::Idle | PathLink::Connected => None,
             PathLink::SettingUp { give_up } => Some(give_up),
-            PathLink::Interrupted { give_up, restart } => Some(give_up.min(restart)),
+            PathLink::Interrupted { give_up, restart, .. } => Some(give_up.min(restart)),
         }
     }
 }
@@ -120,9 +124,13 @@ impl Media {
 impl Core {
     /// Asks the app for a channel token, ahead of the join, so that the accept does not wait for it.
     pub(crate) fn fetch_token(&mut self, call_id: CallId) {
+        let has_face = self.faces.contains_key(&call_id);
         let Some(media) = self.calls.get_mut(&call_id) else { return };
+        if has_face {
+            media.token = TokenState::NotNeeded;
+        }
         let uid = match (&media.token, media.membership) {
-            (TokenState::Fetching, _) => return,
+            (TokenState::Fetching | TokenState::NotNeeded, _) => return,
             (TokenState::Ready(token), _) => Some(token.uid),
             (TokenState::Missing, Membership::Joined(uid)) => Some(uid),
             (TokenState::Missing, Membership::NotWanted | Membership::Joining) => None,
@@ -184,7 +192,7 @@ impl Core {
         tracing::debug!(call = %call_id, "joining the channel");
         media.membership = Membership::Joining;
         match media.token {
-            TokenState::Ready(_) => self.send_join(call_id),
+            TokenState::Ready(_) | TokenState::NotNeeded => self.send_join(call_id),
             TokenState::Missing => self.fetch_token(call_id),
             TokenState::Fetching => {}
         }
@@ -200,14 +208,25 @@ impl Core {
     }
 
     fn send_join(&mut self, call_id: CallId) {
-        let tracks = self.tracks();
-        let Some(Media { token: TokenState::Ready(token), .. }) = self.calls.get(&call_id) else { return };
-        let token = token.token.clone();
+        let tracks = self.tracks(call_id);
+        let token = match self.calls.get(&call_id).map(|media| &media.token) {
+            Some(TokenState::Ready(token)) => token.token.clone(),
+            Some(TokenState::NotNeeded) => String::new(),
+            Some(TokenState::Missing | TokenState::Fetching) | None => return,
+        };
         self.request(call_id, ChannelRequestBody::Join { token, tracks });
     }
 
-    fn tracks(&self) -> TrackState {
-        TrackState { audio_muted: self.muted, video_muted: true }
+    fn tracks(&self, call_id: CallId) -> TrackState {
+        TrackState { audio_muted: self.is_muted(call_id), video_muted: true }
+    }
+
+    /// Tells the other one what this side sends.
+    pub(crate) fn say_tracks(&mut self, call_id: CallId) {
+        let tracks = self.tracks(call_id);
+        if self.is_in_channel(call_id) {
+            self.request(call_id, ChannelRequestBody::Tracks(tracks));
+        }
     }
 
     fn request(&mut self, call_id: CallId, body: ChannelRequestBody) {
@@ -218,15 +237,9 @@ impl Core {
 
     pub(crate) fn mute(&mut self, muted: bool) -> Result<(), CallError> {
         self.muted = muted;
-        let tracks = self.tracks();
-        if let Some(voice) = &self.voice {
-            voice.send(VoiceCommand::Mute(muted));
-        }
-        let joined = |media: &&Media| matches!(media.membership, Membership::Joined(_));
-        let calls: Vec<CallId> = self.calls.values().filter(joined).map(|media| media.call_id).collect();
-        for call_id in calls {
-            self.request(call_id, ChannelRequestBody::Tracks(tracks));
-        }
+        self.settle_sound();
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        calls.into_iter().for_each(|call_id| self.say_tracks(call_id));
         Ok(())
     }
 
@@ -271,7 +284,8 @@ impl Core {
         media.membership = Membership::Joined(uid);
         media.token_ran_out = false;
         if !again {
-            self.teller.tell(CallKitEvent::JoinedChannel { channel: media.channel.clone() });
+            let channel = media.channel.clone();
+            self.tell_of(call_id, CallKitEvent::JoinedChannel { channel });
         }
         for member in members {
             self.on_member(call_id, member);
@@ -298,7 +312,7 @@ impl Core {
         }
         media.others.insert(uid, Other { tracks, ..Other::default() });
         if std::mem::take(&mut media.first_audio_untold) {
-            self.teller.tell(CallKitEvent::FirstAudio { uid });
+            self.tell_of(call_id, CallKitEvent::FirstAudio { uid });
         }
         self.ask_who(call_id, uid);
     }
@@ -332,9 +346,9 @@ impl Core {
         other.user = user.clone();
         other.told = true;
         let tracks = other.tracks;
-        self.teller.tell(CallKitEvent::UserJoined { uid, user });
+        self.tell_of(call_id, CallKitEvent::UserJoined { uid, user });
         if tracks.audio_muted {
-            self.teller.tell(CallKitEvent::UserMuteAudio { uid, muted: true });
+            self.tell_of(call_id, CallKitEvent::UserMuteAudio { uid, muted: true });
         }
     }
 
@@ -345,10 +359,10 @@ impl Core {
             return;
         }
         if before.audio_muted != tracks.audio_muted {
-            self.teller.tell(CallKitEvent::UserMuteAudio { uid, muted: tracks.audio_muted });
+            self.tell_of(call_id, CallKitEvent::UserMuteAudio { uid, muted: tracks.audio_muted });
         }
         if before.video_muted != tracks.video_muted {
-            self.teller.tell(CallKitEvent::UserMuteVideo { uid, muted: tracks.video_muted });
+            self.tell_of(call_id, CallKitEvent::UserMuteVideo { uid, muted: tracks.video_muted });
         }
     }
 }

@@ -36,11 +36,8 @@ impl Core {
         let update = |media: &mut Media| Some((media.call_id, media.own_network.update(now, server, media.link)?));
         let news: Vec<(CallId, Option<u32>)> = self.calls.values_mut().filter_map(update).collect();
         for (call_id, ends_in_ms) in news {
-            self.teller.tell(CallKitEvent::NetworkAvailable {
-                call_id,
-                available: ends_in_ms.is_none(),
-                ends_in_ms: ends_in_ms.unwrap_or(0),
-            });
+            let (available, ends_in_ms) = (ends_in_ms.is_none(), ends_in_ms.unwrap_or(0));
+            self.tell_of(call_id, CallKitEvent::NetworkAvailable { call_id, available, ends_in_ms });
         }
     }
 }
@@ -51,7 +48,7 @@ mod tests {
 
     #[test]
     fn only_where_both_ways_are_gone_is_it_the_own_network_and_it_is_told_once() {
-        let broken = PathLink::Interrupted { give_up: Time(20_000), restart: Time(0) };
+        let broken = PathLink::Interrupted { give_up: Time(20_000), restart: Time(0), since: Time(0) };
         let mut network = OwnNetwork::default();
         assert_eq!(network.update(Time(1_000), true, broken), None, "the other side's");
         assert_eq!(network.update(Time(2_000), false, PathLink::Connected), None, "the server's");

@@ -163,9 +163,19 @@ impl Core {
             return self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
         }
         let is_held = self.calls.get(&call_id).is_none_or(|media| media.held || media.sound.preparing);
+        if !is_held {
+            // Muted from the first sound on.
+            self.settle_sound();
+        }
         if let Some(voice) = self.voice.as_ref().filter(|_| !is_held) {
             self.tell_peer(call_id, device, PeerCommand::Voice(call_id, voice.commands()));
         }
+    }
+
+    /// The microphone is as the kit and the call that has it want.
+    pub(crate) fn settle_sound(&self) {
+        let Some(voice) = &self.voice else { return };
+        voice.send(VoiceCommand::Mute(self.sounding().map_or(self.muted, |call_id| self.is_muted(call_id))));
     }
 
     pub(crate) fn on_held(&mut self, call_id: CallId, held: bool) {
@@ -181,7 +191,7 @@ impl Core {
                 self.open_sound(call_id, &winner);
             }
         }
-        self.teller.tell(CallKitEvent::CallHeld { call_id, held });
+        self.tell_of(call_id, CallKitEvent::CallHeld { call_id, held });
     }
 
     pub(crate) fn speaker(&mut self, on: bool) -> Result<(), CallError> {
@@ -193,7 +203,11 @@ impl Core {
     }
 
     pub(crate) fn quality(&self) -> Option<CallQuality> {
-        let media = self.calls.values().find(|media| media.winner.is_some() && !media.held)?;
+        self.quality_of(self.sounding()?)
+    }
+
+    pub(crate) fn quality_of(&self, call_id: CallId) -> Option<CallQuality> {
+        let media = self.calls.get(&call_id)?;
         let path = media.remotes.get(media.winner.as_ref()?)?.path.as_ref()?;
         Some(CallQuality::of(&path.stats(), &self.voice.as_ref()?.stats()))
     }
@@ -266,7 +280,7 @@ impl Core {
             PathState::Disconnected | PathState::Failed | PathState::Closed => {
                 remote.connected = false;
                 if is_winner && media.link == PathLink::Connected {
-                    media.link = PathLink::Interrupted { give_up: now + INTERRUPTION_MS, restart: now };
+                    media.link = PathLink::Interrupted { since: now, give_up: now + INTERRUPTION_MS, restart: now };
                 } else if !is_winner && state != PathState::Disconnected {
                     media.remotes.remove(device);
                 }

@@ -10,9 +10,14 @@ use crate::media::Media;
 
 impl Core {
     pub(crate) fn on_ringing(&mut self, invite: Invite, waiting: bool) {
+        let mut media = Media::new(invite.call_id, Role::Callee);
+        media.offers_preparation = invite.responder_preparation;
+        self.calls.insert(invite.call_id, media);
+        self.fetch_token(invite.call_id);
+        if self.rings_in_its_own_face(&invite) {
+            return;
+        }
         let Invite { call_id, caller, call_type, ext, .. } = invite;
-        self.calls.insert(call_id, Media::new(call_id, Role::Callee));
-        self.fetch_token(call_id);
         let user = caller.user;
         self.teller.tell(if waiting {
             CallKitEvent::CallWaiting { user, call_id, call_type, ext }
@@ -25,7 +30,7 @@ impl Core {
     pub(crate) fn on_alerted(&mut self, call_id: CallId, device: Party) {
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         if media.rung.insert(device.user.clone()) {
-            self.teller.tell(CallKitEvent::Ringing { call_id, user: device.user.clone() });
+            self.tell_of(call_id, CallKitEvent::Ringing { call_id, user: device.user.clone() });
         }
         self.warm_up(call_id, device);
     }

@@ -9,6 +9,7 @@ use signaling::Role;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use crate::call::{CallKitType, CallOptions};
 use crate::core::{Command, Core, Report};
 use crate::error::CallError;
 use crate::events::CallKitEvent;
@@ -32,8 +33,6 @@ pub(crate) struct SoundOptions {
 /// The sound of one call.
 #[derive(Debug, Default)]
 pub(crate) struct CallSound {
-    /// Other than the kit's.
-    pub(crate) options: Option<SoundOptions>,
     /// The user has taken the call; devices are opened while the arbiter is asked.
     pub(crate) answering: bool,
     /// Connected, but nothing is to be said or heard yet.
@@ -108,6 +107,7 @@ impl Core {
     }
 
     fn wanted_sound(&self) -> Wanted {
+        let sound = &self.settings.sound;
         let talking = self.calls.values().find(|media| media.is_talking());
         let is_active = self.audio_active || !self.waits_for_activation();
         let tone = self.tone();
@@ -120,17 +120,26 @@ impl Core {
             paused: talking.is_some_and(|media| media.sound.peer_held),
             silenced: talking.is_some_and(|media| media.sound.silenced),
             tone,
-            level_interval: talking
-                .map_or(self.settings.sound.level_interval, |media| self.options(media).level_interval),
+            level_interval: talking.and_then(|media| self.level_interval_of(media)).unwrap_or(sound.level_interval),
         }
     }
 
-    fn options<'a>(&'a self, media: &'a Media) -> &'a SoundOptions {
-        media.sound.options.as_ref().unwrap_or(&self.settings.sound)
+    fn waits_for_activation(&self) -> bool {
+        self.calls.values().any(|media| self.waits(media))
     }
 
-    fn waits_for_activation(&self) -> bool {
-        self.calls.values().any(|media| self.options(media).waits_for_activation)
+    fn waits(&self, media: &Media) -> bool {
+        let of_system = |options: &CallOptions| options.callkit_type == CallKitType::User;
+        self.settings.sound.waits_for_activation || self.options_of(media.call_id).is_some_and(of_system)
+    }
+
+    fn may_lack_microphone(&self, media: &Media) -> bool {
+        let may = |options: &CallOptions| options.allow_call_without_mic;
+        self.settings.sound.allow_without_mic || self.options_of(media.call_id).is_some_and(may)
+    }
+
+    fn level_interval_of(&self, media: &Media) -> Option<Duration> {
+        self.options_of(media.call_id)?.audio_description_interval
     }
 
     /// What is played over and over.
@@ -139,8 +148,8 @@ impl Core {
         let talking = self.calls.values().find(|media| media.is_talking());
         let present = talking.or_else(|| self.calls.values().find(has_call));
         let ringing = self.calls.values().find(|media| media.rings_here());
+        let tones = &self.settings.sound.tones;
         if let Some(present) = present {
-            let tones = &self.options(present).tones;
             return match ringing {
                 Some(_) if tones.waiting.is_some() => tones.waiting.clone(),
                 Some(_) | None if present.sound.preparing => None,
@@ -149,19 +158,18 @@ impl Core {
                 Some(_) | None => None,
             };
         }
-        if let Some(ringing) = ringing {
-            return self.options(ringing).tones.ring.clone();
+        if ringing.is_some() {
+            return tones.ring.clone();
         }
-        let calling = self.calls.values().find(|media| media.role == Role::Caller && !media.rung.is_empty())?;
-        self.options(calling).tones.ringback.clone()
+        let is_heard = self.calls.values().any(|media| media.role == Role::Caller && !media.rung.is_empty());
+        tones.ringback.clone().filter(|_| is_heard)
     }
 
     /// The sound of a call is over; the last one lets go of the audio devices once the end tone is.
     pub(crate) fn end_sound_of(&mut self, media: &Media) {
         let Some(voice) = &self.voice else { return };
         voice.send(VoiceCommand::Detach(media.call_id));
-        let options = self.options(media);
-        let (waits, end) = (options.waits_for_activation, options.tones.end.clone());
+        let (waits, end) = (self.waits(media), self.settings.sound.tones.end.clone());
         let is_active = self.audio_active || !waits;
         let is_last = self.calls.values().all(|other| other.winner.is_none());
         if let Some(clip) = end.filter(|_| media.winner.is_some() && is_last && is_active) {
@@ -201,15 +209,16 @@ impl Core {
         if let Some(media) = self.calls.get_mut(&call_id) {
             media.sound.peer_held = held;
         }
-        self.teller.tell(CallKitEvent::PeerHeld { call_id, held });
+        self.update_sound();
+        self.tell_of(call_id, CallKitEvent::PeerHeld { call_id, held });
     }
 
     pub(crate) fn on_voice(&mut self, notice: VoiceNotice) {
         match notice {
             VoiceNotice::FirstAudio(call_id) => {
                 let Some(media) = self.calls.get_mut(&call_id) else { return };
-                match media.others.keys().next() {
-                    Some(uid) => self.teller.tell(CallKitEvent::FirstAudio { uid: *uid }),
+                match media.others.keys().next().copied() {
+                    Some(uid) => self.tell_of(call_id, CallKitEvent::FirstAudio { uid }),
                     None => media.first_audio_untold = true,
                 }
             }
@@ -231,7 +240,7 @@ impl Core {
             at_open
                 && (media.winner.is_some() || media.sound.answering)
                 && !media.sound.had_microphone
-                && !self.options(media).allow_without_mic
+                && !self.may_lack_microphone(media)
         };
         let ending: Vec<CallId> = self.calls.values().filter(cannot_start).map(|media| media.call_id).collect();
         if ending.is_empty() {

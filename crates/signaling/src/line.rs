@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use call_protocol::end::Release;
+use call_protocol::end::{EndReason, Release};
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::KeepAlive;
 use call_protocol::ring::RingConfirm;
@@ -282,6 +282,11 @@ impl Line {
             State::InCall { held, peer_held, .. } => Some((*held, *peer_held)),
             State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => None,
         }
+    }
+
+    /// How a call is over here, if it is and is remembered.
+    pub fn outcome(&self, call_id: CallId) -> Option<EndReason> {
+        self.over.iter().find(|over| over.call_id == call_id).map(|over| over.reason)
     }
 
     /// The door in. Only a command can fail; it then changes nothing.

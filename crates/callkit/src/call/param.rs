@@ -44,7 +44,8 @@ pub enum CallKitType {
     /// The kit, as soon as the call needs them.
     #[default]
     None,
-    /// The app, when its system has activated the audio session: no device starts before `notify_callkit_audio_activation()`.
+    /// The app, when its system has activated the audio session: no device starts before
+    /// [`notify_callkit_audio_activation`](crate::Call::notify_callkit_audio_activation).
     User,
 }
 
@@ -57,7 +58,7 @@ pub struct CallOptions {
     pub allow_call_without_mic: bool,
     /// How often the levels of both voices are told; never if absent.
     pub audio_description_interval: Option<Duration>,
-    /// Keep figures for `statistics()`.
+    /// Keep figures for [`Call::statistics`](crate::Call::statistics).
     pub enable_statistics: bool,
 }
 
@@ -72,6 +73,7 @@ pub struct MakeCallParam {
     pub(crate) ext: Ext,
     pub(crate) app_server_data: String,
     pub(crate) use_responder_preparation: bool,
+    pub(crate) no_answer: Duration,
     pub(crate) options: CallOptions,
 }
 
@@ -100,6 +102,7 @@ pub struct MakeCallParamBuilder {
     ext: Ext,
     app_server_data: String,
     use_responder_preparation: bool,
+    no_answer: Option<Duration>,
     options: CallOptions,
 }
 
@@ -129,6 +132,8 @@ impl MakeCallParamBuilder {
         app_server_data: impl Into<String> => app_server_data.into();
         /// The callee may take the call without media and prepare itself.
         use_responder_preparation: bool => use_responder_preparation;
+        /// How long it rings, 1 s to 10 min. Default: [`NO_ANSWER`], 60 s.
+        no_answer: Duration => Some(no_answer);
         /// What else can be chosen.
         options: CallOptions => options;
     }
@@ -144,8 +149,7 @@ impl MakeCallParamBuilder {
         let peer_service_id = service("peer_service_id", self.peer_service_id, StartFailReason::PeerServiceIdBlank)?;
         let access_token =
             self.access_token.filter(|token| !token.is_empty()).ok_or(ParamError::Missing("access_token"))?;
-        let invalid =
-            |field, why: &str, reason| Err(ParamError::Invalid { field, why: why.to_owned(), reason });
+        let invalid = |field, why: &str, reason| Err(ParamError::Invalid { field, why: why.to_owned(), reason });
         if peer_service_id != my_service_id {
             let why = "users of one app cannot call those of another";
             return invalid("peer_service_id", why, StartFailReason::InvalidServiceId);
@@ -161,6 +165,11 @@ impl MakeCallParamBuilder {
         if !call_type.is_one_to_one() {
             return invalid("call_type", "audio_1v1 or video_1v1", StartFailReason::InvalidParam);
         }
+        let no_answer = self.no_answer.unwrap_or(NO_ANSWER);
+        let allowed = u128::from(limits::RING_TIMEOUT_MIN_MS)..=u128::from(limits::RING_TIMEOUT_MAX_MS);
+        if !allowed.contains(&no_answer.as_millis()) {
+            return invalid("no_answer", "1 s to 10 min", StartFailReason::InvalidParam);
+        }
         Ok(MakeCallParam {
             my_user_id,
             my_service_id,
@@ -170,6 +179,7 @@ impl MakeCallParamBuilder {
             ext: self.ext,
             app_server_data: self.app_server_data,
             use_responder_preparation: self.use_responder_preparation,
+            no_answer,
             options: self.options,
         })
     }
@@ -294,6 +304,7 @@ mod tests {
         assert_eq!(number(complete().app_server_data("x".repeat(4_096))), StartFailReason::TooLongAppServerData);
         assert!(complete().app_server_data("x".repeat(4_095)).build().is_ok());
         assert_eq!(number(complete().call_type(CallType::Multi)), StartFailReason::InvalidParam);
+        assert_eq!(number(complete().no_answer(Duration::ZERO)), StartFailReason::InvalidParam);
     }
 
     #[test]

@@ -1,0 +1,273 @@
+//! The face of one call: a handle for each call, and a handler that is told of this call alone.
+//!
+//! It is another view of the core that the kit-wide face shows; an app may use either, or both at once. A call that was made or verified
+//! here is told to its own handler and to nobody else; one that the kit-wide listeners were told of before it was verified here goes on
+//! there, too, so that nothing that rings there is left without an end.
+
+mod events;
+mod face;
+mod manager;
+mod own;
+mod param;
+mod reasons;
+mod statistics;
+
+use std::sync::Arc;
+
+use call_protocol::disconnect::StartFailReason;
+use call_protocol::end::UserCode;
+use call_protocol::invite::CallType;
+use call_protocol::{CallId, UserId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::core::Command;
+use crate::error::CallError;
+
+pub use events::{CallEventHandler, MyMediaStatusHandler};
+pub(crate) use face::{Face, FaceCommand, FaceId};
+pub use manager::{BackgroundCall, CallManager, VerifyBackgroundCallResult};
+pub use param::{
+    CallKitType, CallOptions, MakeCallParam, MakeCallParamBuilder, NO_ANSWER, ParamError, VerifyCallParam,
+    VerifyCallParamBuilder,
+};
+pub(crate) use reasons::{Disconnect, refused};
+
+use events::Listener;
+use face::{Ending, Facts};
+
+/// How far a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallState {
+    /// The server is being asked: nobody rings yet.
+    Trying,
+    /// Caller: a phone of the callee rings.
+    WaitAnswer,
+    /// Callee: the call is alive, and rings here.
+    Verified,
+    /// It was accepted.
+    Connected,
+    /// It is over.
+    Disconnected,
+}
+
+/// Which side of a call this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallDirection {
+    /// It was made here.
+    Outgoing,
+    /// It came in.
+    Incoming,
+}
+
+/// What became of a call that was to be made.
+#[derive(Debug, Clone)]
+pub struct MakeCallResult {
+    /// Why it did not start; [`StartFailReason::None`] if it did.
+    pub reason: StartFailReason,
+    /// The call, if it started.
+    pub call: Option<Call>,
+}
+
+/// What became of a call that was to be verified.
+#[derive(Debug, Clone)]
+pub struct VerifyCallResult {
+    /// Why it did not start; [`StartFailReason::None`] if it did.
+    pub reason: StartFailReason,
+    /// The call, if it started.
+    pub call: Option<Call>,
+}
+
+impl From<Result<Call, StartFailReason>> for MakeCallResult {
+    fn from(started: Result<Call, StartFailReason>) -> Self {
+        let reason = started.as_ref().err().copied().unwrap_or(StartFailReason::None);
+        MakeCallResult { reason, call: started.ok() }
+    }
+}
+
+impl From<Result<Call, StartFailReason>> for VerifyCallResult {
+    fn from(started: Result<Call, StartFailReason>) -> Self {
+        let MakeCallResult { reason, call } = started.into();
+        VerifyCallResult { reason, call }
+    }
+}
+
+/// A handle on one call.
+///
+/// Handles are cheap to clone. A call that a [`CallManager`] made or verified is ended when its last handle is dropped; one of a
+/// [`CallKit`](crate::CallKit) goes on.
+///
+/// # Errors
+/// Methods fail with [`CallError::NoSuchCall`] once the call is over, with [`CallError::NotRinging`] or [`CallError::NotAnswered`] where its
+/// state does not allow them, with [`CallError::InvalidParam`] where a text is too long.
+///
+/// # Cancel safety
+/// Once polled, what was asked is done even if the future is dropped.
+#[derive(Clone)]
+pub struct Call {
+    id: FaceId,
+    commands: mpsc::UnboundedSender<Command>,
+    facts: watch::Receiver<Facts>,
+    listener: Arc<Listener>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("call", &self.id()).field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// What is known of it.
+impl Call {
+    /// Its id. It changes once where both parties called each other at the same moment and the two calls became one.
+    pub fn id(&self) -> CallId {
+        self.facts.borrow().call_id
+    }
+
+    /// The user at the other end.
+    pub fn peer_user_id(&self) -> UserId {
+        self.facts.borrow().peer.clone()
+    }
+
+    /// The kind of call.
+    pub fn call_type(&self) -> CallType {
+        self.facts.borrow().call_type
+    }
+
+    /// Which side this is.
+    pub fn direction(&self) -> CallDirection {
+        self.facts.borrow().direction
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> CallState {
+        self.facts.borrow().state
+    }
+
+    /// Whether it was put on hold here.
+    pub fn is_on_hold(&self) -> bool {
+        self.facts.borrow().held
+    }
+
+    /// Whether the other one has put it on hold.
+    pub fn is_peer_on_hold(&self) -> bool {
+        self.facts.borrow().peer_held
+    }
+
+    /// Whether the microphone is muted for this call.
+    pub fn is_my_audio_muted(&self) -> bool {
+        self.facts.borrow().muted
+    }
+
+    /// Whether the other one has muted its microphone.
+    pub fn is_peer_audio_muted(&self) -> bool {
+        self.facts.borrow().peer_muted
+    }
+
+    /// Whether the other one is not played here.
+    pub fn is_peer_audio_silenced(&self) -> bool {
+        self.facts.borrow().silenced
+    }
+
+    /// Whether it is connected without media until the callee has finished its preparation.
+    pub fn is_in_responder_preparation(&self) -> bool {
+        self.facts.borrow().preparing
+    }
+}
+
+/// What can be done with it.
+impl Call {
+    /// Takes the call. With `use_responder_preparation`, and if the caller offered that, it is connected without media until
+    /// [`finish_preparation`](Call::finish_preparation).
+    pub async fn accept(&self, use_responder_preparation: bool) -> Result<(), CallError> {
+        self.ask(FaceCommand::Accept { preparation: use_responder_preparation }).await
+    }
+
+    /// Cancels, declines or ends the call, by state.
+    pub async fn end(&self) -> Result<(), CallError> {
+        self.ask(FaceCommand::End(Ending::Plain)).await
+    }
+
+    /// The same with a code of the app, 1 to 64 bytes, which the other side is told.
+    pub async fn end_with_code(&self, user_code: &str) -> Result<(), CallError> {
+        self.ask(FaceCommand::End(Ending::WithCode(code(user_code)?))).await
+    }
+
+    /// The same, because of an error of the app: both sides are told the reason `UserError` and the code, 1 to 64 bytes.
+    pub async fn end_with_error(&self, user_code: &str) -> Result<(), CallError> {
+        self.ask(FaceCommand::End(Ending::WithError(code(user_code)?))).await
+    }
+
+    /// Callee: the preparation is finished, media begins at both sides.
+    pub async fn finish_preparation(&self) -> Result<(), CallError> {
+        self.ask(FaceCommand::FinishPreparation).await
+    }
+
+    /// Puts the call on hold: nothing is said or heard. The other side is told, with the reason if there is one (at most 256 bytes).
+    pub async fn hold(&self, reason: Option<&str>) -> Result<(), CallError> {
+        self.ask(FaceCommand::Hold(reason.map(str::to_owned))).await
+    }
+
+    /// Goes on with a call on hold; another running one of the same kit is put on hold.
+    pub async fn unhold(&self) -> Result<(), CallError> {
+        self.ask(FaceCommand::Unhold).await
+    }
+
+    /// Mutes or unmutes the microphone for this call; the other side is told.
+    pub async fn mute_my_audio(&self, muted: bool) -> Result<(), CallError> {
+        self.ask(FaceCommand::Mute(muted)).await
+    }
+
+    /// Asks the other side to mute or unmute its microphone; its app decides.
+    pub async fn request_peer_mute(&self, muted: bool) -> Result<(), CallError> {
+        self.ask(FaceCommand::RequestPeerMute(muted)).await
+    }
+
+    /// Plays the other side no longer, or again. It is not told.
+    pub async fn silence_peer_audio(&self, silenced: bool) -> Result<(), CallError> {
+        self.ask(FaceCommand::SilencePeer(silenced)).await
+    }
+
+    /// The system has activated the audio session: with [`CallKitType::User`] the devices may start now.
+    pub async fn notify_callkit_audio_activation(&self) -> Result<(), CallError> {
+        self.ask(FaceCommand::AudioActivated).await
+    }
+
+    /// What is going on with this side's own media.
+    pub fn my_media_status(&self) -> MyMediaStatus {
+        MyMediaStatus { call: self.clone() }
+    }
+
+    async fn ask(&self, command: FaceCommand) -> Result<(), CallError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Face { face: self.id, command, reply };
+        self.commands.send(command).map_err(|_| CallError::NoSuchCall)?;
+        answer.await.map_err(|_| CallError::NoSuchCall)?
+    }
+}
+
+fn code(text: &str) -> Result<UserCode, CallError> {
+    UserCode::new(text).map_err(|error| CallError::InvalidParam(format!("user_code: {error}")))
+}
+
+/// This side's own media in one call.
+#[derive(Clone, Debug)]
+pub struct MyMediaStatus {
+    call: Call,
+}
+
+impl MyMediaStatus {
+    /// Sets who is told of it, in place of whoever was.
+    pub fn set_handler(&self, handler: impl MyMediaStatusHandler + 'static) {
+        self.call.listener.set_media(Arc::new(handler));
+    }
+
+    /// Nobody is told of it any more.
+    pub fn remove_handler(&self) {
+        self.call.listener.remove_media();
+    }
+
+    /// Whether the microphone is muted for this call.
+    pub fn is_my_audio_muted(&self) -> bool {
+        self.call.is_my_audio_muted()
+    }
+}

@@ -1,0 +1,280 @@
+//! What the owner loop knows of a call of this face, and how its handler is told.
+
+use std::sync::Arc;
+
+use call_protocol::end::UserCode;
+use call_protocol::invite::CallType;
+use call_protocol::{CallId, UserId};
+use signaling::{Role, Time};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::events::{CallEventHandler, Listener};
+use super::param::CallOptions;
+use super::reasons::Disconnect;
+use super::{Call, CallDirection, CallState};
+use crate::core::Command;
+use crate::events::{CallKitEvent, Teller};
+
+/// Tells the calls of this face apart, for as long as a kit lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FaceId(pub(super) u64);
+
+/// What the app can want of one call.
+pub(crate) enum FaceCommand {
+    Accept { preparation: bool },
+    End(Ending),
+    FinishPreparation,
+    Hold(Option<String>),
+    Unhold,
+    Mute(bool),
+    RequestPeerMute(bool),
+    SilencePeer(bool),
+    AudioActivated,
+    Adopt(Arc<dyn CallEventHandler>),
+}
+
+/// How the app ends a call.
+pub(crate) enum Ending {
+    Plain,
+    WithCode(UserCode),
+    WithError(UserCode),
+}
+
+/// What every handle of a call can read.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(super) call_id: CallId,
+    pub(super) peer: UserId,
+    pub(super) call_type: CallType,
+    pub(super) direction: CallDirection,
+    pub(super) state: CallState,
+    pub(super) held: bool,
+    pub(super) peer_held: bool,
+    pub(super) muted: bool,
+    pub(super) peer_muted: bool,
+    pub(super) silenced: bool,
+    pub(super) preparing: bool,
+}
+
+/// What a face begins with.
+pub(super) struct Beginning {
+    pub(super) id: FaceId,
+    pub(super) call_id: CallId,
+    pub(super) peer: UserId,
+    pub(super) call_type: CallType,
+    pub(super) role: Role,
+    pub(super) options: CallOptions,
+    pub(super) handler: Arc<dyn CallEventHandler>,
+    pub(super) teller: Teller,
+    pub(super) commands: mpsc::WeakUnboundedSender<Command>,
+}
+
+/// A call of this face.
+pub(crate) struct Face {
+    id: FaceId,
+    pub(super) role: Role,
+    pub(super) options: CallOptions,
+    facts: watch::Sender<Facts>,
+    listener: Arc<Listener>,
+    teller: Teller,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    /// The kit-wide listeners know of this call, too.
+    pub(super) is_shared: bool,
+    /// It was verified for another part of the app to adopt it.
+    pub(super) is_background: bool,
+    /// Caller: it was offered here. Callee: the caller offers it.
+    pub(super) preparation_offered: bool,
+    /// Callee: it is being accepted with preparation.
+    pub(super) prepares: bool,
+    /// The app has declined it before it was known to be alive.
+    pub(super) declined: Option<Ending>,
+    /// What the other one gave as the reason of a hold that is about to be told.
+    pub(super) hold_reason: Option<String>,
+    /// Why this side gives the call up, until its end is told.
+    pub(super) cause: Option<Disconnect>,
+    /// The server says that the other one cannot be heard, until then.
+    pub(super) peer_away: Option<Time>,
+    /// Which sides the handler believes to be without network: this one, the other one.
+    pub(super) told_away: (bool, bool),
+    /// When a call that was asked about counts as gone if nothing was heard of it.
+    pub(super) give_up: Option<Time>,
+    pub(super) levels: Option<Levels>,
+}
+
+/// The clock of the level reports; stops when dropped.
+pub(super) struct Levels(pub(super) JoinHandle<()>);
+
+impl Drop for Levels {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Face {
+    pub(super) fn new(beginning: Beginning) -> Face {
+        let Beginning { id, call_id, peer, call_type, role, options, handler, teller, commands } = beginning;
+        let direction = match role {
+            Role::Caller => CallDirection::Outgoing,
+            Role::Callee => CallDirection::Incoming,
+        };
+        let facts = Facts {
+            call_id,
+            peer,
+            call_type,
+            direction,
+            state: CallState::Trying,
+            held: false,
+            peer_held: false,
+            muted: false,
+            peer_muted: false,
+            silenced: false,
+            preparing: false,
+        };
+        Face {
+            id,
+            role,
+            options,
+            facts: watch::Sender::new(facts),
+            listener: Arc::new(Listener::new(handler)),
+            teller,
+            commands,
+            is_shared: false,
+            is_background: false,
+            preparation_offered: false,
+            prepares: false,
+            declined: None,
+            hold_reason: None,
+            cause: None,
+            peer_away: None,
+            told_away: (false, false),
+            give_up: None,
+            levels: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> FaceId {
+        self.id
+    }
+
+    pub(super) fn facts(&self) -> watch::Ref<'_, Facts> {
+        self.facts.borrow()
+    }
+
+    pub(super) fn note(&self, change: impl FnOnce(&mut Facts)) {
+        self.facts.send_modify(change);
+    }
+
+    /// A handle for the app. One that nobody holds any more does not keep the kit alive.
+    pub(super) fn handle(&self) -> Call {
+        let commands = self.commands.upgrade().unwrap_or_else(|| mpsc::unbounded_channel().0);
+        Call { id: self.id, commands, facts: self.facts.subscribe(), listener: self.listener.clone() }
+    }
+
+    /// Tells the handler, whoever it is when its turn has come.
+    pub(super) fn tell(&self, what: impl FnOnce(&dyn CallEventHandler, &Call) + Send + 'static) {
+        let (call, listener) = (self.handle(), self.listener.clone());
+        self.teller.run(move || {
+            if let Some(handler) = listener.call() {
+                what(&*handler, &call);
+            }
+        });
+    }
+
+    /// Another part of the app takes the call over: the handler before hears of it as its last.
+    pub(super) fn adopted(&mut self, handler: Arc<dyn CallEventHandler>) {
+        self.is_background = false;
+        let before = self.listener.replace(handler);
+        self.say_adopted(before);
+    }
+
+    /// Another process takes the call over.
+    pub(super) fn adopted_elsewhere(&self) {
+        self.note(|facts| facts.state = CallState::Disconnected);
+        self.say_adopted(self.listener.retire());
+    }
+
+    fn say_adopted(&self, before: Option<Arc<dyn CallEventHandler>>) {
+        let call = self.handle();
+        self.teller.run(move || {
+            if let Some(handler) = before {
+                handler.on_background_call_adopted(&call);
+            }
+        });
+    }
+
+    pub(super) fn tell_levels(&self, mine: u8, peer: u8) {
+        self.tell(move |handler, call| handler.on_peer_audio_description_update(call, peer));
+        let listener = self.listener.clone();
+        self.teller.run(move || {
+            if let Some(handler) = listener.media() {
+                handler.on_audio_description_update(mine);
+            }
+        });
+    }
+
+    pub(super) fn tell_muted(&self, muted: bool) {
+        let listener = self.listener.clone();
+        self.teller.run(move || {
+            let Some(handler) = listener.media() else { return };
+            if muted { handler.on_mic_mute() } else { handler.on_mic_unmute() }
+        });
+    }
+
+    /// The end, which is told once.
+    pub(super) fn tell_end(&mut self, end: Disconnect) {
+        self.levels = None;
+        self.note(|facts| facts.state = CallState::Disconnected);
+        tracing::debug!(reason = end.reason.number(), "disconnected");
+        let Disconnect { reason, source, by_remote, user_code } = end;
+        self.tell(move |handler, call| {
+            let user_code = user_code.as_ref().map(UserCode::as_str);
+            handler.on_disconnected(call, reason, source, by_remote, user_code);
+        });
+    }
+
+    /// What the kit-wide listeners would be told, in the words of this face. Its beginning and its end have their own.
+    pub(super) fn translate(&mut self, event: &CallKitEvent) {
+        match event {
+            CallKitEvent::Ringing { .. } => {
+                self.note(|facts| facts.state = CallState::WaitAnswer);
+                self.tell(|handler, call| handler.on_wait_connected(call));
+            }
+            CallKitEvent::CallHeld { held, .. } => self.note(|facts| facts.held = *held),
+            CallKitEvent::PeerHeld { held: true, .. } => {
+                let reason = self.hold_reason.take();
+                self.note(|facts| facts.peer_held = true);
+                self.tell(move |handler, call| handler.on_peer_hold(call, reason.as_deref()));
+            }
+            CallKitEvent::PeerHeld { held: false, .. } => {
+                self.note(|facts| facts.peer_held = false);
+                self.tell(|handler, call| handler.on_peer_unhold(call));
+            }
+            CallKitEvent::UserMuteAudio { muted: true, .. } => {
+                self.note(|facts| facts.peer_muted = true);
+                self.tell(|handler, call| handler.on_peer_mic_muted(call));
+            }
+            CallKitEvent::UserMuteAudio { muted: false, .. } => {
+                self.note(|facts| facts.peer_muted = false);
+                self.tell(|handler, call| handler.on_peer_mic_unmuted(call));
+            }
+            CallKitEvent::ReceiveCall { .. }
+            | CallKitEvent::CallWaiting { .. }
+            | CallKitEvent::CallMissed { .. }
+            | CallKitEvent::CallMerged { .. }
+            | CallKitEvent::Answer { .. }
+            | CallKitEvent::JoinedChannel { .. }
+            | CallKitEvent::UserJoined { .. }
+            | CallKitEvent::UserLeft { .. }
+            | CallKitEvent::UserMuteVideo { .. }
+            | CallKitEvent::UserRemoved { .. }
+            | CallKitEvent::FirstAudio { .. }
+            | CallKitEvent::PeerReachable { .. }
+            | CallKitEvent::CallEnd { .. }
+            | CallKitEvent::Error { .. }
+            | CallKitEvent::MicrophoneFailed { .. }
+            | CallKitEvent::NetworkAvailable { .. }
+            | CallKitEvent::ConnectionChanged { .. } => {}
+        }
+    }
+}

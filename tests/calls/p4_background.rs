@@ -1,0 +1,46 @@
+//! P8: a call that one part of the app verifies and another one adopts.
+
+use callkit::{CallState, DisconnectReason as Reason, DisconnectSource as Source, StartFailReason};
+
+use crate::p4::{Told, Town, ear, end};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p8_a_call_verified_in_the_background_is_adopted_and_its_first_handler_hears_no_more() {
+    let town = Town::open().await;
+    let (alice, bob) = (town.person("alice", 400.0).await, town.person("bob", 700.0).await);
+    let mut here = alice.calls("bob", |param| param).await;
+    let (handler, mut in_background) = ear();
+    let param = bob.verify_param(&town.cc_param().await);
+    let verified = bob.manager.verify_background_call(param, handler).await;
+    assert_eq!(verified.reason, StartFailReason::None);
+    let background = verified.background_call.unwrap();
+    assert_eq!(in_background.next().await, Told::Verified(false));
+    let (handler, mut in_front) = ear();
+    let call = bob.manager.adopt_background_call(background.id(), handler).await.unwrap();
+    assert_eq!(call.state(), CallState::Verified);
+    let (another, _) = ear();
+    assert!(bob.manager.adopt_background_call("no such id", another).await.is_none());
+    call.accept(false).await.unwrap();
+    in_front.until_connected().await;
+    here.ear.until_connected().await;
+    here.call.end().await.unwrap();
+    assert_eq!(in_front.until_end().await, end(Reason::Normal, Source::Caller, true));
+    assert_eq!(in_front.heard.len(), 2);
+    assert_eq!(in_background.drain().await, [Told::Verified(false), Told::Adopted]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p8_a_background_call_is_declined_without_anybody_adopting_it() {
+    let town = Town::open().await;
+    let (alice, bob) = (town.person("alice", 400.0).await, town.person("bob", 700.0).await);
+    let mut here = alice.calls("bob", |param| param).await;
+    let (handler, mut told) = ear();
+    let param = bob.verify_param(&town.cc_param().await);
+    let background = bob.manager.verify_background_call(param, handler).await.background_call.unwrap();
+    // At once, though it is not yet known whether it rings.
+    background.end().await.unwrap();
+    assert_eq!(told.until_end().await, end(Reason::Decline, Source::Callee, false));
+    assert_eq!(here.ear.until_end().await, end(Reason::Decline, Source::Callee, true));
+    let (late, _) = ear();
+    assert!(bob.manager.adopt_background_call(background.id(), late).await.is_none());
+}
