@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::Options;
 use crate::calls::Pair;
@@ -12,6 +12,8 @@ use crate::process::Callkitd;
 
 /// Pairs that call at the same time.
 const PAIRS: usize = 8;
+/// Calls in a second.
+const PER_SECOND: u32 = 200;
 /// How long the server remembers a call that is over, here; by default a minute.
 const TOMBSTONE_MS: u32 = 500;
 
@@ -28,10 +30,14 @@ pub async fn measure(options: &Options) {
         let pairs = (0..PAIRS).map(|number| Pair::sign_in(server.address, "pair", number));
         let mut pairs = join_all(pairs).await;
 
+        let mut paced = interval(Duration::from_secs(1).mul_f64(PAIRS as f64 / f64::from(PER_SECOND)));
+        // Never faster, so that as much is remembered at any time.
+        paced.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut done = 0;
         let mut first = 0.0;
         for part in 1..=10 {
             while done < options.calls * part / 10 {
+                paced.tick().await;
                 let times = join_all(pairs.iter_mut().map(Pair::call)).await;
                 done += times.len();
             }
