@@ -54,6 +54,16 @@ const BENCHMARKS: &[Benchmark] = &[
         lives: Lives::In("callkit-server"),
     },
     Benchmark {
+        name: "pressure",
+        measures: "memory over many calls, connections that say nothing, ten times the calls that the server can carry",
+        lives: Lives::In("callkit-server"),
+    },
+    Benchmark {
+        name: "webhooks",
+        measures: "100,000 webhooks to an endpoint that fails a third of the time: what is lost, order, memory",
+        lives: Lives::In("callkit-server"),
+    },
+    Benchmark {
         name: "connect",
         measures: "time from offer to an encrypted path, clean and with loss and delay",
         lives: Lives::In("rtc-transport"),

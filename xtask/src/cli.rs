@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::{bench, bindings, ci, codegen, demo, failure::Outcome, fuzz, live, model, setup, sim, test, tidy};
+use crate::{
+    bench, bindings, ci, codegen, coverage, demo, failure::Outcome, fuzz, live, model, setup, sim, test, tidy,
+};
 use clap::{Parser, Subcommand};
 
 /// Builds, tests, measures and shows the call kit.
@@ -85,9 +87,16 @@ enum Task {
         after_long_help = "Examples:\n  cargo xtask live                  everything; networks need Linux, root, Python and `ip`\n  cargo xtask live server-killed    one scenario\n  cargo xtask live -- --short       less than a minute, without networks\n  cargo xtask live -- --help        the scenarios\n\nIt fails if a promise is broken; a figure that misses its aim is only marked."
     )]
     Live(live::Options),
-    /// Feed the decoders random bytes, and the machines of a call random operations (needs cargo-fuzz)
-    #[command(after_long_help = "Example:\n  cargo xtask fuzz --minutes 10")]
+    /// Feed the decoders and the server random bytes, and the machines of a call random operations
+    #[command(
+        after_long_help = "Examples:\n  cargo xtask fuzz --minutes 10            ten minutes for each target\n  cargo xtask fuzz --minutes 60 tokens    an hour for one of them\n  cargo xtask fuzz --list                 which there are\n\nInstalls cargo-fuzz where it is missing."
+    )]
     Fuzz(fuzz::Options),
+    /// Measure how many lines of call-protocol and signaling the tests go through; fails below 90 %
+    #[command(
+        after_long_help = "Examples:\n  cargo xtask coverage            each file and both crates\n  cargo xtask coverage --missing  also the lines that no test goes through\n\nInstalls cargo-llvm-cov and the tools of LLVM where they are missing."
+    )]
+    Coverage(coverage::Options),
 }
 
 /// Runs the task that the command line names.
@@ -105,6 +114,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Task::Model(options) => model::run(&options),
         Task::Live(options) => live::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Coverage(options) => coverage::run(&options),
     }
 }
 

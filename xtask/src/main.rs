@@ -6,6 +6,7 @@ mod bench;
 mod bindings;
 mod ci;
 mod codegen;
+mod coverage;
 mod demo;
 mod fuzz;
 mod live;

@@ -2,6 +2,7 @@
 
 mod needs;
 mod packages;
+pub(crate) mod tools;
 
 use crate::{
     cargo,

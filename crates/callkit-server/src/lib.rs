@@ -110,3 +110,7 @@ pub use tls::TlsError;
 pub mod outbox_alone {
     pub use crate::outbox::{CallEnded, CallRings, Kind, Media, Notice, Outbox, Pace, Quality, Webhook, sign};
 }
+
+/// The checks of tokens and parameters by themselves, for tests that feed them noise; not for apps.
+#[doc(hidden)]
+pub mod checks_alone;

@@ -12,6 +12,11 @@ mod noise;
 mod round_trip;
 mod samples;
 
-/// The body of the fuzz target: what it checks runs here, too, over bytes from a seed.
+/// The bodies of the fuzz targets: what they check runs here, too, over bytes from a seed.
+#[path = "../../fuzz/cc_param.rs"]
+mod cc_param;
 #[path = "../../fuzz/decoders.rs"]
 mod decoders;
+
+#[path = "../../fuzz/broken.rs"]
+mod broken;

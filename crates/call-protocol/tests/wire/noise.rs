@@ -1,39 +1,10 @@
-//! The fuzz target's body over golden bytes that were broken in ways drawn from a seed.
+//! The fuzz targets' bodies over golden bytes that were broken in ways drawn from a seed.
 
-use crate::{decoders, golden};
+use call_protocol::invite::CallType;
+use call_protocol::{AppId, CallId, CcParam, UserId};
 
-/// xorshift64*: enough luck for noise, and the same in every run (Vigna, "An experimental exploration of Marsaglia's xorshift").
-struct Luck(u64);
-
-impl Luck {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
-    }
-}
-
-/// Flips, cuts, repeats, inserts or joins bytes, one to four times.
-fn broken(luck: &mut Luck, bytes: &[u8], other: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=luck.below(4) {
-        let at = luck.below(bytes.len());
-        match luck.below(7) {
-            0 if !bytes.is_empty() => bytes[at] ^= 1 << luck.below(8),
-            1 if !bytes.is_empty() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][luck.below(5)],
-            2 => bytes.truncate(at),
-            3 => bytes.insert(at.min(bytes.len()), luck.below(256) as u8),
-            4 if !bytes.is_empty() => drop(bytes.remove(at)),
-            5 => bytes.extend_from_slice(&other[luck.below(other.len())..]),
-            _ => {
-                let part = bytes[at.min(bytes.len())..].to_vec();
-                bytes.extend_from_slice(&part);
-            }
-        }
-    }
-    bytes
-}
+use crate::broken::{Luck, broken};
+use crate::{cc_param, decoders, golden};
 
 #[test]
 fn broken_messages_are_errors_or_other_messages_and_never_panic() {
@@ -59,6 +30,31 @@ fn one_wrong_byte_and_every_cut() {
                 wrong[at] = value;
                 decoders::check(&wrong);
             }
+        }
+    }
+}
+
+#[test]
+fn broken_parameters_are_none_or_other_parameters_and_never_panic() {
+    let param = |user: &str| CcParam {
+        app_id: AppId::new("shop").unwrap(),
+        call_id: CallId::from_bits(7),
+        user: UserId::new(user).unwrap(),
+        peer: UserId::new("alice").unwrap(),
+        call_type: CallType::Video1v1,
+        ring_deadline_unix_ms: 1_700_000_030_000,
+    };
+    let mut luck = Luck(7);
+    for user in ["bob", "somebody-with-a-rather-long-name@example.org"] {
+        let mut payload = Vec::new();
+        let text = param(user).seal(|bytes| {
+            payload = bytes.to_vec();
+            (7, [9; 16])
+        });
+        assert_eq!(CcParam::parse(&text), Some(param(user)));
+        for _ in 0..20_000 {
+            cc_param::check(&broken(&mut luck, text.as_bytes(), &payload));
+            cc_param::check(&broken(&mut luck, &payload, text.as_bytes()));
         }
     }
 }

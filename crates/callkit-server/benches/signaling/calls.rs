@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::end::EndReason;
-use call_protocol::ring::{Alert, RingConfirm};
+use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::{CallId, Word};
 
 use crate::client::Client;
@@ -24,6 +24,12 @@ pub struct Pair {
 pub struct Times {
     pub ring: Duration,
     pub confirm: Duration,
+}
+
+/// What became of a call where the server may be overloaded.
+pub enum Tried {
+    Done(Times),
+    Overloaded,
 }
 
 impl Pair {
@@ -57,6 +63,29 @@ impl Pair {
         let took = calling.elapsed();
         until(&mut self.ann, |word| matches!(word, Word::Alert(_))).await;
         (call_id, took)
+    }
+
+    /// A call as [`Pair::call`], where the server takes it.
+    pub async fn try_call(&mut self) -> Tried {
+        self.calls += 1;
+        let call_id = CallId::from_bits(u128::from(rand::random::<u64>()) << 64 | u128::from(self.calls));
+        let calling = Instant::now();
+        self.ann.say(call_id, invite(call_id, &self.places[0].user, &self.places[1].user)).await;
+        let confirm = until(&mut self.ann, |word| matches!(word, Word::RingConfirm(_))).await;
+        if let Word::RingConfirm(RingConfirm::Refused { refusal: InviteRefusal::TooMany | InviteRefusal::Overloaded }) =
+            confirm
+        {
+            return Tried::Overloaded;
+        }
+        until(&mut self.bob, |word| matches!(word, Word::Invite(_))).await;
+        assert!(self.alert(call_id).await);
+        let ring = calling.elapsed();
+        until(&mut self.ann, |word| matches!(word, Word::Alert(_))).await;
+        let answering = Instant::now();
+        assert!(self.answer(call_id).await);
+        let confirm = answering.elapsed();
+        self.end(call_id).await;
+        Tried::Done(Times { ring, confirm })
     }
 
     /// The callee asks whether it may ring, and whether it may.

@@ -14,6 +14,12 @@ pub fn latency(times: &[Duration]) -> String {
     format!("{:.2} / {:.2} ms", quantile(&mut ms, 0.5), quantile(&mut ms, 0.99))
 }
 
+/// One quantile in ms.
+pub fn quantile_ms(times: &[Duration], share: f64) -> f64 {
+    let mut ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+    quantile(&mut ms, share)
+}
+
 /// The median, and from where to where the rounds lay.
 pub fn median(rates: &mut [f64]) -> String {
     let (low, high) = (quantile(rates, 0.0), quantile(rates, 1.0));

@@ -18,14 +18,21 @@ pub struct Callkitd {
     pub ready_after: Duration,
     folder: tempfile::TempDir,
     keeps_calls: bool,
+    more: String,
 }
 
 impl Callkitd {
     pub fn start(keeps_calls: bool) -> Callkitd {
+        Self::start_with(keeps_calls, "", 60_000)
+    }
+
+    /// With more lines of configuration, and another limit of overload.
+    pub fn start_with(keeps_calls: bool, lines: &str, overload_delay_ms: u32) -> Callkitd {
         let folder = tempfile::tempdir().unwrap();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, address, started, ready_after) = launch(&folder, keeps_calls, anywhere);
-        Callkitd { child, address, started, ready_after, folder, keeps_calls }
+        let more = format!("{lines}\n{NO_LIMITS}overload_delay_ms = {overload_delay_ms}\n");
+        let (child, address, started, ready_after) = launch(&folder, keeps_calls, anywhere, &more);
+        Callkitd { child, address, started, ready_after, folder, keeps_calls, more }
     }
 
     /// Kills it as `kill -9` does and starts it again on the same address with the same folder.
@@ -33,7 +40,17 @@ impl Callkitd {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         (self.child, self.address, self.started, self.ready_after) =
-            launch(&self.folder, self.keeps_calls, self.address);
+            launch(&self.folder, self.keeps_calls, self.address, &self.more);
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Files and sockets that it has open.
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// Resident memory in KiB.
@@ -54,11 +71,16 @@ impl Drop for Callkitd {
     }
 }
 
-fn launch(folder: &tempfile::TempDir, keeps_calls: bool, listen: SocketAddr) -> (Child, SocketAddr, Instant, Duration) {
+fn launch(
+    folder: &tempfile::TempDir,
+    keeps_calls: bool,
+    listen: SocketAddr,
+    more: &str,
+) -> (Child, SocketAddr, Instant, Duration) {
     let shop = app("shop");
     let calls = if keeps_calls { format!("data_dir = {:?}", folder.path()) } else { "dev = true".into() };
     let config = format!(
-        "listen = \"{listen}\"\nlog = \"warn\"\n{calls}\n[[apps]]\napp_id = \"{}\"\napi_key = \"{}\"\nsecret = \"{}\"\n{NO_LIMITS}",
+        "listen = \"{listen}\"\nlog = \"warn\"\n{calls}\n{more}\n[[apps]]\napp_id = \"{}\"\napi_key = \"{}\"\nsecret = \"{}\"\n",
         shop.app_id, shop.api_key, shop.secret
     );
     let file = folder.path().join("callkitd.toml");
@@ -75,8 +97,7 @@ fn launch(folder: &tempfile::TempDir, keeps_calls: bool, listen: SocketAddr) -> 
 
 /// What one process does here in a second, many phones do elsewhere in a day.
 const NO_LIMITS: &str = "[limits]\nsign_ins_per_user_per_minute = 0\nframes_per_device_per_minute = 0\n\
-    invites_per_user_per_minute = 0\ninvites_per_device_per_minute = 0\ninvites_per_app_per_minute = 0\n\
-    overload_delay_ms = 60000\n";
+    invites_per_user_per_minute = 0\ninvites_per_device_per_minute = 0\ninvites_per_app_per_minute = 0\n";
 
 /// Resident memory of a process in KiB.
 pub fn memory_kib(id: u32) -> f64 {

@@ -303,6 +303,8 @@ impl Calls {
             call.arbiter.handle_input(now, ArbiterInput::Wake);
             self.drain(now, key, false);
         }
+        let is_wanted = |at, key: &CallKey| self.calls.get(key).is_some_and(|call| call.wake_at == Some(at));
+        self.timers.tidy(self.calls.len(), is_wanted);
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<CallOutput> {

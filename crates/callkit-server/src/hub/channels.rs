@@ -223,6 +223,11 @@ impl Channels {
                 }
             }
         }
+        let is_wanted = |at, (key, uid): &(ChannelKey, Uid)| {
+            let mut members = self.channels.get(key).into_iter().flatten();
+            members.any(|member| member.uid == *uid && member.next_timer() == at)
+        };
+        self.timers.tidy(self.members, is_wanted);
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<ChannelOutput> {

@@ -5,7 +5,10 @@ use std::collections::BinaryHeap;
 
 use signaling::Time;
 
-/// A heap of moments. What is no longer wanted stays in it until its time and is then passed over by its owner.
+/// How many moments that nobody wants any more may lie about.
+const UNWANTED: usize = 1_024;
+
+/// A heap of moments. What is no longer wanted is passed over by its owner when its time comes, or thrown out by [`Timers::tidy`] before.
 pub(crate) struct Timers<K> {
     heap: BinaryHeap<Reverse<Entry<K>>>,
     pushed: u64,
@@ -38,6 +41,18 @@ impl<K> Timers<K> {
             return None;
         }
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
+    }
+}
+
+impl<K> Timers<K> {
+    /// Throws out what is no longer wanted, where that is most of the heap; `wanted` is how many can be, at most. It costs little for
+    /// each moment that was ever set.
+    ///
+    /// A deadline of half a minute or an hour would otherwise outlive its short call or visit by so long, and thousands of them with it.
+    pub(crate) fn tidy(&mut self, wanted: usize, is_wanted: impl Fn(Time, &K) -> bool) {
+        if self.heap.len() > 2 * wanted + UNWANTED {
+            self.heap.retain(|Reverse(entry)| is_wanted(entry.at, &entry.what));
+        }
     }
 }
 
@@ -83,5 +98,16 @@ mod tests {
         }
         assert_eq!(due, ['a', 'b', 'c']);
         assert_eq!(timers.next(), Some(Time(9)));
+    }
+    #[test]
+    fn what_nobody_wants_any_more_does_not_pile_up() {
+        let mut timers = Timers::new();
+        for number in 0..100_000 {
+            timers.push(Time(1_000_000 + number), number);
+            timers.tidy(10, |at, what| at == Time(1_000_000 + what) && what % 10_000 == 7);
+            assert!(timers.heap.len() <= 1_024 + 2 * 10, "{}", timers.heap.len());
+        }
+        assert_eq!(timers.pop_due(Time(2_000_000)).map(|(_, what)| what), Some(7));
+        assert_eq!(timers.pop_due(Time(2_000_000)).map(|(_, what)| what), Some(10_007));
     }
 }

@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use call_protocol::AppId;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, StatusCode, Url, redirect};
-use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Courier, Kind, Outcome, Pace, sign};
 use crate::clock::unix_s;
 use crate::config::SECRET_BYTES;
+use crate::push::guard::{Origin, Reach};
+use crate::push::outgoing::{self, Outgoing, Speaks};
 use crate::store::queue::Item;
 
 /// Where an app's backend hears of its calls.
@@ -67,13 +70,14 @@ pub(crate) fn check(config: &WebhookConfig) -> Result<(), (&'static str, &'stati
     let urls = [("notify_url", &config.notify_url), ("call_event_url", &config.call_event_url)];
     for (key, url) in urls {
         let Some(url) = url else { continue };
-        let url = Url::parse(url).map_err(|_| (key, "an absolute URL"))?;
-        let is_http = url.scheme() == "http" && (config.allow_http || is_loopback(&url));
-        if url.scheme() != "https" && !is_http {
-            return Err((key, "an https URL; http only for this machine or with allow_http"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
+        let url: Uri = url.parse().map_err(|_| (key, "an absolute URL"))?;
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err((key, "a URL without user and password; the signature says who sends"));
+        }
+        let origin = Origin::of(&url).ok_or((key, "an absolute URL"))?;
+        let is_http = url.scheme_str() == Some("http") && (config.allow_http || origin.is_loopback());
+        if !origin.is_https() && !is_http {
+            return Err((key, "an https URL; http only for this machine or with allow_http"));
         }
         if config.secrets.is_empty() {
             return Err(("secrets", "there, one or more"));
@@ -88,39 +92,27 @@ pub(crate) fn check(config: &WebhookConfig) -> Result<(), (&'static str, &'stati
     Ok(())
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    address.map_or(host == "localhost", |address| address.is_loopback())
-}
-
-/// Bytes of an answer that are read, so that the connection can be used again; nothing in them matters.
-const ANSWER_BYTES: usize = 4_096;
+const AGENT: &str = concat!("callkitd/", env!("CARGO_PKG_VERSION"));
 
 /// Carries webhooks of all apps.
 pub(super) struct WebhookCourier {
-    client: Client,
+    http: Outgoing,
     hooks: Arc<HashMap<AppId, WebhookConfig>>,
+    timeout: Duration,
 }
 
 impl WebhookCourier {
     pub(super) fn new(hooks: Arc<HashMap<AppId, WebhookConfig>>, pace: &Pace) -> Result<Self, String> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_platform_verifier())
-            .map_err(|error| error.to_string())?
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(pace.connect_timeout)
-            .timeout(pace.timeout)
-            .pool_max_idle_per_host(pace.per_destination)
-            .user_agent(concat!("callkitd/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { client, hooks })
+        let urls = hooks.values().flat_map(|hooks| [&hooks.notify_url, &hooks.call_event_url]).flatten();
+        // A machine without authorities can still serve those who need none.
+        let tls = if urls.into_iter().any(|url| url.to_ascii_lowercase().starts_with("https")) {
+            outgoing::trust(None).map_err(|error| error.to_string())?
+        } else {
+            outgoing::trust_nobody()
+        };
+        // The operator named the hosts: they may be anywhere.
+        let http = Outgoing::with_connect_limit(&tls, Speaks::Both, Reach::Anywhere, pace.connect_timeout);
+        Ok(Self { http, hooks, timeout: pace.timeout })
     }
 
     async fn post(&self, item: &Item, attempt: u32) -> Outcome {
@@ -128,26 +120,23 @@ impl WebhookCourier {
         let Some((hooks, url)) = hooks.and_then(|hooks| Some((hooks, hooks.url(item.kind)?))) else {
             return Outcome::GiveUp { why: "no longer configured" };
         };
-        let request = self
-            .client
-            .post(url)
+        let request = Request::post(url)
             .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, AGENT)
             .header("Callkit-Signature", sign(&hooks.secrets, unix_s(), &item.body))
             .header("Callkit-Delivery", &item.id)
             .header("Callkit-Attempt", attempt)
-            .body(item.body.clone());
-        let mut answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) => return Outcome::Retry { after: None, why: cause(&error) },
+            .body(Full::new(Bytes::from(item.body.clone())));
+        let Ok(request) = request else { return Outcome::GiveUp { why: "not a request" } };
+        let end = Instant::now() + self.timeout;
+        let (answer, body) = match timeout_at(end, self.http.send(request)).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => return Outcome::Retry { after: None, why: "no connection" },
+            Err(_) => return Outcome::Retry { after: None, why: "timeout" },
         };
-        let mut read = 0;
-        while let Ok(Some(chunk)) = answer.chunk().await {
-            read += chunk.len();
-            if read > ANSWER_BYTES {
-                break;
-            }
-        }
-        judged(item.kind, answer.status(), answer.headers())
+        // Nothing in it matters, nor whether it comes.
+        timeout_at(end, outgoing::whole(body)).await.ok();
+        judged(item.kind, answer.status, answer.retry_after)
     }
 }
 
@@ -157,18 +146,7 @@ impl Courier for WebhookCourier {
     }
 }
 
-/// In a word, without the address.
-fn cause(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
-        "timeout"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "broken connection"
-    }
-}
-
-fn judged(kind: Kind, status: StatusCode, headers: &HeaderMap) -> Outcome {
+fn judged(kind: Kind, status: StatusCode, retry_after: Option<Duration>) -> Outcome {
     if status.is_success() {
         return Outcome::Done;
     }
@@ -183,19 +161,8 @@ fn judged(kind: Kind, status: StatusCode, headers: &HeaderMap) -> Outcome {
     match kind {
         // The call rings now: a backend that says no will not say yes before it is over.
         Kind::Notify if is_refused || status.is_redirection() => Outcome::GiveUp { why },
-        Kind::Notify | Kind::CallEvent | Kind::Push | Kind::PushCancel => {
-            Outcome::Retry { after: retry_after(headers), why }
-        }
+        Kind::Notify | Kind::CallEvent | Kind::Push | Kind::PushCancel => Outcome::Retry { after: retry_after, why },
     }
-}
-
-/// RFC 9110, 10.2.3: seconds or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]
@@ -203,7 +170,7 @@ mod tests {
     use super::*;
 
     fn told(kind: Kind, status: u16) -> Outcome {
-        judged(kind, StatusCode::from_u16(status).unwrap(), &HeaderMap::new())
+        judged(kind, StatusCode::from_u16(status).unwrap(), None)
     }
 
     #[test]
@@ -218,16 +185,6 @@ mod tests {
         for status in [408, 425, 429, 500, 502, 503] {
             assert!(matches!(told(Kind::Notify, status), Outcome::Retry { .. }), "{status}");
         }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let after = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
-        assert_eq!(after("120"), Some(Duration::from_secs(120)));
-        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1_000));
-        assert!(after(&date).unwrap() > Duration::from_secs(900));
-        assert_eq!(after("Thu, 01 Jan 1970 00:00:00 GMT"), None, "past");
-        assert_eq!(after("soon"), None);
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{Courier, Kind, Notice, Outcome, Pace};
 use crate::clock::unix_ms;
-use crate::store::queue::{Bell, Busy, Waiting};
+use crate::store::queue::{Bell, Busy, Room, Waiting};
 use crate::store::{Store, StoreError};
 
 /// The pause after the store could not be read.
@@ -25,17 +26,21 @@ pub(super) struct Dispatch {
     rng: StdRng,
     notices: mpsc::Sender<Notice>,
     sending: JoinSet<Outcome>,
-    /// What each attempt is about.
-    attempts: HashMap<Id, Waiting>,
+    /// What each attempt is about, and since when it runs.
+    attempts: HashMap<Id, (Waiting, Instant)>,
     /// Numbers being sent, or whose outcome is not written yet.
     taken: HashSet<u64>,
     destinations: HashMap<String, Destination>,
+    /// The destination that took one of the shared attempts last.
+    last: String,
 }
 
 /// How it goes with a destination.
 #[derive(Debug, Default)]
 struct Destination {
     busy: usize,
+    /// The last failure was long in coming: what it holds, it holds for long.
+    is_slow: bool,
     failures: u32,
     /// While it counts as dead: the time of the next probe.
     probe_at: u64,
@@ -61,6 +66,7 @@ impl Dispatch {
             attempts: HashMap::new(),
             taken: HashSet::new(),
             destinations: HashMap::new(),
+            last: String::new(),
         }
     }
 
@@ -105,10 +111,12 @@ impl Dispatch {
         let busy = Busy {
             taken: self.taken.clone(),
             room: self.destinations.iter().map(|(name, destination)| (name.clone(), room(destination))).collect(),
-            otherwise: self.pace.per_destination,
-            total: self.pace.at_once.saturating_sub(self.sending.len()),
+            otherwise: Destination::default().room(&self.pace, now),
+            shared: self.pace.at_once.saturating_sub(self.destinations.values().map(Destination::shared).sum()),
+            after: self.last.clone(),
         };
         let work = self.store.work(now, busy).await?;
+        self.last = work.last.unwrap_or(std::mem::take(&mut self.last));
         for waiting in work.expired {
             self.settle(&waiting, Some("out of time")).await;
         }
@@ -128,7 +136,7 @@ impl Dispatch {
         self.destinations.entry(waiting.item.destination()).or_default().busy += 1;
         let (item, attempt) = (waiting.item.clone(), waiting.attempts.saturating_add(1));
         let task = self.sending.spawn(async move { courier.deliver(&item, attempt).await });
-        self.attempts.insert(task.id(), waiting);
+        self.attempts.insert(task.id(), (waiting, Instant::now()));
     }
 
     async fn on_attempt_ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
@@ -136,7 +144,7 @@ impl Dispatch {
             Ok(ended) => ended,
             Err(error) => (error.id(), Outcome::Retry { after: None, why: "broke off" }),
         };
-        let Some(waiting) = self.attempts.remove(&id) else { return };
+        let Some((waiting, since)) = self.attempts.remove(&id) else { return };
         let now = unix_ms();
         let attempt = waiting.attempts.saturating_add(1);
         let kind = waiting.item.kind.name();
@@ -147,12 +155,13 @@ impl Dispatch {
                 if destination.failures >= self.pace.dead_after {
                     info!(app = %waiting.item.app, kind, "a destination is back");
                 }
-                (destination.failures, destination.probe_at) = (0, 0);
+                destination.answers();
                 debug!(call = %waiting.item.call_id, kind, attempt, "delivered");
                 self.settle(&waiting, None).await;
             }
             Outcome::Retry { after, why } => {
                 destination.failures = destination.failures.saturating_add(1);
+                destination.is_slow = since.elapsed() >= self.pace.slow_after;
                 if destination.failures >= self.pace.dead_after {
                     destination.probe_at = now + self.pace.probe_ms(destination.failures);
                 }
@@ -165,7 +174,7 @@ impl Dispatch {
             }
             Outcome::GiveUp { why } => {
                 // It answers, if not as wished.
-                (destination.failures, destination.probe_at) = (0, 0);
+                destination.answers();
                 self.settle(&waiting, Some(why)).await;
             }
         }
@@ -186,14 +195,24 @@ impl Dispatch {
 }
 
 impl Destination {
-    fn room(&self, pace: &Pace, now: u64) -> usize {
-        if self.failures < pace.dead_after {
-            pace.per_destination.saturating_sub(self.busy)
-        } else if now < self.probe_at {
-            0
+    fn room(&self, pace: &Pace, now: u64) -> Room {
+        let own = 1_usize.saturating_sub(self.busy);
+        if self.failures >= pace.dead_after {
+            Room { own: if now < self.probe_at { 0 } else { own }, shared: 0 }
+        } else if self.is_slow {
+            Room { own, shared: 0 }
         } else {
-            1_usize.saturating_sub(self.busy)
+            Room { own, shared: pace.per_destination.saturating_sub(self.busy.max(1)) }
         }
+    }
+
+    /// Attempts under way that are not its own.
+    fn shared(&self) -> usize {
+        self.busy.saturating_sub(1)
+    }
+
+    fn answers(&mut self) {
+        (self.failures, self.probe_at, self.is_slow) = (0, 0, false);
     }
 }
 
@@ -202,14 +221,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_destination_has_one_attempt_of_its_own_and_shares_the_others() {
+        let pace = Pace::default();
+        let room = |busy, is_slow| Destination { busy, is_slow, ..Destination::default() }.room(&pace, 0);
+        assert_eq!(room(0, false), Room { own: 1, shared: 31 });
+        assert_eq!(room(2, false), Room { own: 0, shared: 30 });
+        assert_eq!(room(32, false), Room { own: 0, shared: 0 });
+        assert_eq!(room(0, true), Room { own: 1, shared: 0 });
+        assert_eq!(room(32, true), Room { own: 0, shared: 0 });
+    }
+
+    #[test]
     fn a_dead_destination_gets_one_probe_at_a_time() {
         let pace = Pace::default();
-        let mut destination = Destination { busy: 2, ..Destination::default() };
-        assert_eq!(destination.room(&pace, 0), 30);
-        destination = Destination { busy: 0, failures: 16, probe_at: 100 };
-        assert_eq!(destination.room(&pace, 99), 0);
-        assert_eq!(destination.room(&pace, 100), 1);
+        let mut destination = Destination { failures: 16, probe_at: 100, ..Destination::default() };
+        assert_eq!(destination.room(&pace, 99), Room { own: 0, shared: 0 });
+        assert_eq!(destination.room(&pace, 100), Room { own: 1, shared: 0 });
         destination.busy = 1;
-        assert_eq!(destination.room(&pace, 100), 0);
+        assert_eq!(destination.room(&pace, 100), Room { own: 0, shared: 0 });
     }
 }

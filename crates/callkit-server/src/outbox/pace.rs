@@ -15,8 +15,10 @@ pub struct Pace {
     pub retry_after_max: Duration,
     /// Attempts to one destination at one time. Default 32.
     pub per_destination: usize,
-    /// Attempts at one time. Default 256.
+    /// Attempts at one time that the destinations share, beyond the one that each has of its own. Default 256.
     pub at_once: usize,
+    /// A destination whose failures take so long to come has no part of what is shared until it answers. Default 1 s.
+    pub slow_after: Duration,
     /// Failures in a row after which a destination counts as dead and is only probed. Default 16.
     pub dead_after: u32,
     /// The longest pause between two probes. Default 30 s.
@@ -37,6 +39,7 @@ impl Default for Pace {
             retry_after_max: Duration::from_secs(3_600),
             per_destination: 32,
             at_once: 256,
+            slow_after: Duration::from_secs(1),
             dead_after: 16,
             probe_max: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(3),

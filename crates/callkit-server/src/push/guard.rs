@@ -12,14 +12,14 @@ use tower::Service;
 
 /// Scheme, host and port of a URL, without a user.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Origin<'a> {
+pub(crate) struct Origin<'a> {
     scheme: &'a str,
     host: &'a str,
     port: Option<u16>,
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn of(uri: &'a Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &'a Uri) -> Option<Self> {
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         let host = authority.host();
         let has_user = authority.as_str().contains('@');
@@ -27,17 +27,22 @@ impl<'a> Origin<'a> {
         (!host.is_empty() && !has_user && !has_bad_port).then_some(Self { scheme, host, port: authority.port_u16() })
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.scheme == "https"
     }
 
     /// The host as an address, if it is written as one.
-    pub(super) fn ip(&self) -> Option<IpAddr> {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 
+    /// Whether it is on this machine whatever a lookup says.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.ip().map_or(self.host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+    }
+
     /// As RFC 6454 writes it: lower case, the port only where it is not the scheme's own.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let own = if self.is_https() { 443 } else { 80 };
         match self.port.filter(|port| *port != own) {
             Some(port) => format!("{}://{}:{port}", self.scheme, self.host.to_lowercase()),
@@ -48,7 +53,7 @@ impl<'a> Origin<'a> {
 
 /// How far a client of ours may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// To any address: the operator named the host, or allowed it.
     Anywhere,
     /// To addresses of the open internet: a stranger named the host.
@@ -56,7 +61,7 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    pub(super) fn includes(self, ip: IpAddr) -> bool {
+    pub(crate) fn includes(self, ip: IpAddr) -> bool {
         match self {
             Reach::Anywhere => true,
             Reach::Public => is_public(ip),
@@ -66,13 +71,13 @@ impl Reach {
 
 /// Looks names up and gives only addresses within reach, so that what is checked is what is connected to.
 #[derive(Debug, Clone)]
-pub(super) struct GuardedResolver {
-    pub(super) reach: Reach,
+pub(crate) struct GuardedResolver {
+    pub(crate) reach: Reach,
 }
 
 /// Why a name gives no address.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LookupError {
+pub(crate) enum LookupError {
     #[error("the name cannot be looked up")]
     System(#[from] io::Error),
     #[error("the name leads to no public address")]

@@ -11,8 +11,8 @@ mod fcm;
 mod web_push;
 
 mod encryption;
-mod guard;
-mod outgoing;
+pub(crate) mod guard;
+pub(crate) mod outgoing;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The HTTP client of the senders: rustls, no proxy, no redirect followed, answers bounded.
+//! The HTTP client of the senders of pushes and webhooks: rustls, no proxy, no redirect followed, answers bounded.
 //!
 //! It is hyper's own client. With TLS of `ring`, reqwest would need a process-wide provider, also in every other crate of the same build
 //! that makes a client of it.
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -32,26 +32,26 @@ const STRANGER_IDLE: Duration = Duration::from_secs(15);
 const ANSWER_BYTES: usize = 16 * 1024;
 
 /// A client with its pool of connections.
-pub(super) struct Outgoing(Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>);
+pub(crate) struct Outgoing(Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>);
 
 /// Which versions of HTTP a service speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speaks {
+pub(crate) enum Speaks {
     Http2,
     Both,
 }
 
 /// What a service said.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) retry_after: Option<Duration>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
     /// Empty if there was none or too much.
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// Why a service said nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unanswered {
+pub(crate) enum Unanswered {
     /// Its name leads where we must not go.
     OutOfReach,
     /// It could not be reached, or broke off.
@@ -59,7 +59,7 @@ pub(super) enum Unanswered {
 }
 
 /// Whom to trust: the authorities of the system and of the file.
-pub(super) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, PushConfigError> {
+pub(crate) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, PushConfigError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
@@ -77,18 +77,37 @@ pub(super) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, PushConfigEr
     if roots.is_empty() {
         return Err(PushConfigError::NoAuthorities);
     }
+    Ok(trusting(roots))
+}
+
+/// For services without TLS: nobody is trusted.
+pub(crate) fn trust_nobody() -> ClientConfig {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> ClientConfig {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has the ciphers of TLS 1.2 and 1.3");
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    config.with_root_certificates(roots).with_no_client_auth()
 }
 
 impl Outgoing {
-    pub(super) fn new(tls: &ClientConfig, speaks: Speaks, reach: Reach) -> Self {
+    pub(crate) fn new(tls: &ClientConfig, speaks: Speaks, reach: Reach) -> Self {
+        Self::with_connect_limit(tls, speaks, reach, CONNECT_LIMIT)
+    }
+
+    /// With another time that a connection may take to come about.
+    pub(crate) fn with_connect_limit(
+        tls: &ClientConfig,
+        speaks: Speaks,
+        reach: Reach,
+        connect_limit: Duration,
+    ) -> Self {
         let mut http = HttpConnector::new_with_resolver(GuardedResolver { reach });
         http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT_LIMIT));
+        http.set_connect_timeout(Some(connect_limit));
         http.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
         let mut client = Client::builder(TokioExecutor::new());
@@ -115,29 +134,41 @@ impl Outgoing {
     }
 
     /// Sends a request and takes the answer, once.
-    pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
+    pub(crate) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
+        let (mut answer, body) = self.send(request).await?;
+        answer.body = whole(body).await;
+        Ok(answer)
+    }
+
+    /// Sends a request and takes the head of the answer, and its body as it comes.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<(Answer, Incoming), Unanswered> {
         let response = self.0.request(request).await.map_err(|error| unanswered(&error))?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES).collect().await;
-        let body = body.map(|collected| collected.to_bytes()).unwrap_or_default();
-        Ok(Answer { status: parts.status, retry_after: retry_after(&parts.headers, SystemTime::now()), body })
+        let retry_after = retry_after(&parts.headers, SystemTime::now());
+        Ok((Answer { status: parts.status, retry_after, body: Bytes::new() }, body))
     }
 }
 
 impl Answer {
     /// Whether the service asks to come again later.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error()
     }
 
     /// The body, if it is what was expected.
-    pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 }
 
+/// A body, read so that its connection can be used again; empty if it was too long or broke off.
+pub(crate) async fn whole(body: Incoming) -> Bytes {
+    let body = Limited::new(body, ANSWER_BYTES).collect().await;
+    body.map(|collected| collected.to_bytes()).unwrap_or_default()
+}
+
 /// A header's value that no log shows and no compression table keeps.
-pub(super) fn secret(value: String) -> Option<HeaderValue> {
+pub(crate) fn secret(value: String) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(value).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -3,7 +3,7 @@
 //! Items of one lane go out one after the other. Only the first of a lane is in the table of what is due, so that finding work costs
 //! the same however much waits, and what waits for a dead destination is in nobody's way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use call_protocol::{AppId, CallId, DeviceId, UserId};
@@ -126,6 +126,8 @@ pub(crate) struct Work {
     pub(crate) expired: Vec<Waiting>,
     /// When there may be more to do without anything new, in ms since 1970.
     pub(crate) next_unix_ms: Option<u64>,
+    /// The destination that took a shared attempt last, if one did.
+    pub(crate) last: Option<String>,
 }
 
 /// What a sender has at hand while it asks for work.
@@ -133,10 +135,22 @@ pub(crate) struct Work {
 pub(crate) struct Busy {
     /// Numbers that are not to be given out.
     pub(crate) taken: HashSet<u64>,
-    /// Items a destination can take now; `otherwise` where it is not named.
-    pub(crate) room: HashMap<String, usize>,
-    pub(crate) otherwise: usize,
-    pub(crate) total: usize,
+    /// What a destination can take now; `otherwise` where it is not named.
+    pub(crate) room: HashMap<String, Room>,
+    pub(crate) otherwise: Room,
+    /// Attempts that are left for all destinations together, beyond those that each has of its own.
+    pub(crate) shared: usize,
+    /// The destination that took one of these last.
+    pub(crate) after: String,
+}
+
+/// How many items a destination can take now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Attempts that no other destination can take from it.
+    pub(crate) own: usize,
+    /// Attempts beyond, out of those that are shared.
+    pub(crate) shared: usize,
 }
 
 /// How the writer tells the sender what it has written.
@@ -233,35 +247,73 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
             work.expired.extend(waiting(seq)?);
         }
     }
-    let mut total = busy.total;
+    let mut queues = Vec::new();
     let mut from = String::new();
     // One destination after the other, by where its rows begin.
     loop {
         let first = due.range((from.as_str(), 0_u64, 0_u64)..)?.next().transpose()?;
         let Some(destination) = first.map(|(key, _)| key.value().0.to_owned()) else { break };
-        let mut room = busy.room.get(&destination).copied().unwrap_or(busy.otherwise).min(total);
+        let room = busy.room.get(&destination).copied().unwrap_or(busy.otherwise);
+        let mut seqs = VecDeque::new();
         for row in due.range((destination.as_str(), 0, 0)..=(destination.as_str(), NEVER, NEVER))? {
             let (_, at, seq) = row?.0.value();
-            if room == 0 {
+            if seqs.len() == room.own + room.shared {
                 break;
             }
             if at > now {
                 work.next_unix_ms = Some(work.next_unix_ms.map_or(at, |next| next.min(at)));
                 break;
             }
-            if !busy.taken.contains(&seq)
-                && !given.contains(&seq)
-                && let Some(waiting) = waiting(seq)?
-            {
-                room -= 1;
-                total -= 1;
-                work.due.push(waiting);
+            if !busy.taken.contains(&seq) && !given.contains(&seq) {
+                seqs.push_back(seq);
             }
         }
         // The next text after it, in the order of bytes.
-        from = destination + "\0";
+        from = format!("{destination}\0");
+        queues.push(Queue { destination, room, seqs });
+    }
+    let (chosen, last) = hand_out(queues, busy.shared, &busy.after);
+    work.last = last;
+    for seq in chosen {
+        work.due.extend(waiting(seq)?);
     }
     Ok(work)
+}
+
+/// What of a destination is due, as far as it has room.
+struct Queue {
+    destination: String,
+    room: Room,
+    seqs: VecDeque<u64>,
+}
+
+/// Chooses what is sent: of each destination what it has attempts of its own for, then of each in turn one more, from the destination
+/// behind `after` on. None takes more than half of what is left, so that there is something for whoever comes next.
+fn hand_out(mut queues: Vec<Queue>, mut shared: usize, after: &str) -> (Vec<u64>, Option<String>) {
+    let mut chosen = Vec::new();
+    for queue in &mut queues {
+        let own = queue.room.own.min(queue.seqs.len());
+        chosen.extend(queue.seqs.drain(..own));
+    }
+    let begin = queues.iter().position(|queue| queue.destination.as_str() > after).unwrap_or(0);
+    queues.rotate_left(begin);
+    let (mut last, most) = (None, shared.div_ceil(2));
+    for turn in 0..most {
+        for queue in queues.iter_mut().filter(|queue| turn < queue.room.shared) {
+            if shared > 0
+                && let Some(seq) = queue.seqs.pop_front()
+            {
+                shared -= 1;
+                chosen.push(seq);
+                last = Some(queue.destination.clone());
+            }
+        }
+        queues.retain(|queue| !queue.seqs.is_empty());
+        if shared == 0 || queues.is_empty() {
+            break;
+        }
+    }
+    (chosen, last)
 }
 
 pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
@@ -357,5 +409,36 @@ impl<'a> Writer<'a> {
 
     fn item(&self, seq: u64) -> Result<Option<Item>, redb::Error> {
         Ok(self.items.get(seq)?.and_then(|row| serde_json::from_slice(row.value()).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(destination: &str, room: Room, seqs: std::ops::Range<u64>) -> Queue {
+        Queue { destination: destination.into(), room, seqs: seqs.collect() }
+    }
+
+    const ALL: Room = Room { own: 1, shared: 31 };
+
+    #[test]
+    fn each_has_one_of_its_own_and_the_rest_is_shared_in_turn() {
+        let queues = vec![queue("a", ALL, 0..50), queue("b", ALL, 100..103), queue("c", ALL, 200..250)];
+        let (chosen, last) = hand_out(queues, 9, "a");
+        assert_eq!(chosen, [0, 100, 200, 101, 201, 1, 102, 202, 2, 203, 3, 204]);
+        assert_eq!(last.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn nobody_can_take_what_is_anothers_own_nor_all_that_is_shared() {
+        let (chosen, _) = hand_out(vec![queue("a", ALL, 0..50)], 8, "");
+        assert_eq!(chosen.len(), 1 + 4);
+        let (chosen, last) = hand_out(vec![queue("a", ALL, 0..50), queue("b", ALL, 100..150)], 0, "");
+        assert_eq!((chosen, last), (vec![0, 100], None));
+        let full = Room { own: 0, shared: 0 };
+        let (chosen, _) =
+            hand_out(vec![queue("a", full, 0..50), queue("b", Room { own: 1, shared: 0 }, 100..150)], 8, "");
+        assert_eq!(chosen, [100]);
     }
 }

@@ -6,7 +6,7 @@ use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId};
 
-use super::queue::{Bell, Busy, Item, Kind};
+use super::queue::{Bell, Busy, Item, Kind, Room};
 use super::{Retention, Store, StoreError, StoredCall};
 use crate::clock::unix_ms;
 use crate::metering::Metering;
@@ -71,7 +71,7 @@ fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Ite
 }
 
 fn free() -> Busy {
-    Busy { otherwise: 100, total: 100, ..Busy::default() }
+    Busy { otherwise: Room { own: 1, shared: 99 }, shared: 200, ..Busy::default() }
 }
 
 #[tokio::test]
@@ -203,12 +203,12 @@ async fn a_destination_without_room_is_in_nobodys_way() {
     store.put(Item { app: AppId::new("bank").unwrap(), ..item("b", 1, 10, 1_000) }, &bell);
     store.put(Item { kind: Kind::Notify, ..item("n", 100, 10, 1_000) }, &bell);
     store.flush().await;
-    let busy = Busy { room: [("call_event/shop".to_owned(), 0)].into(), ..free() };
+    let busy = Busy { room: [("call_event/shop".to_owned(), Room::default())].into(), ..free() };
     let work = store.work(20, busy).await.unwrap();
     let names: Vec<_> = work.due.iter().map(|waiting| waiting.item.id.as_str()).collect();
     assert_eq!(names, ["b", "n"]);
-    let work = store.work(20, Busy { total: 7, ..free() }).await.unwrap();
-    assert_eq!(work.due.len(), 7);
+    let work = store.work(20, Busy { shared: 8, ..free() }).await.unwrap();
+    assert_eq!(work.due.len(), 3 + 4, "each has one of its own, and one destination half of what is shared");
 }
 
 #[tokio::test]

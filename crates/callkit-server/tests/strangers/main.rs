@@ -15,6 +15,7 @@ mod words;
 mod document;
 mod floods;
 mod h2_attacks;
+mod leftovers;
 mod reflection;
 mod slow;
 mod stranger;

@@ -142,16 +142,49 @@ async fn nobody_is_notified_after_the_ring_deadline() {
 async fn a_dead_backend_of_one_app_is_in_no_other_apps_way() {
     let dead = serve(|_| Reply::Silence).await;
     let (well, _heard) = after(&[]).await;
+    // An attempt at the dead one never ends.
+    let pace = Pace { timeout: Duration::from_secs(86_400), ..quick() };
     let (outbox, mut notices, _running) =
-        Outbox::start_alone(None, &[app("dead", dead), app("well", well)], quick()).unwrap();
+        Outbox::start_alone(None, &[app("dead", dead), app("well", well)], pace).unwrap();
     for call in 0..300 {
         outbox.enqueue(ended("dead", call, 0));
     }
     for call in 0..300 {
         outbox.enqueue(ended("well", call, 0));
     }
-    // Long before the dead one's first attempt is over: that takes 10 s.
     for _ in 0..300 {
         assert_eq!(soon(notices.recv()).await.unwrap().app.as_str(), "well");
     }
+}
+
+#[tokio::test]
+async fn many_dead_backends_take_nothing_from_one_that_is_well() {
+    let (hits, mut heard) = mpsc::unbounded_channel();
+    let dead = serve(move |_| {
+        hits.send(()).unwrap();
+        Reply::Silence
+    })
+    .await;
+    let (well, _heard) = after(&[]).await;
+    let names: Vec<_> = (0..40).map(|number| format!("dead-{number:02}")).collect();
+    let mut apps: Vec<_> = names.iter().map(|name| app(name, dead)).collect();
+    apps.push(app("well", well));
+    let pace = Pace { timeout: Duration::from_secs(86_400), at_once: 64, ..quick() };
+    let (outbox, mut notices, _running) = Outbox::start_alone(None, &apps, pace).unwrap();
+    for name in &names {
+        for call in 0..40 {
+            outbox.enqueue(ended(name, call, 0));
+        }
+    }
+    // All that is shared is theirs, and one attempt of each.
+    for _ in 0..40 + 64 {
+        soon(heard.recv()).await.unwrap();
+    }
+    for call in 0..300 {
+        outbox.enqueue(ended("well", call, 0));
+    }
+    for _ in 0..300 {
+        assert_eq!(soon(notices.recv()).await.unwrap().app.as_str(), "well");
+    }
+    assert!(heard.try_recv().is_err(), "they got more than their part");
 }
