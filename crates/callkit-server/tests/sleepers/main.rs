@@ -18,9 +18,11 @@ mod service;
 mod account;
 mod backend;
 
+mod backup;
 mod bound;
 mod callee;
 mod history;
 mod missed;
+mod privacy;
 mod pushes;
 mod released;

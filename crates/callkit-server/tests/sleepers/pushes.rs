@@ -22,8 +22,8 @@ use crate::words::party;
 const CALL: CallId = CallId::from_bits(0xf00d);
 
 /// Apple's service, as far as a server that knows its business sees it; `tests/push` checks what it checks.
-struct Apple {
-    config: PushConfig,
+pub struct Apple {
+    pub config: PushConfig,
     heard: mpsc::UnboundedReceiver<Heard>,
     status: Arc<AtomicU16>,
     _service: Service,
@@ -31,7 +31,7 @@ struct Apple {
 }
 
 impl Apple {
-    async fn start() -> Apple {
+    pub async fn start() -> Apple {
         let (authority, key) = (Authority::new(), rcgen::KeyPair::generate().unwrap());
         let (sender, heard) = mpsc::unbounded_channel();
         let status = Arc::new(AtomicU16::new(200));
@@ -63,7 +63,7 @@ impl Apple {
         Server::start(ServerConfig { apps: vec![shop], ..crate::client::config() }).await.unwrap()
     }
 
-    async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> Heard {
         soon("a push", self.heard.recv()).await.unwrap()
     }
 }
