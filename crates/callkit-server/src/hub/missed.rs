@@ -17,8 +17,10 @@ use crate::store::{Device, Store, StoreError, StoredCall};
 
 /// Calls told at one time; the next ones follow when these are acknowledged.
 const AT_ONCE: usize = 32;
-/// Searches in the store at one time: after a restart all devices come back at once.
+/// Searches in the store at one time, of each kind: after a restart all devices come back at once.
 pub(super) const LOOKUPS: usize = 8;
+/// Searches that may wait; a device that finds no room is told at its next sign-in.
+const LOOKUPS_WAITING: usize = 65_536;
 
 /// What was looked up in the store.
 pub(super) enum Found {
@@ -47,6 +49,9 @@ impl Hub {
         let (Some(session), Some(store)) = (self.sessions.get_mut(&key), self.around.store.clone()) else { return };
         let (app_id, party) = (self.around.apps.name(session.app).clone(), session.party.clone());
         session.is_looked_up = true;
+        if self.lookups.len() >= LOOKUPS_WAITING {
+            return;
+        }
         let permits = self.permits.clone();
         self.lookups.spawn(async move {
             let _permit = permits.acquire().await;

@@ -8,7 +8,7 @@ use call_protocol::media::{ChannelEventBody as Event, ChannelRequestBody as Ask,
 use call_protocol::ring::{Alert, RingConfirm};
 use call_protocol::session::{Hello, RefuseReason, Resume, ServerBody};
 use call_protocol::{CallId, CcParam, Word};
-use callkit_server::{Server, ServerConfig};
+use callkit_server::{LimitsConfig, Server, ServerConfig};
 
 use crate::backend::{Backend, by_cc_param, call, invite};
 use crate::client::{Client, http, metric};
@@ -228,5 +228,24 @@ async fn p4_p7_what_is_malformed_or_forged_declines_nothing() {
     assert!(metric(address, "callkit_http_declines_total{result=\"refused\"}").await >= 2.0);
     let mut bob = Client::try_sign_in(address, by_cc_param(&cc_param)).await.unwrap();
     assert!(matches!(bob.body().await, ServerBody::Call(message) if matches!(message.word, Word::Invite(_))));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p7_who_holds_a_cc_param_asks_so_often_and_the_user_is_not_held_up() {
+    let mut backend = Backend::start().await;
+    let limits = LimitsConfig { sign_ins_per_user_per_minute: 3, ..LimitsConfig::none() };
+    let server = Server::start(ServerConfig { limits, ..backend.config() }).await.unwrap();
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    let cc_param = call(&mut backend, &mut ann, CALL, 30_000).await;
+    let verify = post("/v1/verify", serde_json::json!({ "cc_param": cc_param }));
+    for expected in [200, 200, 200, 429, 429] {
+        assert_eq!(http(address, &verify).await.0, expected);
+    }
+    let refuse = Client::try_sign_in(address, by_cc_param(&cc_param)).await.err().unwrap();
+    assert_eq!(refuse.reason, RefuseReason::TooMany);
+    let mut bob = Client::sign_in(address, "bob").await;
+    assert!(matches!(bob.word().await, Word::Invite(_)));
     server.stop().await;
 }

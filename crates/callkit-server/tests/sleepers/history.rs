@@ -3,6 +3,7 @@
 use call_protocol::account::{Credentials, HistoryRequest, PushAddress, SetPush};
 use call_protocol::end::EndReason;
 use call_protocol::{CallId, DeviceId, Word};
+use callkit_server::{LimitsConfig, Server, ServerConfig};
 use tonic::Code;
 
 use crate::account::{credentials, history, set_push};
@@ -98,5 +99,21 @@ async fn p4_p7_only_the_user_asks_and_registers() {
     let local = PushAddress::WebPush { endpoint: "http://x/".into(), p256dh: "p".into(), auth: "a".into() };
     let push = SetPush { credentials: bob, device, address: Some(local) };
     assert_eq!(set_push(address, &push).await.unwrap_err().code(), Code::InvalidArgument);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p15_a_user_asks_so_often() {
+    let backend = Backend::start().await;
+    let limits = LimitsConfig { sign_ins_per_user_per_minute: 2, ..LimitsConfig::none() };
+    let server = Server::start(ServerConfig { limits, ..backend.config() }).await.unwrap();
+    let address = server.local_addr();
+    for _ in 0..2 {
+        assert!(history(address, &request("bob", "", 10, false)).await.is_ok());
+    }
+    let refused = history(address, &request("bob", "", 10, false)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(history(address, &request("ann", "", 10, false)).await.is_ok());
+    Client::sign_in(address, "bob").await;
     server.stop().await;
 }
