@@ -38,10 +38,12 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn set_push(&self, from: IpAddr, request: SetPush) -> Result<(), Refused> {
+    /// Done once it is written: a call that comes after the reply finds the address.
+    pub(crate) async fn set_push(&self, from: IpAddr, request: SetPush) -> Result<(), Refused> {
         let (app, user) = self.admit(from, &request.credentials)?;
         let address = request.address.map(address).transpose()?;
         self.store.set_push(self.apps.name(app), &user, &request.device, address);
+        self.store.flush().await;
         Ok(())
     }
 

@@ -68,6 +68,11 @@ impl Health {
         self.stage.load(Ordering::Relaxed) == Stage::Serving as u8
     }
 
+    /// Whether somebody may still sign in for a call that rings here.
+    pub(crate) fn takes_callees(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) != Stage::Stopping as u8
+    }
+
     /// What one device sent waited so long for the hub.
     pub(crate) fn waited(&self, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -133,8 +138,9 @@ mod tests {
 
         health.set_stage(Stage::Draining);
         assert_eq!(health.readiness(), Err(Unready::Draining));
-        assert!(!health.takes_sign_ins());
+        assert!(!health.takes_sign_ins() && health.takes_callees());
         health.set_stage(Stage::Stopping);
+        assert!(!health.takes_callees());
         assert_eq!(health.readiness(), Err(Unready::Stopping));
     }
 

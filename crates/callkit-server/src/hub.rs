@@ -131,6 +131,7 @@ pub(crate) struct Hub {
     /// What is being looked up in the store.
     lookups: JoinSet<Found>,
     permits: Arc<Semaphore>,
+    push_permits: Arc<Semaphore>,
     last_session: u64,
 }
 
@@ -194,6 +195,7 @@ impl Hub {
             waking: HashMap::new(),
             lookups: JoinSet::new(),
             permits: Arc::new(Semaphore::new(LOOKUPS)),
+            push_permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
         };
         for Kept { app, snapshot } in kept {

@@ -34,7 +34,12 @@
 //! - **Calls**: each has one `signaling::Arbiter` here. The server writes the true sender into what it carries. With
 //!   [`data_dir`](ServerConfig::data_dir) calls outlive a restart; without it, a server that has just started says nothing about
 //!   running calls it does not know, so that the voice goes on.
-//! - **Channels of two**: a join needs a channel token for that channel and uid, and is told who is there and what they send.
+//! - **Sleeping phones**: when a call opens, the app's backend gets a webhook and the devices that are away get a push; both carry a
+//!   `cc_param`, signed here, with which a phone signs in for that one call, or declines it over HTTP without its app. Who comes late is
+//!   told that the call is over. Missed calls are told to each device once, also after a restart (`docs/push.md`, `docs/webhooks.md`).
+//! - **Account**: `proto/callkit/v1/account.proto` takes push addresses and gives the history, each request with an access token.
+//! - **Channels of two**: a join needs a channel token for that channel and uid, or none where the channel is that of a one-to-one call
+//!   which the device placed or took; it is told who is there and what they send.
 //!   Descriptions, candidates and mute states go from member to member. A token that ends is announced 30 s before (at half its life
 //!   if that is shorter) and can be renewed. A member whose session was replaced keeps its place for the resume window: a
 //!   join of the same device takes it over, and the others hear `MemberJoined` without a leave before it.
@@ -63,7 +68,8 @@
 //! # Inside
 //!
 //! One task, the hub, owns sessions, calls and channels, without locks. Each connection has a task that pulls its streams'
-//! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store.
+//! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store,
+//! from which one task sends webhooks and pushes.
 //!
 //! What it does not do: carry media, group calls, several servers as one.
 
@@ -75,6 +81,8 @@ mod limits;
 mod tls;
 
 mod accept;
+#[cfg(unix)]
+mod admin;
 mod connection;
 mod account;
 mod callee;
@@ -97,6 +105,8 @@ mod dev;
 mod metering;
 mod stun;
 
+#[cfg(unix)]
+pub use admin::{BackupError, backup};
 pub use cc_keys::KeyError;
 pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
 pub use limits::LimitsConfig;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use callkit_server::{ConfigError, LogFormat, Server, ServerConfig, StartError};
+use callkit_server::{BackupError, ConfigError, LogFormat, Server, ServerConfig, StartError};
 use clap::Parser;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +30,7 @@ or in CALLKITD_APPS='[{app_id=\"shop\",api_key=\"key-1\",secret=\"…\"}]'. Only
     trusted_addresses = [\"127.0.0.0/8\", \"::1/128\"]
 
 When it serves, it prints one line: `callkitd ready tcp=ADDRESS udp=ADDRESS`. SIGTERM and ctrl-c stop it cleanly, SIGHUP takes up a
-new certificate. `callkitd check-config` tells whether it could start.";
+new certificate. `callkitd check-config` tells whether it could start, `callkitd backup FILE` copies its store while it runs.";
 
 /// What the program is told.
 #[derive(Parser)]
@@ -52,6 +52,11 @@ struct Options {
 enum Command {
     /// Tell whether the server could start with this configuration, and what in it is doubtful; start nothing
     CheckConfig,
+    /// Copy the store of the server that runs with this configuration to a new file, while it goes on
+    Backup {
+        /// Where to write the copy; what is there already is not overwritten
+        file: PathBuf,
+    },
 }
 
 /// The keys of the configuration; what is not given is left to the other sources.
@@ -177,6 +182,10 @@ enum Failure {
     Log(#[from] tracing_subscriber::filter::ParseError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("there is no data_dir, and so nothing to copy")]
+    NoData,
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error("cannot run: {0}")]
     System(#[from] std::io::Error),
 }
@@ -194,13 +203,22 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), Failure> {
     let config = configured(&options)?;
     let filter = EnvFilter::try_new(&config.log)?;
-    if let Some(Command::CheckConfig) = options.command {
-        Server::check(&config)?;
-        for doubt in doubts(&config) {
-            eprintln!("callkitd: doubtful: {doubt}");
+    match options.command {
+        Some(Command::CheckConfig) => {
+            Server::check(&config)?;
+            for doubt in doubts(&config) {
+                eprintln!("callkitd: doubtful: {doubt}");
+            }
+            println!("callkitd: the configuration is good");
+            return Ok(());
         }
-        println!("callkitd: the configuration is good");
-        return Ok(());
+        Some(Command::Backup { file }) => {
+            let data_dir = config.data_dir.as_deref().ok_or(Failure::NoData)?;
+            callkit_server::backup(data_dir, &file)?;
+            println!("callkitd: the store is copied");
+            return Ok(());
+        }
+        None => {}
     }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

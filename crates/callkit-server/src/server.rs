@@ -16,6 +16,8 @@ use tracing::info;
 
 use crate::accept::{self, Accepting};
 use crate::account::Account;
+#[cfg(unix)]
+use crate::admin::Admin;
 use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
@@ -47,6 +49,8 @@ pub struct Server {
     accepting: JoinHandle<()>,
     answering: JoinHandle<()>,
     watching: Option<JoinHandle<()>>,
+    #[cfg(unix)]
+    admin: Option<Admin>,
 }
 
 impl fmt::Debug for Server {
@@ -138,6 +142,8 @@ impl Server {
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
         };
+        #[cfg(unix)]
+        let admin = folder.and_then(|folder| Admin::start(folder, store.clone()));
         let calls_kept = kept.len();
         let hub = Hub::new(&config, around, kept);
         let (stop_hub, hub_stops) = oneshot::channel();
@@ -199,6 +205,8 @@ impl Server {
             accepting,
             answering,
             watching,
+            #[cfg(unix)]
+            admin,
         })
     }
 
@@ -247,6 +255,8 @@ impl Server {
             info!(is_drained, "drained");
         }
         self.health.set_stage(Stage::Stopping);
+        #[cfg(unix)]
+        drop(self.admin.take());
         // First no new connections, then the goodbyes on the old ones, then their end.
         self.stop_accepting.send_replace(true);
         if let Some(stop) = self.stop_hub.take() {

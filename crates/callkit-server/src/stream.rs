@@ -131,7 +131,9 @@ impl AtDoor {
             }
             (denied.reason, denied.detail)
         })?;
-        if !health.takes_sign_ins() {
+        // A callee who wakes for a call that rings is a part of work that was accepted before.
+        let takes = if identity.bound.is_some() { health.takes_callees() } else { health.takes_sign_ins() };
+        if !takes {
             return Err((RefuseReason::ShuttingDown, String::new()));
         }
         let within = match identity.bound {
@@ -140,8 +142,8 @@ impl AtDoor {
             Some(call_id) => limits.sign_in_for(identity.app, call_id),
         };
         within.map_err(|_| many("too many sign-ins of this user"))?;
-        // Who comes back to a session is work that was accepted before.
-        if hello.resume.is_none() && health.is_overloaded() {
+        // So is who comes back to a session.
+        if hello.resume.is_none() && identity.bound.is_none() && health.is_overloaded() {
             metering.shed_sign_ins.increment(1);
             return Err((RefuseReason::Overloaded, "come back in a few seconds".into()));
         }

@@ -127,7 +127,7 @@ impl proto::account_server::Account for Accounts {
         request: tonic::Request<wire::proto::SetPushRequest>,
     ) -> Result<tonic::Response<wire::proto::SetPushReply>, Status> {
         let request = wire::set_push_from_proto(request.into_inner()).map_err(unsound)?;
-        self.account.set_push(self.from, request).map_err(refused)?;
+        self.account.set_push(self.from, request).await.map_err(refused)?;
         Ok(tonic::Response::new(wire::proto::SetPushReply {}))
     }
 

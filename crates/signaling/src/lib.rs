@@ -54,6 +54,7 @@ mod desk;
 mod dialog;
 mod door;
 mod line;
+mod standing;
 mod time;
 mod timer;
 

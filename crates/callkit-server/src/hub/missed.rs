@@ -17,8 +17,10 @@ use crate::store::{Device, Store, StoreError, StoredCall};
 
 /// Calls told at one time; the next ones follow when these are acknowledged.
 const AT_ONCE: usize = 32;
-/// Searches in the store at one time: after a restart all devices come back at once.
+/// Searches in the store at one time, of each kind: after a restart all devices come back at once.
 pub(super) const LOOKUPS: usize = 8;
+/// Searches that may wait; a device that finds no room is told at its next sign-in.
+const LOOKUPS_WAITING: usize = 65_536;
 
 /// What was looked up in the store.
 pub(super) enum Found {
@@ -44,8 +46,12 @@ impl Hub {
 
     /// Looks which calls a device has missed, after the one it was told of last, or since it was last here.
     pub(super) fn look_for_missed(&mut self, key: SessionKey, after: Option<(u64, CallId)>) {
-        let (Some(session), Some(store)) = (self.sessions.get(&key), self.around.store.clone()) else { return };
+        let (Some(session), Some(store)) = (self.sessions.get_mut(&key), self.around.store.clone()) else { return };
         let (app_id, party) = (self.around.apps.name(session.app).clone(), session.party.clone());
+        session.is_looked_up = true;
+        if self.lookups.len() >= LOOKUPS_WAITING {
+            return;
+        }
         let permits = self.permits.clone();
         self.lookups.spawn(async move {
             let _permit = permits.acquire().await;
@@ -60,7 +66,7 @@ impl Hub {
     fn on_missed_calls(&mut self, now: Now, key: SessionKey, calls: &[StoredCall]) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let app = session.app;
-        session.told_until = None;
+        (session.is_looked_up, session.told_until) = (false, None);
         let mut told = Vec::new();
         for call in calls.iter().filter(|call| !self.calls.knows(CallKey { app, call_id: call.call_id })) {
             if told.len() == AT_ONCE {
@@ -86,7 +92,7 @@ impl Hub {
         if end.reason != EndReason::NoResponse || session.untold.remove(&message.call_id).is_none() {
             return;
         }
-        if session.untold.is_empty() {
+        if session.untold.is_empty() && !session.is_looked_up {
             match session.told_until.take() {
                 Some(after) => self.look_for_missed(key, Some(after)),
                 None => self.note_here(now, key),
@@ -106,7 +112,8 @@ impl Hub {
     pub(super) fn on_missed(&mut self, now: Now, ended: &EndedCall) {
         for callee in &ended.invite.callees {
             for key in self.devices.get(&(ended.app, callee.clone())).cloned().unwrap_or_default() {
-                let is_here = |session: &Session| session.link.is_some() && session.untold.is_empty();
+                let is_here =
+                    |session: &Session| session.link.is_some() && session.untold.is_empty() && !session.is_looked_up;
                 if self.sessions.get(&key).is_some_and(is_here) {
                     self.note_here(now, key);
                 }
@@ -122,6 +129,9 @@ impl Hub {
 
     /// A session is over: until when its device knows of everything.
     pub(super) fn note_last_seen(&self, now: Now, session: &Session) {
+        if session.is_looked_up {
+            return;
+        }
         let heard = session.link.as_ref().map_or(session.heard, |link| link.pulse.heard_at());
         let heard_unix_ms = now.unix_ms.saturating_sub(now.mono - heard);
         let first_untold = session.untold.values().min().map(|ended| ended.saturating_sub(1));
@@ -155,9 +165,13 @@ async fn missed(
         None => {
             let devices = store.devices_of(app, &party.user).await?;
             let own = devices.iter().find(|known| known.device == party.device);
-            let seen =
-                own.map_or_else(|| devices.iter().map(|known| known.seen_unix_ms).max(), |own| Some(own.seen_unix_ms));
-            (seen.unwrap_or(0), CallId::from_bits(u128::MAX))
+            let seen = own.or_else(|| devices.iter().max_by_key(|known| known.seen_unix_ms));
+            let seen = seen.map_or(0, |known| known.seen_unix_ms);
+            if own.is_none() {
+                // From now on it counts for itself, even if it is gone before it was told of anything.
+                store.seen(app, &party.user, &party.device, seen);
+            }
+            (seen, CallId::from_bits(u128::MAX))
         }
     };
     let from = after.0.saturating_sub(limits::RING_TIMEOUT_MAX_MS.into());

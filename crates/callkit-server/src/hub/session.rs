@@ -88,6 +88,8 @@ pub(crate) struct Session {
     pub(crate) heard: Time,
     /// Missed calls that it was told of and has not acknowledged, and when each ended, in ms since 1970.
     pub(crate) untold: BTreeMap<CallId, u64>,
+    /// Whether it is being looked up what it missed: until that is known it does not count as one that knows.
+    pub(crate) is_looked_up: bool,
     /// The last call told of, where there are more to tell.
     pub(crate) told_until: Option<(u64, CallId)>,
     /// Whether a timer for an acknowledgement runs.
@@ -109,6 +111,7 @@ impl Session {
             lost_at: None,
             heard: Time(0),
             untold: BTreeMap::new(),
+            is_looked_up: false,
             told_until: None,
             ack_waits: false,
             sent: 0,

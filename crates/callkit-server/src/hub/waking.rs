@@ -65,7 +65,7 @@ impl Hub {
             }
             if pushes && let Some(store) = self.around.store.clone() {
                 open += 1;
-                let (app_id, user, permits) = (app_id.clone(), callee.clone(), self.permits.clone());
+                let (app_id, user, permits) = (app_id.clone(), callee.clone(), self.push_permits.clone());
                 self.lookups.spawn(async move {
                     let _permit = permits.acquire().await;
                     let devices = store.devices_of(&app_id, &user).await.unwrap_or_else(|error| {

@@ -1,8 +1,5 @@
 //! A copy of the store while the server runs.
 
-// What the hub does not call yet is called by the tests.
-#![cfg_attr(not(test), allow(dead_code))]
-
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};

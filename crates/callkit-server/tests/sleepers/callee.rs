@@ -6,9 +6,9 @@ use call_protocol::end::EndReason;
 use call_protocol::invite::Invite;
 use call_protocol::media::{ChannelEventBody as Event, ChannelRequestBody as Ask, KeepAlive, TrackState};
 use call_protocol::ring::{Alert, RingConfirm};
-use call_protocol::session::Resume;
-use call_protocol::session::{Hello, ServerBody};
+use call_protocol::session::{Hello, RefuseReason, Resume, ServerBody};
 use call_protocol::{CallId, CcParam, Word};
+use callkit_server::{LimitsConfig, Server, ServerConfig};
 
 use crate::backend::{Backend, by_cc_param, call, invite};
 use crate::client::{Client, http, metric};
@@ -119,6 +119,46 @@ async fn p4_p4_a_full_sign_in_beside_a_call_taken_by_cc_param_does_not_end_it() 
     server.stop().await;
 }
 
+#[tokio::test]
+async fn p4_p4_a_phone_killed_while_it_rings_rings_again_when_it_is_back() {
+    let mut backend = Backend::start().await;
+    let server = backend.server().await;
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    let cc_param = call(&mut backend, &mut ann, CALL, 30_000).await;
+    let mut lives = Vec::new();
+    for _ in 0..2 {
+        let mut bob = Client::try_sign_in(address, by_cc_param(&cc_param)).await.unwrap();
+        assert!(matches!(bob.word().await, Word::Invite(_)));
+        bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+        assert!(matches!(bob.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
+        assert!(matches!(ann.word().await, Word::Alert(_)));
+        // The first life is not closed: the server cannot know yet that it is gone.
+        lives.push(bob);
+    }
+    let mut bob = lives.pop().unwrap();
+    assert_eq!(lives[0].end().await, Some(RefuseReason::Replaced));
+    bob.say(CALL, answer(AnswerResult::Accept)).await;
+    assert!(matches!(bob.word().await, Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, .. })));
+    assert!(matches!(ann.word().await, Word::Answer(Answer { result: AnswerResult::Accept, .. })));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p4_a_phone_that_wakes_finds_its_call_after_a_restart_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut backend = Backend::start().await;
+    let config = ServerConfig { data_dir: Some(folder.path().into()), ..backend.config() };
+    let server = Server::start(config.clone()).await.unwrap();
+    let mut ann = Client::sign_in(server.local_addr(), "ann").await;
+    let cc_param = call(&mut backend, &mut ann, CALL, 30_000).await;
+    server.stop().await;
+    let server = Server::start(config).await.unwrap();
+    let mut bob = Client::try_sign_in(server.local_addr(), by_cc_param(&cc_param)).await.unwrap();
+    assert!(matches!(bob.word().await, Word::Invite(heard) if heard.call_id == CALL));
+    server.stop().await;
+}
+
 fn post(path: &str, body: serde_json::Value) -> String {
     format!("POST {path}\ncontent-type: application/json\n\n{body}")
 }
@@ -188,5 +228,24 @@ async fn p4_p7_what_is_malformed_or_forged_declines_nothing() {
     assert!(metric(address, "callkit_http_declines_total{result=\"refused\"}").await >= 2.0);
     let mut bob = Client::try_sign_in(address, by_cc_param(&cc_param)).await.unwrap();
     assert!(matches!(bob.body().await, ServerBody::Call(message) if matches!(message.word, Word::Invite(_))));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p7_who_holds_a_cc_param_asks_so_often_and_the_user_is_not_held_up() {
+    let mut backend = Backend::start().await;
+    let limits = LimitsConfig { sign_ins_per_user_per_minute: 3, ..LimitsConfig::none() };
+    let server = Server::start(ServerConfig { limits, ..backend.config() }).await.unwrap();
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    let cc_param = call(&mut backend, &mut ann, CALL, 30_000).await;
+    let verify = post("/v1/verify", serde_json::json!({ "cc_param": cc_param }));
+    for expected in [200, 200, 200, 429, 429] {
+        assert_eq!(http(address, &verify).await.0, expected);
+    }
+    let refuse = Client::try_sign_in(address, by_cc_param(&cc_param)).await.err().unwrap();
+    assert_eq!(refuse.reason, RefuseReason::TooMany);
+    let mut bob = Client::sign_in(address, "bob").await;
+    assert!(matches!(bob.word().await, Word::Invite(_)));
     server.stop().await;
 }

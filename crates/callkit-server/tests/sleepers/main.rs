@@ -11,7 +11,18 @@ mod endpoint;
 #[allow(dead_code, reason = "shared with the other tests of the server")]
 mod words;
 
+#[path = "../push/service.rs"]
+#[allow(dead_code, reason = "shared with the tests of pushes")]
+mod service;
+
+mod account;
 mod backend;
+
+mod backup;
 mod bound;
 mod callee;
+mod history;
+mod missed;
+mod privacy;
+mod pushes;
 mod released;

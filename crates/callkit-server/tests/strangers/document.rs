@@ -7,6 +7,9 @@ const TESTS: &str = concat!(
     include_str!("slow.rs"),
     include_str!("tokens.rs"),
     include_str!("../operators/tls.rs"),
+    include_str!("../sleepers/bound.rs"),
+    include_str!("../sleepers/callee.rs"),
+    include_str!("../sleepers/released.rs"),
 );
 
 #[test]

@@ -1,0 +1,199 @@
+//! Who is pushed, who is not, and what happens where nobody can be told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use call_protocol::accept::{Answer, AnswerResult};
+use call_protocol::account::PushAddress;
+use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
+use call_protocol::end::EndReason;
+use call_protocol::ring::Alert;
+use call_protocol::{CallId, Word};
+use callkit_server::push::{ApnsConfig, PushConfig};
+use callkit_server::{AppConfig, Server, ServerConfig};
+use tokio::sync::mpsc;
+
+use crate::account::register;
+use crate::backend::{Backend, by_cc_param, invite};
+use crate::client::{Client, app, hello, metric, metric_becomes, soon};
+use crate::service::{Authority, Heard, Service, said};
+use crate::words::party;
+
+const CALL: CallId = CallId::from_bits(0xf00d);
+
+/// Apple's service, as far as a server that knows its business sees it; `tests/push` checks what it checks.
+pub struct Apple {
+    pub config: PushConfig,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    status: Arc<AtomicU16>,
+    _service: Service,
+    _authority: Authority,
+}
+
+impl Apple {
+    pub async fn start() -> Apple {
+        let (authority, key) = (Authority::new(), rcgen::KeyPair::generate().unwrap());
+        let (sender, heard) = mpsc::unbounded_channel();
+        let status = Arc::new(AtomicU16::new(200));
+        let says = Arc::clone(&status);
+        let service = Service::tls(&authority, &["h2"], move |asked| {
+            sender.send(asked.clone()).ok();
+            match says.load(Ordering::Relaxed) {
+                410 => said(410, serde_json::json!({ "reason": "Unregistered" })),
+                status => said(status, ""),
+            }
+        })
+        .await;
+        let apns = ApnsConfig {
+            team_id: "TEAM123456".into(),
+            key_id: "KEY1234567".into(),
+            key_file: authority.file("AuthKey.p8", &key.serialize_pem()),
+            bundle_id: "com.example.calls".into(),
+            url: service.url.clone(),
+            sandbox_url: service.url.clone(),
+        };
+        let ca_file = Some(authority.ca_file());
+        let config = PushConfig { apns: Some(apns), ca_file, ..PushConfig::default() };
+        Apple { config, heard, status, _service: service, _authority: authority }
+    }
+
+    async fn server(&self, backend: Option<&Backend>) -> Server {
+        let shop = backend.map_or_else(|| app("shop"), Backend::app);
+        let shop = AppConfig { push: self.config.clone(), ..shop };
+        Server::start(ServerConfig { apps: vec![shop], ..crate::client::config() }).await.unwrap()
+    }
+
+    pub async fn next(&mut self) -> Heard {
+        soon("a push", self.heard.recv()).await.unwrap()
+    }
+}
+
+fn phone(digit: &str) -> PushAddress {
+    PushAddress::Apns {
+        token: digit.repeat(64),
+        background_token: Some(format!("{digit}0").repeat(32)),
+        sandbox: false,
+    }
+}
+
+async fn place(ann: &mut Client, call_id: CallId) {
+    ann.say(call_id, Word::Invite(Box::new(invite(call_id, 30_000)))).await;
+    ann.word().await;
+}
+
+#[tokio::test]
+async fn p4_p7_devices_that_are_away_are_pushed_and_told_to_stop_when_another_takes_the_call() {
+    let mut apple = Apple::start().await;
+    let server = apple.server(None).await;
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    let mut tablet = Client::try_sign_in(address, hello(&app("shop"), "bob", "tablet")).await.unwrap();
+    register(address, "phone", phone("a")).await;
+    register(address, "tablet", phone("b")).await;
+    place(&mut ann, CALL).await;
+
+    let ring = apple.next().await;
+    assert_eq!(ring.path, format!("/3/device/{}", "a".repeat(64)), "only the phone, which is away");
+    assert_eq!((ring.header("apns-push-type"), ring.header("apns-topic")), ("voip", "com.example.calls.voip"));
+    let payload = ring.json();
+    assert_eq!((&payload["kind"], &payload["caller"]), (&"ring".into(), &"ann".into()));
+    assert_eq!(payload["call_id"], CALL.to_string());
+    let cc_param = payload["cc_param"].as_str().unwrap();
+    let mut woken = Client::try_sign_in(address, by_cc_param(cc_param)).await.unwrap();
+    assert!(matches!(woken.word().await, Word::Invite(_)));
+    drop(woken);
+    metric_becomes(address, "callkit_streams", 2.0).await;
+
+    assert!(matches!(tablet.word().await, Word::Invite(_)));
+    let (callee, result) = (party("bob"), AnswerResult::Accept);
+    let accept = Answer { callee, result, call_type: None, preparation: false, release: None };
+    tablet.say(CALL, Word::Answer(accept)).await;
+    let cancel = apple.next().await;
+    assert_eq!(cancel.path, format!("/3/device/{}", "a0".repeat(32)));
+    assert_eq!((cancel.header("apns-push-type"), &cancel.json()["kind"]), ("background", &"cancel".into()));
+    assert_eq!(cancel.json()["call_id"], CALL.to_string());
+    metric_becomes(address, "callkit_pushes_total{result=\"taken\"}", 2.0).await;
+    assert!(apple.heard.try_recv().is_err(), "and nobody else was pushed");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p7_a_cancelled_ring_is_cancelled_on_the_phone_and_a_dead_address_is_forgotten() {
+    let mut apple = Apple::start().await;
+    let server = apple.server(None).await;
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    register(address, "phone", phone("a")).await;
+    place(&mut ann, CALL).await;
+    assert_eq!(apple.next().await.json()["kind"], "ring");
+    ann.say(CALL, Word::Cancel(EndReason::Cancel.into())).await;
+    assert!(matches!(ann.word().await, Word::End(_)));
+    assert_eq!(apple.next().await.json()["kind"], "cancel");
+
+    apple.status.store(410, Ordering::Relaxed);
+    for (call_id, expected) in [(CallId::from_bits(2), Some("ring")), (CallId::from_bits(3), None)] {
+        place(&mut ann, call_id).await;
+        match expected {
+            Some(kind) => {
+                assert_eq!(apple.next().await.json()["kind"], kind);
+                let Word::End(end) = ann.word().await else { panic!() };
+                assert_eq!(end.release.unwrap().reason, DisconnectReason::PushError, "nobody else could be told");
+            }
+            None => {
+                ann.say(call_id, Word::Cancel(EndReason::Cancel.into())).await;
+                assert!(matches!(ann.word().await, Word::End(end) if end.reason == EndReason::Cancel));
+            }
+        }
+    }
+    assert_eq!(metric(address, "callkit_pushes_total{result=\"taken\"}").await, 2.0);
+    assert!(apple.heard.try_recv().is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p14_a_call_of_which_nobody_could_be_told_ends_with_push_error() {
+    let mut backend = Backend::answering(404).await;
+    let server = backend.server().await;
+    let mut ann = Client::sign_in(server.local_addr(), "ann").await;
+    place(&mut ann, CALL).await;
+    backend.notify().await;
+    let Word::End(end) = ann.word().await else { panic!() };
+    let release = end.release.unwrap();
+    assert_eq!((release.reason, release.source), (DisconnectReason::PushError, DisconnectSource::CloudServer));
+    let event = backend.call_event().await;
+    assert_eq!((&event["disconnect_reason"], &event["releaser_type"]), (&1302.into(), &4.into()));
+    assert_eq!(event["disconnect_reason_name"], "PUSH_ERROR");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p14_a_backend_that_says_no_ends_nothing_while_a_phone_rings() {
+    let mut backend = Backend::answering(404).await;
+    let server = backend.server().await;
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    let mut bob = Client::sign_in(address, "bob").await;
+    place(&mut ann, CALL).await;
+    assert!(matches!(bob.word().await, Word::Invite(_)));
+    bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+    assert!(matches!(bob.word().await, Word::RingConfirm(_)));
+    assert!(matches!(ann.word().await, Word::Alert(_)));
+    backend.notify().await;
+    metric_becomes(address, "callkit_webhooks_total{result=\"given_up\"}", 1.0).await;
+    ann.hears_nothing().await;
+    bob.hears_nothing().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p14_a_connected_phone_that_never_rings_is_given_a_moment() {
+    let backend = Backend::answering(404).await;
+    let server = backend.server().await;
+    let mut ann = Client::sign_in(server.local_addr(), "ann").await;
+    let mut bob = Client::sign_in(server.local_addr(), "bob").await;
+    place(&mut ann, CALL).await;
+    assert!(matches!(bob.word().await, Word::Invite(_)));
+    let Word::End(end) = ann.word().await else { panic!() };
+    assert_eq!(end.release.unwrap().reason, DisconnectReason::PushError);
+    server.stop().await;
+}

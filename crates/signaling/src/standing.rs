@@ -1,0 +1,50 @@
+//! How far a call has come, for whoever runs its arbiter.
+
+use call_protocol::Party;
+
+use crate::arbiter::{Arbiter, Outcome, State};
+
+impl Arbiter {
+    /// The device that took the call, while it lasts.
+    pub fn winner(&self) -> Option<&Party> {
+        match &self.state {
+            State::Answered { callee, .. } => Some(callee),
+            State::Ringing { .. } | State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether the call is over; it still answers late statements.
+    pub fn has_ended(&self) -> bool {
+        match &self.state {
+            State::Ended { .. } => true,
+            State::Ringing { .. } | State::Answered { .. } => false,
+        }
+    }
+
+    /// Whether a device of the callee has asked to ring, or the call came further.
+    pub fn has_rung(&self) -> bool {
+        match &self.state {
+            State::Ringing { rang, .. } => *rang,
+            State::Answered { .. } | State::Ended { .. } => true,
+        }
+    }
+
+    /// Whether the call was answered and is over.
+    pub fn has_talked(&self) -> bool {
+        match &self.state {
+            State::Ended { outcome, .. } => match outcome {
+                Outcome::Talked { .. } => true,
+                Outcome::Declined { .. } | Outcome::Unanswered { .. } => false,
+            },
+            State::Ringing { .. } | State::Answered { .. } => false,
+        }
+    }
+
+    /// Whether the call is over and no device of the callee took it or turned it down.
+    pub fn is_missed(&self) -> bool {
+        match &self.state {
+            State::Ended { outcome, .. } => outcome.is_missed(),
+            State::Ringing { .. } | State::Answered { .. } => false,
+        }
+    }
+}
