@@ -58,6 +58,19 @@
 //! - Where not the system's: [`AudioInput`] and [`AudioOutput`], real devices, WAV files, memory, or the app's own. Devices
 //!   are opened when a call is accepted and released when it ends.
 //!
+//! # Sound
+//!
+//! - Levels: [`mic_level`](CallKit::mic_level) and [`peer_level`](CallKit::peer_level) at any time, [`audio_levels`](CallKit::audio_levels) at an interval.
+//! - Tones: ringback, ring, hold, waiting and end tone ([`Tones`]), each none (the default), the kit's own, a WAV file or samples. They are played
+//!   here and never sent.
+//! - Hold: neither microphone is sent; whoever holds lets go of the microphone, and the held side may hear its hold tone.
+//! - [`silence_peer`](CallKit::silence_peer) plays the other side no more, but only here.
+//! - Without a microphone a call listens, unless [`allow_call_without_mic`](Builder::allow_call_without_mic) says that it ends;
+//!   [`check_microphone`](CallKit::check_microphone) asks before a call.
+//! - Where the system activates the audio (iOS with CallKit): [`wait_for_audio_activation`](Builder::wait_for_audio_activation) and
+//!   [`set_audio_active`](CallKit::set_audio_active).
+//! - Figures: [`statistics`](CallKit::statistics), or [as a stream](CallKit::statistics_stream).
+//!
 //! # What happens when something breaks
 //!
 //! - The server is out of reach: [`ConnectionState::Reconnecting`]; the voice goes on, a hang-up is said on the media path, and what else
@@ -66,7 +79,9 @@
 //! - The media path breaks: the caller's side looks for a new one; after 15 s the call ends with `remote_drop`.
 //! - The other end is gone: [`on_peer_reachable`](CallKitEventHandler::on_peer_reachable) after 10 s of silence towards the server,
 //!   the end with `remote_drop` after 15 s.
-//! - A device fails: [`CallError::Device`]; the call goes on without it.
+//! - A device fails: [`CallError::Device`]; the call goes on without it. A microphone is told with [`MicrophoneFailure`], too.
+//! - Neither the server nor the other end can be reached: [`on_network_available`](CallKitEventHandler::on_network_available) with the time until the
+//!   call ends.
 //! - The token handler fails: [`CallError::FetchTokenFailed`] and the end of the call, but only where a token is needed to join; a
 //!   failed renewal is told and tried again when the server asks again.
 //! - The last handle is dropped: a running call is ended and the device signs out.
@@ -75,7 +90,8 @@
 //!
 //! One task, the owner loop, holds everything a kit knows; handles send it commands. The link to the server, the media path and the
 //! app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, another one calls
-//! the listeners, so that a listener that blocks stops neither the call nor the kit. The rules of a call are not here but in the
+//! the listeners, so that a listener that blocks stops neither the call nor the kit. Devices are opened on threads of their own, so that a slow
+//! one does not stop the sound; what the sound is to be follows from the state of the calls alone. The rules of a call are not here but in the
 //! `signaling` crate.
 //!
 //! # Features

@@ -435,3 +435,22 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_was_wanted_before_is_not_the_one_that_is_wanted_now() {
+        let mut slot = Slot::default();
+        assert!(slot.set(true) && slot.opening);
+        let first = slot.serial;
+        assert!(!slot.set(true), "no news");
+        assert!(slot.set(false) && !slot.opening);
+        assert!(!slot.arrived(first), "nobody wants it any more");
+        assert!(slot.set(true));
+        assert!(!slot.arrived(first) && slot.opening, "the second one is still on its way");
+        let second = slot.serial;
+        assert!(slot.arrived(second) && !slot.opening);
+    }
+}
