@@ -174,3 +174,44 @@ fn a_call_that_is_over_is_forgotten_everywhere() {
     assert_eq!(forgotten, 1);
     assert!(calls.calls.is_empty() && calls.by_user.is_empty());
 }
+
+struct Busy;
+
+impl People for Busy {
+    fn can_exist(&self, _: &UserId) -> bool {
+        true
+    }
+
+    fn may_open(&self, _: &Party) -> Result<(), InviteRefusal> {
+        Err(InviteRefusal::Overloaded)
+    }
+
+    fn online(&self, _: &UserId) -> Vec<Party> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_server_that_is_too_busy_says_so_and_opens_nothing() {
+    let mut calls = calls(0);
+    calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Busy);
+    assert_eq!(refused_for(&said(&mut calls)), Some(InviteRefusal::Overloaded));
+    assert_eq!(calls.running(), 0);
+}
+
+#[test]
+fn a_callee_declines_once_and_only_while_it_rings() {
+    let mut calls = calls(0);
+    calls.on_message(at(0), APP, party("ann"), invite(CALL, "bob"), &Anybody);
+    let key = CallKey { app: APP, call_id: CALL };
+    let (bob, eve) = (UserId::new("bob").unwrap(), UserId::new("eve").unwrap());
+    let rings = Standing::Rings { deadline_unix_ms: 1_030_000 };
+    assert_eq!(calls.standing(at(1), key, &bob), rings);
+    assert_eq!(calls.standing(at(1), key, &eve), Standing::Released, "it is not hers");
+    assert_eq!(calls.standing(at(30_000), key, &bob), Standing::Released, "the ring is over, whoever noticed");
+    assert_eq!(calls.decline(at(2), key, eve, None), Standing::Released);
+    assert_eq!(calls.running(), 1);
+    assert_eq!(calls.decline(at(3), key, bob.clone(), None), rings);
+    assert_eq!(calls.decline(at(4), key, bob, None), Standing::Released);
+    assert_eq!(calls.running(), 0);
+}
