@@ -12,12 +12,12 @@ use call_protocol::ring::{InviteRefusal, RingConfirm};
 use call_protocol::session::{ClientBody, ClientFrame, ServerBody};
 use call_protocol::{CallId, CallMessage, Word, wire};
 use futures_util::future::join_all;
-use tokio::task::JoinHandle;
+use futures_util::{StreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::Options;
 use crate::calls::{Pair, Tried};
-use crate::client::metric;
+use crate::client::{Client, app, hello, metric};
 use crate::devices::Place;
 use crate::figures::{latency, quantile_ms};
 use crate::process::{Callkitd, memory_kib};
@@ -40,7 +40,8 @@ struct Counts {
 
 pub async fn measure(options: &Options) {
     println!("overload, overload_delay_ms = {}", options.overload_delay_ms);
-    let server = Callkitd::start_with(false, "call_tombstone_ms = 500", options.overload_delay_ms);
+    let server =
+        Callkitd::start_with(false, "call_tombstone_ms = 500\nsilence_limit_ms = 120000", options.overload_delay_ms);
     let mut pairs = join_all((0..PAIRS).map(|number| Pair::sign_in(server.address, "probe", number))).await;
     let so_long = Duration::from_secs_f64(options.seconds);
 
@@ -50,7 +51,9 @@ pub async fn measure(options: &Options) {
         tokio::spawn(async move {
             let mut times = Vec::new();
             while started.elapsed() < so_long {
-                times.push(pair.call().await.ring);
+                if let Tried::Done(done) = pair.try_call().await {
+                    times.push(done.ring);
+                }
             }
             times
         })
@@ -59,7 +62,8 @@ pub async fn measure(options: &Options) {
     let rate = load.len() as f64 / started.elapsed().as_secs_f64();
     println!("  sustainable: calls per second              {rate:.0}; invite → ring {}", latency(&load));
 
-    let callers = join_all((0..options.callers).map(|number| flood_place(&server, number))).await;
+    let place = |number| Place { server: server.address, user: format!("flood-{number}"), number };
+    let callers: Vec<_> = (0..options.callers).map(place).collect();
     // As much as it can carry, which is what normal means here.
     let (normal, _) = probe(options, &mut pairs, &server, &callers, rate, 0.5).await;
     let (heavy, peak) = probe(options, &mut pairs, &server, &callers, rate, options.times).await;
@@ -77,10 +81,6 @@ pub async fn measure(options: &Options) {
     println!("  shed, as the server counts                 {}", shed.join(", "));
 }
 
-async fn flood_place(server: &Callkitd, number: usize) -> Place {
-    Place { server: server.address, user: format!("flood-{number}"), number }
-}
-
 /// Lets devices ask for so many times the rate and pairs call meanwhile; how long invites of these took, and the most memory used.
 async fn probe(
     options: &Options,
@@ -92,7 +92,14 @@ async fn probe(
 ) -> (Vec<Duration>, f64) {
     let counts = Arc::new(Counts::default());
     let each = rate * times / callers.len() as f64;
-    let floods: Vec<_> = join_all(callers.iter().map(|place| flood(place.clone(), each, Arc::clone(&counts)))).await;
+    // On threads of their own, so that those who are looked at do not wait for them on this side.
+    let crowd = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let all = callers.to_vec();
+    let entering = crowd.spawn(async move { stream::iter(all).map(enter).buffered(16).collect::<Vec<_>>().await });
+    let devices = entering.await.unwrap();
+    for (client, place) in devices {
+        crowd.spawn(flood(client, place, each, Arc::clone(&counts)));
+    }
     let (started, so_long) = (Instant::now(), Duration::from_secs_f64(options.seconds));
     let cpu = server.cpu();
     let id = server.id();
@@ -121,9 +128,7 @@ async fn probe(
     let seconds = started.elapsed().as_secs_f64();
     let cpu = (server.cpu() - cpu).as_secs_f64() / seconds;
     let peak = watch.await.unwrap();
-    for flood in &floods {
-        flood.abort();
-    }
+    crowd.shutdown_background();
     let refused: u64 = tried.iter().map(|(_, refused)| refused).sum();
     let took: Vec<_> = tried.into_iter().flat_map(|(took, _)| took).collect();
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / seconds;
@@ -139,53 +144,60 @@ async fn probe(
     (took, peak)
 }
 
+/// Signs in, however often the server says that it has too much to do.
+async fn enter(place: Place) -> (Client, Place) {
+    loop {
+        if let Ok(client) = Client::try_sign_in(place.server, hello(&app("shop"), &place.user, "phone")).await {
+            return (client, place);
+        }
+        sleep(Duration::from_millis(200)).await; // sleeps: nobody signs in again at once
+    }
+}
+
 /// Invites of one device, so many a second, each given up as soon as it is taken.
-async fn flood(place: Place, rate: f64, counts: Arc<Counts>) -> JoinHandle<()> {
-    let mut client = place.sign_in(None).await.expect("a device signs in");
-    tokio::spawn(async move {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let (mut owed, mut seq, mut received) = (rand::random::<f64>(), 0, 0);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {
-                    owed += rate * TICK.as_secs_f64();
-                    while owed >= 1.0 {
-                        owed -= 1.0;
-                        let call_id = CallId::from_bits(rand::random());
-                        seq += 1;
-                        let word = crate::words::invite(call_id, &place.user, "nobody");
-                        let body = Some(ClientBody::Call(CallMessage { call_id, word }));
-                        let frame = wire::client_frame_to_proto(&ClientFrame { seq, ack: received, body });
-                        if client.frames.send(frame).await.is_err() {
-                            return;
-                        }
-                        counts.sent.fetch_add(1, Ordering::Relaxed);
+async fn flood(mut client: Client, place: Place, rate: f64, counts: Arc<Counts>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let (mut owed, mut seq, mut received) = (rand::random::<f64>(), 0, 0);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                owed += rate * TICK.as_secs_f64();
+                while owed >= 1.0 {
+                    owed -= 1.0;
+                    let call_id = CallId::from_bits(rand::random());
+                    seq += 1;
+                    let word = crate::words::invite(call_id, &place.user, "nobody");
+                    let body = Some(ClientBody::Call(CallMessage { call_id, word }));
+                    let frame = wire::client_frame_to_proto(&ClientFrame { seq, ack: received, body });
+                    if client.frames.send(frame).await.is_err() {
+                        return;
                     }
-                }
-                frame = client.inbound.message() => {
-                    let Ok(Some(frame)) = frame else { counts.ended.fetch_add(1, Ordering::Relaxed); return };
-                    let frame = wire::server_frame_from_proto(frame).unwrap();
-                    received = received.max(frame.seq);
-                    let Some(ServerBody::Call(CallMessage { call_id, word: Word::RingConfirm(confirm) })) = frame.body else { continue };
-                    match confirm {
-                        RingConfirm::Refused { refusal: InviteRefusal::TooMany | InviteRefusal::Overloaded } => {
-                            counts.overloaded.fetch_add(1, Ordering::Relaxed)
-                        }
-                        RingConfirm::Refused { refusal: InviteRefusal::UnknownUser | InviteRefusal::Invalid } | RingConfirm::Over { .. } => {
-                            counts.other.fetch_add(1, Ordering::Relaxed)
-                        }
-                        RingConfirm::Ring { .. } => {
-                            seq += 1;
-                            let word = Word::Cancel(EndReason::Hangup.into());
-                            let body = Some(ClientBody::Call(CallMessage { call_id, word }));
-                            let frame = wire::client_frame_to_proto(&ClientFrame { seq, ack: received, body });
-                            client.frames.send(frame).await.ok();
-                            counts.taken.fetch_add(1, Ordering::Relaxed)
-                        }
-                    };
+                    counts.sent.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            frame = client.inbound.message() => {
+                let Ok(Some(frame)) = frame else { counts.ended.fetch_add(1, Ordering::Relaxed); return };
+                let frame = wire::server_frame_from_proto(frame).unwrap();
+                received = received.max(frame.seq);
+                let Some(ServerBody::Call(CallMessage { call_id, word: Word::RingConfirm(confirm) })) = frame.body else { continue };
+                match confirm {
+                    RingConfirm::Refused { refusal: InviteRefusal::TooMany | InviteRefusal::Overloaded } => {
+                        counts.overloaded.fetch_add(1, Ordering::Relaxed)
+                    }
+                    RingConfirm::Refused { refusal: InviteRefusal::UnknownUser | InviteRefusal::Invalid } | RingConfirm::Over { .. } => {
+                        counts.other.fetch_add(1, Ordering::Relaxed)
+                    }
+                    RingConfirm::Ring { .. } => {
+                        seq += 1;
+                        let word = Word::Cancel(EndReason::Hangup.into());
+                        let body = Some(ClientBody::Call(CallMessage { call_id, word }));
+                        let frame = wire::client_frame_to_proto(&ClientFrame { seq, ack: received, body });
+                        client.frames.send(frame).await.ok();
+                        counts.taken.fetch_add(1, Ordering::Relaxed)
+                    }
+                };
+            }
         }
-    })
+    }
 }
