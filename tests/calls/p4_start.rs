@@ -1,8 +1,8 @@
 //! P1, P3, P11 and P14: calls that do not start, and servers that do not sign in.
 
 use callkit::{
-    AudioInput, CallKit, CallManager, CallOptions, CcParam, DisconnectReason as Reason,
-    DisconnectSource as Source, MakeCallParam, StartFailReason, VerifyCallParam,
+    AudioInput, CallKit, CallManager, CallOptions, CcParam, DisconnectReason as Reason, DisconnectSource as Source,
+    MakeCallParam, StartFailReason, VerifyCallParam,
 };
 
 use crate::house::House;
