@@ -23,6 +23,9 @@
 //!   needs to know only the events that it cares for;
 //! - [`CallKit::add_event_listener`] takes a [`CallKitEventHandler`] with a method for every event, called on a thread of the kit's own.
 //!
+//! The face of one call ([`Call`]) has a handle for each call and a [`CallEventHandler`] that is told of this call alone, in place of the
+//! kit's listeners; a [`CallManager`] makes and verifies such calls without a kit that is signed in.
+//!
 //! What goes wrong is a [`CallError`] with a `kind()` and a documented `code()`, or a [`SignInError`]. A handler that throws, whatever it
 //! throws, is the error fetch_token_failed, and never the end of the program; what a listener or a chat throws goes to the log, which
 //! [`init_logging`] sets up.
@@ -58,6 +61,7 @@
 
 uniffi::setup_scaffolding!("callkit");
 
+mod call;
 mod events;
 mod kit;
 
@@ -69,7 +73,12 @@ mod handlers;
 mod ids;
 mod logging;
 mod quality;
+mod reasons;
 
+pub use call::{
+    BackgroundCall, Call, CallEventHandler, CallManager, CallOptions, CallStatistics, MakeCallParam,
+    MyMediaStatusHandler, StartCallResult, VerifyBackgroundCallResult, VerifyCallParam,
+};
 pub use chat::{Chat, ChatMessage};
 pub use dev_backend::{DevBackend, DevBackendError};
 pub use device::{AudioInput, AudioOutput};
@@ -78,3 +87,4 @@ pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState, EventStream
 pub use handlers::{HandlerError, RtcTokenHandler, UserMapper, UserMapperHandler};
 pub use kit::{CallKit, CallKitConfig, Interfaces};
 pub use logging::{LoggingError, init_logging};
+pub use reasons::{disconnect_reason_number, disconnect_source_number, start_fail_reason_number};

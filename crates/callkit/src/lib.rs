@@ -49,6 +49,22 @@
 //!
 //! [`EndReason`] says how it ended, from the side of whoever is told. `hangup` cancels, declines or ends, by state.
 //!
+//! # The face of one call
+//!
+//! The same calls can be had each with a handle, [`Call`], and a handler of its own, [`CallEventHandler`]: from a kit by
+//! [`make_call`](CallKit::make_call) and [`verify_call`](CallKit::verify_call), or without a kit that is signed in by a [`CallManager`],
+//! where each call signs in for itself, a verified one with nothing but the `cc_param` of its push. Such a call needs no channel token. Its
+//! events go to its handler and not to the kit-wide listeners. Ends have the documented numbers ([`DisconnectReason`]), and so have calls
+//! that do not start ([`StartFailReason`]); `docs/reasons.md` says what makes each happen.
+//!
+//! | | the caller | the callee |
+//! | --- | --- | --- |
+//! | invite | [`MakeCallParam`], `make_call` | [`CcParam`] of a push, [`VerifyCallParam`], `verify_call` |
+//! | ring | [`on_wait_connected`](CallEventHandler::on_wait_connected) | [`on_verified`](CallEventHandler::on_verified) |
+//! | accept | | [`accept`](Call::accept), with or without preparation |
+//! | media | [`on_connected`](CallEventHandler::on_connected), hold, mute, levels, [`statistics`](Call::statistics) | the same; [`finish_preparation`](Call::finish_preparation) |
+//! | end | [`end`](Call::end), [`end_with_code`](Call::end_with_code), [`end_with_error`](Call::end_with_error); [`on_disconnected`](CallEventHandler::on_disconnected), exactly once at each side | the same |
+//!
 //! # What the app supplies
 //!
 //! - An access token to sign in with, and a handler for channel tokens ([`RtcTokenHandler`]); both are signed by the app's

@@ -445,6 +445,24 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn p4_p14_a_certificate_that_nobody_vouches_for() {
+        let (address, certificate, _) = tls_server().await;
+        let to = |roots| SignIn {
+            endpoint: endpoint(address.clone(), roots).unwrap(),
+            app_id: "demo".into(),
+            access_token: String::new(),
+            user: "alice".into(),
+            device: "desk".into(),
+            cc_param: String::new(),
+        };
+        let failure = sign_in(&to(vec![]), None).await.map(drop).unwrap_err();
+        assert_eq!(failure.reason, DisconnectReason::ServiceInvalidPeerCert, "{failure:?}");
+        // One that is trusted is not what is wrong: nothing listens there any more.
+        let failure = sign_in(&to(vec![certificate]), None).await.map(drop).unwrap_err();
+        assert_eq!(failure.reason, DisconnectReason::ServiceConnectFail, "{failure:?}");
+    }
+
     #[test]
     fn an_address_that_is_none_is_told() {
         let said = |server: &str, roots| endpoint(server.into(), roots).unwrap_err().to_string();

@@ -32,6 +32,8 @@ pub(crate) struct Media {
     /// The channel says that the token is over, and another one is asked for to join anew.
     token_ran_out: bool,
     pub(crate) membership: Membership,
+    /// What the channel was last told of this side's tracks.
+    tracks_said: Option<TrackState>,
     pub(crate) others: BTreeMap<Uid, Other>,
     /// The paths to devices at the other end: while it rings to each one that may take the call, later to the one that did.
     pub(crate) remotes: BTreeMap<Party, Remote>,
@@ -97,6 +99,7 @@ impl Media {
             token: TokenState::Missing,
             token_ran_out: false,
             membership: Membership::NotWanted,
+            tracks_said: None,
             others: BTreeMap::new(),
             remotes: BTreeMap::new(),
             offered: Vec::new(),
@@ -214,6 +217,7 @@ impl Core {
             Some(TokenState::NotNeeded) => String::new(),
             Some(TokenState::Missing | TokenState::Fetching) | None => return,
         };
+        self.said_tracks(call_id, tracks);
         self.request(call_id, ChannelRequestBody::Join { token, tracks });
     }
 
@@ -225,6 +229,7 @@ impl Core {
     pub(crate) fn say_tracks(&mut self, call_id: CallId) {
         let tracks = self.tracks(call_id);
         if self.is_in_channel(call_id) {
+            self.said_tracks(call_id, tracks);
             self.request(call_id, ChannelRequestBody::Tracks(tracks));
         }
     }
@@ -233,6 +238,12 @@ impl Core {
         let Some(media) = self.calls.get(&call_id) else { return };
         let channel = media.channel.clone();
         self.send(ClientBody::Channel(ChannelRequest { channel, body }));
+    }
+
+    fn said_tracks(&mut self, call_id: CallId, tracks: TrackState) {
+        if let Some(media) = self.calls.get_mut(&call_id) {
+            media.tracks_said = Some(tracks);
+        }
     }
 
     pub(crate) fn mute(&mut self, muted: bool) -> Result<(), CallError> {
@@ -286,6 +297,11 @@ impl Core {
         if !again {
             let channel = media.channel.clone();
             self.tell_of(call_id, CallKitEvent::JoinedChannel { channel });
+        }
+        // Muted while the join was on its way.
+        let said = self.calls.get(&call_id).and_then(|media| media.tracks_said);
+        if said != Some(self.tracks(call_id)) {
+            self.say_tracks(call_id);
         }
         for member in members {
             self.on_member(call_id, member);

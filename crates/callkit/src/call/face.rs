@@ -221,15 +221,19 @@ impl Face {
         });
     }
 
-    /// The end, which is told once.
+    /// The end, which is told once, and lets go of the handlers.
     pub(super) fn tell_end(&mut self, end: Disconnect) {
         self.levels = None;
         self.note(|facts| facts.state = CallState::Disconnected);
         tracing::debug!(reason = end.reason.number(), "disconnected");
         let Disconnect { reason, source, by_remote, user_code } = end;
-        self.tell(move |handler, call| {
-            let user_code = user_code.as_ref().map(UserCode::as_str);
-            handler.on_disconnected(call, reason, source, by_remote, user_code);
+        let (call, listener) = (self.handle(), self.listener.clone());
+        self.teller.run(move || {
+            listener.remove_media();
+            if let Some(handler) = listener.retire() {
+                let user_code = user_code.as_ref().map(UserCode::as_str);
+                handler.on_disconnected(&call, reason, source, by_remote, user_code);
+            }
         });
     }
 
