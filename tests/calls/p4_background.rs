@@ -1,5 +1,7 @@
 //! P8: a call that one part of the app verifies and another one adopts.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use callkit::{CallState, DisconnectReason as Reason, DisconnectSource as Source, StartFailReason};
 
 use crate::p4::{Told, Town, ear, end};
@@ -43,4 +45,28 @@ async fn p4_p8_a_background_call_is_declined_without_anybody_adopting_it() {
     assert_eq!(here.ear.until_end().await, end(Reason::Decline, Source::Callee, true));
     let (late, _) = ear();
     assert!(bob.manager.adopt_background_call(background.id(), late).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p8_by_the_id_alone_another_process_adopts_the_call_and_the_first_one_is_replaced() {
+    let town = Town::open().await;
+    let (alice, bob) = (town.person("alice", 400.0).await, town.person("bob", 700.0).await);
+    let mut here = alice.calls("bob", |param| param).await;
+    let (handler, mut in_background) = ear();
+    let param = bob.verify_param(&town.cc_param().await);
+    let background = bob.manager.verify_background_call(param, handler).await.background_call.unwrap();
+    assert_eq!(in_background.next().await, Told::Verified(false));
+    // The same server by another name: as in another process, what this one remembers of the id is not found.
+    let known = String::from_utf8(URL_SAFE_NO_PAD.decode(background.id()).unwrap()).unwrap();
+    let unknown = URL_SAFE_NO_PAD.encode(known + "/");
+    let (handler, mut in_front) = ear();
+    let call = bob.manager.adopt_background_call(&unknown, handler).await.unwrap();
+    in_front.until_verified().await;
+    call.accept(false).await.unwrap();
+    in_front.until_connected().await;
+    here.ear.until_connected().await;
+    assert_eq!(in_background.drain().await, [Told::Verified(false), Told::Adopted]);
+    call.end().await.unwrap();
+    assert_eq!(here.ear.until_end().await, end(Reason::Normal, Source::Callee, true));
+    assert_eq!(background.end().await, Err(callkit::CallError::NoSuchCall));
 }

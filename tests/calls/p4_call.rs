@@ -217,7 +217,7 @@ async fn p4_calls_of_a_kit_have_their_own_handler_and_the_kit_wide_listeners_do_
     let mut alice = alice;
     let next = alice.calls(&mut bob).await;
     bob.kit.answer(next).await.unwrap();
-    alice.until("answer").await;
+    alice.until("joined_channel").await;
     let seen = alice.sign_out_and_drain().await;
     let of_first = seen.iter().filter(|event| format!("{event:?}").contains(&call.id().to_string()));
     assert_eq!(of_first.collect::<Vec<_>>(), Vec::<&callkit::CallKitEvent>::new());
@@ -255,12 +255,22 @@ async fn p4_two_who_call_each_other_end_up_in_one_call() {
         let param = callkit::MakeCallParam::builder().my_user_id(me).my_service_id("demo");
         param.peer_user_id(peer).peer_service_id("demo").access_token("not used").build().unwrap()
     };
-    let ((from_alice, mut at_alice), (from_bob, mut at_bob)) = (ear(), ear());
-    let (one, other) = tokio::join!(
-        alice.kit.make_call(param("alice", "bob"), from_alice),
-        bob.kit.make_call(param("bob", "alice"), from_bob)
-    );
-    let (one, other) = (one.call.unwrap(), other.call.unwrap());
+    // Who hears of the other one's call first cannot make one: then they did not cross, and try again.
+    let (one, other, mut at_alice, mut at_bob) = loop {
+        let ((from_alice, mut at_alice), (from_bob, mut at_bob)) = (ear(), ear());
+        let (one, other) = tokio::join!(
+            alice.kit.make_call(param("alice", "bob"), from_alice),
+            bob.kit.make_call(param("bob", "alice"), from_bob)
+        );
+        let (made, ear) = match (one.call, other.call) {
+            (Some(one), Some(other)) => break (one, other, at_alice, at_bob),
+            (Some(made), None) => (made, &mut at_alice),
+            (None, Some(made)) => (made, &mut at_bob),
+            (None, None) => continue,
+        };
+        made.end().await.unwrap();
+        ear.until_end().await;
+    };
     at_alice.until_connected().await;
     at_bob.until_connected().await;
     assert_eq!(one.id(), other.id());
