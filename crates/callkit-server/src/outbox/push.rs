@@ -121,6 +121,8 @@ impl PushCourier {
         let is_its = |push: &Option<PushAddress>| push.as_ref() == Some(address);
         if devices.iter().any(|known| known.device == target.device && is_its(&known.push)) {
             self.store.set_push(&item.app, &target.user, &target.device, None);
+            // The next call is not to find it.
+            self.store.flush().await;
         }
     }
 }

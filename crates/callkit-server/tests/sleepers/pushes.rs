@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::account::register;
 use crate::backend::{Backend, by_cc_param, invite};
-use crate::client::{Client, app, hello, metric, metric_becomes, soon};
+use crate::client::{Client, app, hello, metric_becomes, soon};
 use crate::service::{Authority, Heard, Service, said};
 use crate::words::party;
 
@@ -145,7 +145,7 @@ async fn p4_p7_a_cancelled_ring_is_cancelled_on_the_phone_and_a_dead_address_is_
             }
         }
     }
-    assert_eq!(metric(address, "callkit_pushes_total{result=\"taken\"}").await, 2.0);
+    metric_becomes(address, "callkit_pushes_total{result=\"taken\"}", 2.0).await;
     assert!(apple.heard.try_recv().is_err());
     server.stop().await;
 }
