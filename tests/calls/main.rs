@@ -35,3 +35,4 @@ mod p4_background;
 mod p4_call;
 mod p4_media;
 mod p4_start;
+mod p4_account;

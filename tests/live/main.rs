@@ -8,6 +8,7 @@ mod room;
 mod server;
 
 mod asleep;
+mod pushed;
 mod callee_killed;
 mod caller_killed;
 mod half_open;
@@ -56,6 +57,8 @@ enum Scenario {
     HalfOpen,
     /// A phone is stopped for a while and goes on
     Asleep,
+    /// Who is called is not connected: a push wakes the app, in time or late, or nobody wakes it
+    Pushed,
 }
 
 impl Scenario {
@@ -75,7 +78,8 @@ impl Scenario {
             | Scenario::CallerKilled
             | Scenario::CalleeKilled
             | Scenario::ManyDevices
-            | Scenario::HalfOpen => true,
+            | Scenario::HalfOpen
+            | Scenario::Pushed => true,
             Scenario::ManyDevicesFar | Scenario::Moved | Scenario::Asleep => false,
         }
     }
@@ -98,7 +102,8 @@ impl Scenario {
             | Scenario::CallerKilled
             | Scenario::CalleeKilled
             | Scenario::ManyDevices
-            | Scenario::Asleep => return None,
+            | Scenario::Asleep
+            | Scenario::Pushed => return None,
         };
         Some(json!({ "seed": 1, "hosts": hosts }))
     }
@@ -112,12 +117,14 @@ impl Scenario {
             Scenario::Moved => moved::run(setting).await,
             Scenario::HalfOpen => half_open::run(setting).await,
             Scenario::Asleep => asleep::run(setting).await,
+            Scenario::Pushed => pushed::run(setting).await,
         }
     }
 }
 
 fn main() -> ExitCode {
     tests::processes::phone::run_if_asked();
+    tests::processes::handset::run_if_asked();
     server::run_if_asked();
     let options = Options::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {

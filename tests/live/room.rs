@@ -37,6 +37,11 @@ pub(crate) struct Room {
 impl Room {
     /// Starts the server, which keeps its calls on disk.
     pub(crate) async fn open(setting: &Setting) -> Result<Room, String> {
+        Room::open_beside(setting, None).await
+    }
+
+    /// The same, with an app's backend that hears there of calls that ring.
+    pub(crate) async fn open_beside(setting: &Setting, notify_url: Option<String>) -> Result<Room, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let listen = if setting.inside { format!("{}:7450", netlab::SERVER_ADDRESS) } else { "127.0.0.1:0".to_owned() };
         let options = ServerOptions {
@@ -44,6 +49,7 @@ impl Room {
             listen,
             data_dir: Some(folder.path().join("data")),
             itself: setting.own_server,
+            notify_url,
         };
         let server = ServerProcess::with(options).await?;
         Ok(Room { folder, inside: setting.inside, url: server.url.clone(), server: Some(server) })

@@ -42,3 +42,8 @@ fn what_is_done_on_a_half_open_connection_arrives_once_afterwards() {
 fn a_call_outlives_a_phone_that_slept_for_eight_seconds() {
     keeps_its_promises("asleep");
 }
+
+#[test]
+fn a_phone_that_a_push_wakes_takes_a_call_that_rings_and_never_rings_for_one_that_is_over() {
+    keeps_its_promises("pushed");
+}

@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::handset::HandsetOptions;
 use super::phone::PhoneOptions;
 
 /// How long something that is sure to come is waited for.
@@ -26,6 +27,8 @@ pub struct ServerOptions {
     pub data_dir: Option<PathBuf>,
     /// This program again, as [`AS_SERVER`] asks it, instead of the `callkitd` beside it.
     pub itself: bool,
+    /// Where the app's backend hears of calls that ring, if it does.
+    pub notify_url: Option<String>,
 }
 
 /// The first argument that makes a program the server, where it can be one.
@@ -41,8 +44,13 @@ pub struct ServerProcess {
     pub ready_us: u64,
 }
 
-/// The secret of the app `demo`, the same at each start, so that tokens outlive the server.
-const APPS: &str = r#"[{app_id="demo",api_key="processes",secret="only for servers of tests"}]"#;
+/// The app `demo`: its secrets are the same at each start, so that tokens outlive the server.
+fn apps(notify_url: Option<&str>) -> String {
+    let webhooks = notify_url.map_or_else(String::new, |url| {
+        format!(r#",webhooks={{notify_url="{url}",secrets=["only for webhooks of tests"]}}"#)
+    });
+    format!(r#"[{{app_id="demo",api_key="processes",secret="only for servers of tests"{webhooks}}}]"#)
+}
 
 impl ServerProcess {
     /// Starts the server that lies beside this program. `host` is the network namespace to start it in, `listen` its address.
@@ -58,7 +66,9 @@ impl ServerProcess {
         }
         let mut command = within(options.host, &program.to_string_lossy());
         command.args(options.itself.then_some(AS_SERVER));
-        command.args(["--dev", "true", "--log", "warn", "--listen", &options.listen]).env("CALLKITD_APPS", APPS);
+        command
+            .args(["--dev", "true", "--log", "warn", "--listen", &options.listen])
+            .env("CALLKITD_APPS", apps(options.notify_url.as_deref()));
         if let Some(folder) = &options.data_dir {
             command.arg("--data-dir").arg(folder);
         }
@@ -108,9 +118,18 @@ pub struct PhoneProcess {
 impl PhoneProcess {
     /// Starts this program again as a phone and waits until it is signed in.
     pub async fn start(host: Option<&str>, options: &PhoneOptions) -> Result<PhoneProcess, String> {
+        PhoneProcess::spawn(host, &options.user, options.to_arguments()).await
+    }
+
+    /// Starts this program again as a handset, which signs in only for a call.
+    pub async fn handset(options: &HandsetOptions) -> Result<PhoneProcess, String> {
+        PhoneProcess::spawn(None, &options.user, options.to_arguments()).await
+    }
+
+    async fn spawn(host: Option<&str>, name: &str, arguments: Vec<String>) -> Result<PhoneProcess, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = within(host, &program.to_string_lossy());
-        command.args(options.to_arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| format!("the phone did not start: {error}"))?;
         let input = child.stdin.take().ok_or("the phone has no input")?;
         let stdout = child.stdout.take().ok_or("the phone has no output")?;
@@ -124,7 +143,7 @@ impl PhoneProcess {
                 }
             }
         });
-        let mut phone = PhoneProcess { name: options.user.clone(), child, input, lines, said: Vec::new() };
+        let mut phone = PhoneProcess { name: name.to_owned(), child, input, lines, said: Vec::new() };
         phone.until("ready").await?;
         Ok(phone)
     }

@@ -167,7 +167,7 @@ fn quality(quality: Option<CallQuality>) -> Value {
 static HEARD: AtomicU64 = AtomicU64::new(0);
 
 /// Prints one line with the present time, and how much sound was heard until now.
-fn say(mut what: Value) {
+pub(super) fn say(mut what: Value) {
     what["at_us"] = json!(now_us());
     what["heard_ms"] = json!(HEARD.load(Ordering::Relaxed) * 10);
     // Whoever started this process and no longer reads has ended it.

@@ -125,6 +125,15 @@ pub struct CallKitConfig {
     /// How often levels are measured, in ms. Default: 500.
     #[uniffi(default = None)]
     pub level_interval_ms: Option<u64>,
+    /// Certificates as PEM that may vouch for an `https` server which no public authority has signed. Default: the public authorities.
+    #[uniffi(default = [])]
+    pub tls_root_certificates: Vec<String>,
+    /// Whether a call goes on that has no microphone; it only listens then. Default: it does.
+    #[uniffi(default = None)]
+    pub allow_call_without_mic: Option<bool>,
+    /// No audio device is opened before `set_audio_active`, for systems that activate the audio themselves. Default: off.
+    #[uniffi(default = None)]
+    pub wait_for_audio_activation: Option<bool>,
 }
 
 impl From<CallKitConfig> for Builder {
@@ -141,6 +150,9 @@ impl From<CallKitConfig> for Builder {
         let builder = set(builder, config.warm_path, Builder::warm_path);
         let builder = config.turn_servers.into_iter().fold(builder, Builder::turn_server);
         let builder = set(builder, config.second_call, Builder::second_call);
+        let builder = config.tls_root_certificates.into_iter().fold(builder, Builder::tls_root_certificate);
+        let builder = set(builder, config.allow_call_without_mic, Builder::allow_call_without_mic);
+        let builder = set(builder, config.wait_for_audio_activation, Builder::wait_for_audio_activation);
         set(builder, config.level_interval_ms.map(Duration::from_millis), Builder::level_interval)
     }
 }
@@ -288,12 +300,33 @@ impl CallKit {
         Ok(self.0.unmute().await?)
     }
 
+    /// How loud the microphone is that the other side hears, 0 to 100; 0 while muted, on hold or without a call.
+    pub fn mic_level(&self) -> f32 {
+        self.0.mic_level()
+    }
+
+    /// The same for the voice of the other side, whether it is played or not.
+    pub fn peer_level(&self) -> f32 {
+        self.0.peer_level()
+    }
+
+    /// Stops playing the other side of a call, or plays it again; only here, and until the call ends.
+    pub async fn silence_peer(&self, call_id: CallId, silenced: bool) -> Result<(), CallError> {
+        Ok(self.0.silence_peer(call_id, silenced).await?)
+    }
+
+    /// The system has activated the app's audio session, or taken it back: devices are opened, or let go of. The end of the call takes it
+    /// back by itself.
+    pub async fn set_audio_active(&self, active: bool) -> Result<(), CallError> {
+        Ok(self.0.set_audio_active(active).await?)
+    }
+
     /// The figures of the present call; none before its media is set up.
     pub async fn call_quality(&self) -> Option<CallQuality> {
         self.0.call_quality().await
     }
 
-    /// The access token to use when the connection has to be made anew.
+    /// The access token to use from now on: when the connection has to be made anew, and for what is asked outside of calls.
     pub fn renew_access_token(&self, access_token: String) {
         self.0.renew_access_token(access_token);
     }

@@ -65,6 +65,7 @@ mod call;
 mod events;
 mod kit;
 
+mod account;
 mod chat;
 mod dev_backend;
 mod device;
@@ -75,6 +76,7 @@ mod logging;
 mod quality;
 mod reasons;
 
+pub use account::{AccountError, HistoryPage, PastCall};
 pub use call::{
     BackgroundCall, Call, CallEventHandler, CallManager, CallOptions, CallStatistics, MakeCallParam,
     MyMediaStatusHandler, StartCallResult, VerifyBackgroundCallResult, VerifyCallParam,

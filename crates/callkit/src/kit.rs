@@ -1,6 +1,6 @@
 //! The handle an app holds, and how it is built.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use call_protocol::disconnect::StartFailReason;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Certificate;
 
+use crate::account::Account;
 use crate::call::{
     Call, CallEventHandler, CallKitType, CallOptions, MakeCallParam, MakeCallResult, VerifyCallParam, VerifyCallResult,
 };
@@ -205,6 +206,13 @@ impl Builder {
         let endpoint = link::endpoint(self.server, self.root_certificates)?;
         let Credentials { access_token, cc_param } = credentials;
         let (user_id, device_id) = (user.to_string(), device.to_string());
+        let account = Arc::new(Account {
+            endpoint: endpoint.clone(),
+            app_id: self.app_id.clone(),
+            user: user_id.clone(),
+            device: device.clone(),
+            access_token: Mutex::new(access_token.clone()),
+        });
         let to = SignIn { endpoint, app_id: self.app_id, access_token, user: user_id, device: device_id, cc_param };
 
         let session = Session::default();
@@ -247,7 +255,7 @@ impl Builder {
         let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
         tokio::spawn(watch_network(watched, reports));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
-        Ok(CallKit { user, commands, teller, supplied, figures })
+        Ok(CallKit { user, commands, teller, supplied, figures, account })
     }
 }
 
@@ -282,6 +290,7 @@ pub struct CallKit {
     teller: Teller,
     supplied: Arc<Supplied>,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) account: Arc<Account>,
 }
 
 impl CallKit {
@@ -442,10 +451,12 @@ impl CallKit {
         quality.await.ok().flatten()
     }
 
-    /// The access token to use when the connection has to be made anew.
+    /// The access token to use from now on: when the connection has to be made anew, and for what is asked outside of calls.
     pub fn renew_access_token(&self, access_token: impl Into<String>) {
         // A kit that is signed out has no use for it.
-        let _ = self.commands.send(Command::AccessToken(access_token.into()));
+        let access_token = access_token.into();
+        self.account.renew(access_token.clone());
+        let _ = self.commands.send(Command::AccessToken(access_token));
     }
 
     /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.

@@ -133,6 +133,7 @@ mod accept;
 mod media;
 mod end;
 
+mod account;
 mod chat;
 mod core;
 #[cfg(feature = "dev-backend")]
@@ -153,6 +154,7 @@ mod tones;
 mod voice;
 mod wire;
 
+pub use account::AccountError;
 pub use call::{
     BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions, CallState,
     MakeCallParam, MakeCallParamBuilder, MakeCallResult, MyMediaStatus, MyMediaStatusHandler, NO_ANSWER, ParamError,
@@ -173,6 +175,7 @@ pub use statistics::{CallStatistics, NetworkStatistics};
 pub use tones::{Tone, Tones};
 
 pub use call_protocol::CcParam;
+pub use call_protocol::account::{HistoryPage, PastCall, PushAddress};
 pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};
 pub use call_protocol::end::EndReason;
 pub use call_protocol::invite::{CallType, Ext};

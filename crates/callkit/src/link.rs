@@ -166,7 +166,7 @@ fn not_served(why: &str) -> SignInFailure {
 }
 
 /// The deepest cause: the outer ones only say that something failed.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -7,6 +7,7 @@ use call_protocol::session::{ClientFrame, ServerFrame};
 use call_protocol::wire::{self, WireError};
 
 pub(crate) use call_protocol::wire::proto::{ClientFrame as RawClientFrame, ServerFrame as RawServerFrame};
+pub(crate) use proto::account_client::AccountClient;
 pub(crate) use proto::signal_client::SignalClient;
 
 /// A frame as the stub sends it.

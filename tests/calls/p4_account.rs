@@ -1,0 +1,62 @@
+//! What an app asks outside of calls: its history, and where pushes reach it.
+
+use callkit::{AccountError, EndReason, PushAddress};
+
+use crate::house::House;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p15_the_history_tells_both_how_their_calls_went_page_by_page() {
+    let house = House::open().await;
+    let mut alice = house.phone("alice").await;
+    let mut bob = house.phone("bob").await;
+    let talked = alice.talks_with(&mut bob).await;
+    alice.kit.hangup(talked).await.unwrap();
+    alice.until_end(talked).await;
+    bob.until_end(talked).await;
+    let missed = alice.calls(&mut bob).await;
+    alice.kit.hangup(missed).await.unwrap();
+    alice.until_end(missed).await;
+    bob.until_end(missed).await;
+
+    let first = bob.kit.history("", 1, false).await.unwrap();
+    let second = bob.kit.history(&first.cursor, 1, false).await.unwrap();
+    let calls: Vec<_> = [&first, &second].into_iter().flat_map(|page| &page.calls).collect();
+    assert_eq!(calls.iter().map(|call| call.call_id).collect::<Vec<_>>(), [missed, talked], "newest first");
+    assert_eq!(calls.iter().map(|call| call.missed).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(
+        calls.iter().map(|call| call.reason).collect::<Vec<_>>(),
+        [EndReason::RemoteCancel, EndReason::RemoteHangup]
+    );
+    assert_eq!((calls[0].caller.user.as_str(), calls[0].callee.as_str(), calls[0].talk_ms), ("alice", "bob", 0));
+    let only = bob.kit.history("", 100, true).await.unwrap();
+    assert_eq!(only.calls.iter().map(|call| call.call_id).collect::<Vec<_>>(), [missed]);
+    assert_eq!(only.cursor, "", "there are no more");
+
+    let hers = alice.kit.history("", 100, false).await.unwrap();
+    assert_eq!(
+        hers.calls.iter().map(|call| (call.reason, call.missed)).collect::<Vec<_>>(),
+        [(EndReason::Cancel, false), (EndReason::Hangup, false)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_a16_an_address_for_pushes_is_taken_and_taken_back_and_nonsense_is_named() {
+    let house = House::open().await;
+    let alice = house.phone("alice").await;
+    let fcm = |token: &str| Some(PushAddress::Fcm { token: token.into() });
+    alice.kit.set_push_address(fcm("a-token-of-the-push-service:0123456789")).await.unwrap();
+    alice.kit.set_push_address(None).await.unwrap();
+    let empty = alice.kit.set_push_address(fcm("")).await.unwrap_err();
+    assert!(matches!(empty, AccountError::InvalidParam(_)), "{empty:?}");
+    for (cursor, limit) in [("", 0), ("", 101), ("no cursor", 10)] {
+        let refused = alice.kit.history(cursor, limit, false).await.unwrap_err();
+        assert!(matches!(refused, AccountError::InvalidParam(_)), "{cursor} {limit}: {refused:?}");
+    }
+
+    alice.kit.renew_access_token("no token");
+    assert_eq!(alice.kit.history("", 1, false).await, Err(AccountError::TokenRefused));
+    assert_eq!(alice.kit.set_push_address(None).await, Err(AccountError::TokenRefused));
+    house.server.stop().await;
+    let gone = alice.kit.history("", 1, false).await.unwrap_err();
+    assert!(matches!(gone, AccountError::Unreachable(_)), "{gone:?}");
+}
