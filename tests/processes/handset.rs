@@ -7,7 +7,7 @@ use callkit::{
 use serde_json::json;
 use tokio::io::AsyncBufReadExt;
 
-use super::phone::{PASSWORD, say};
+use super::phone::{PASSWORD, run_and_exit, say};
 use super::sound;
 
 /// The first argument that makes a program a handset.
@@ -39,15 +39,7 @@ pub fn run_if_asked() {
         return;
     }
     let options = HandsetOptions { user: user.clone(), server: server.clone() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let ran = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run(options)));
-    match ran {
-        Ok(()) => std::process::exit(0),
-        Err(error) => {
-            say(json!({ "event": "failed", "error": error }));
-            std::process::exit(1);
-        }
-    }
+    run_and_exit(run(options));
 }
 
 async fn run(options: HandsetOptions) -> Result<(), String> {

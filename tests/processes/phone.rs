@@ -64,8 +64,13 @@ impl PhoneOptions {
 pub fn run_if_asked() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(options) = PhoneOptions::from_arguments(&arguments) else { return };
+    run_and_exit(run(options));
+}
+
+/// The whole of a process: does this and ends it, in failure with a line that says why.
+pub(super) fn run_and_exit(work: impl Future<Output = Result<(), String>>) -> ! {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let ran = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run(options)));
+    let ran = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(work));
     match ran {
         Ok(()) => std::process::exit(0),
         Err(error) => {

@@ -1,43 +1,15 @@
 //! What must never be in a log, at any level.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use call_protocol::UserId;
 use callkit_server::push::{ApnsConfig, CallPush, PushAddress, PushConfig, PushKind, PushOutcome};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log::Log;
 use crate::service::{Authority, CC_PARAM, Clock, Service, said};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn no_token_user_or_payload_is_logged() {
     let log = Log::default();
-    let filter = EnvFilter::new("info,callkit_server=trace");
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let _guard = tracing::subscriber::set_default(log.subscriber());
 
     let (clock, authority) = (Clock::start(), Authority::new());
     let service = Service::tls(&authority, &["h2"], |_| said(410, r#"{"reason":"Unregistered"}"#)).await;
@@ -55,7 +27,7 @@ async fn no_token_user_or_payload_is_logged() {
     let ring = CallPush { caller, ..clock.push(PushKind::Ring) };
     assert_eq!(clock.senders(&config).send(&phone, &ring).await, PushOutcome::Gone);
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(text.contains("apns") && text.contains("Ring") && text.contains("Gone"), "{text}");
     let provider_token = service.last().header("authorization").to_owned();
     for secret in ["a1a1", "b2b2", "private-", CC_PARAM, provider_token.split('.').nth(1).unwrap()] {

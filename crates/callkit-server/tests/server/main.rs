@@ -6,6 +6,7 @@ mod channels;
 mod client;
 mod dev_backend;
 mod lifecycle;
+mod log;
 mod misbehaviour;
 mod privacy;
 mod sessions;

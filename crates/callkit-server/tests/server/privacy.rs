@@ -1,46 +1,22 @@
 //! What must never be in a log, at any level.
 
-use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use call_protocol::media::{Candidate, ChannelRequestBody};
 use call_protocol::session::Hello;
 use call_protocol::{CallId, Uid};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::client::{Client, app, hello, start};
+use crate::log::Log;
 use crate::words::invite;
 
 /// Everything that all tests of this program log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
-}
-
 fn captured() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Log::default();
-        let filter = EnvFilter::new("info,callkit_server=trace,signaling=trace,call_protocol=trace");
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone()).init();
+        log.subscriber().init();
         log
     })
 }
@@ -81,7 +57,7 @@ async fn no_token_user_address_or_text_of_a_client_is_logged() {
     drop(ann);
     server.stop().await;
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     for expected in ["signed in", "sign-in refused", "opened", &call_id.to_string(), "channel token refused"] {
         assert!(text.contains(expected), "no {expected:?} in\n{text}");
     }

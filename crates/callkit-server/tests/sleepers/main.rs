@@ -4,6 +4,8 @@
 #[path = "../server/client.rs"]
 #[allow(dead_code, reason = "shared with the other tests of the server")]
 mod client;
+#[path = "../server/log.rs"]
+mod log;
 #[path = "../webhooks/endpoint.rs"]
 #[allow(dead_code, reason = "shared with the tests of webhooks")]
 mod endpoint;

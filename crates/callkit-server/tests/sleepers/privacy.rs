@@ -1,49 +1,23 @@
 //! What must never be in a log, at any level: here what wakes phones and what is told later.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use call_protocol::account::{HistoryRequest, PushAddress, SetPush};
 use call_protocol::invite::Invite;
 use call_protocol::session::Hello;
 use call_protocol::{CallId, DeviceId, Word};
 use callkit_server::{AppConfig, Server, ServerConfig};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::account::{credentials, history, set_push};
 use crate::backend::{Backend, by_cc_param};
 use crate::client::{Client, http, metric_becomes};
+use crate::log::Log;
 use crate::pushes::Apple;
 use crate::words;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn p4_p7_no_cc_param_address_code_or_data_is_logged() {
     let log = Log::default();
-    let filter = EnvFilter::new("info,callkit_server=trace,signaling=trace,call_protocol=trace");
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.clone()).init();
+    log.subscriber().init();
     let (mut apple, mut backend) = (Apple::start().await, Backend::answering(404).await);
     let shop = AppConfig { push: apple.config.clone(), ..backend.app() };
     let server = Server::start(ServerConfig { apps: vec![shop], ..backend.config() }).await.unwrap();
@@ -75,7 +49,7 @@ async fn p4_p7_no_cc_param_address_code_or_data_is_logged() {
     assert_eq!(history(address, &request).await.unwrap().calls.len(), 1);
     server.stop().await;
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     for expected in ["opened", "given up", "sign-in refused", "for_a_call=true", &call_id.to_string()] {
         assert!(text.contains(expected), "no {expected:?} in\n{text}");
     }

@@ -4,6 +4,8 @@
 #![allow(unreachable_pub)]
 
 mod endpoint;
+#[path = "../server/log.rs"]
+mod log;
 
 mod crash;
 mod delivery;
