@@ -225,10 +225,11 @@ async fn p4_calls_of_a_kit_have_their_own_handler_and_the_kit_wide_listeners_do_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p4_a_call_that_rings_kit_wide_and_is_then_verified_is_told_to_both() {
+async fn p4_a_call_that_rings_kit_wide_and_is_then_verified_is_told_to_both_and_needs_no_token() {
     let town = Town::open().await;
     let alice = town.person("alice", ALICE).await;
     let mut bob = town.house.phone("bob").await;
+    bob.kit.set_rtc_token_handler(|_| async { Err(callkit::HandlerError::from("the backend is on fire")) });
     let mut here = alice.calls("bob", |param| param).await;
     bob.until_rings(here.call.id()).await;
     let param = callkit::VerifyCallParam::builder().my_user_id("bob").my_service_id("demo");
@@ -242,6 +243,9 @@ async fn p4_a_call_that_rings_kit_wide_and_is_then_verified_is_told_to_both() {
     told.until_connected().await;
     here.ear.until_connected().await;
     bob.until("answer").await;
+    bob.until("joined_channel").await;
+    here.call.mute_my_audio(true).await.unwrap();
+    told.until(&Told::PeerMicMuted).await;
     here.call.end().await.unwrap();
     assert_eq!(told.until_end().await, end(Reason::Normal, Source::Caller, true));
     bob.until_end(here.call.id()).await;

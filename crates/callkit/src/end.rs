@@ -76,7 +76,9 @@ impl Core {
 
 async fn wait_for(voices: Vec<std::thread::JoinHandle<()>>) {
     let joined = tokio::task::spawn_blocking(move || voices.into_iter().all(|voice| voice.join().is_ok()));
-    if !matches!(joined.await, Ok(true)) {
-        tracing::error!("a voice thread panicked");
+    match joined.await {
+        Ok(true) => {}
+        Ok(false) => tracing::error!("a voice thread panicked"),
+        Err(_) => tracing::debug!("the runtime went before the devices were released"),
     }
 }

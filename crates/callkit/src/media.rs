@@ -129,8 +129,9 @@ impl Core {
     pub(crate) fn fetch_token(&mut self, call_id: CallId) {
         let has_face = self.faces.contains_key(&call_id);
         let Some(media) = self.calls.get_mut(&call_id) else { return };
-        if has_face {
+        if let (true, TokenState::Missing) = (has_face, &media.token) {
             media.token = TokenState::NotNeeded;
+            return self.join_if_wanted(call_id);
         }
         let uid = match (&media.token, media.membership) {
             (TokenState::Fetching | TokenState::NotNeeded, _) => return,
@@ -159,23 +160,24 @@ impl Core {
     }
 
     pub(crate) fn on_token(&mut self, call_id: CallId, token: Result<RtcToken, String>) {
+        let has_face = self.faces.contains_key(&call_id);
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         match token {
             Ok(token) => {
                 let text = token.token.clone();
                 media.token = TokenState::Ready(token);
-                match media.membership {
-                    Membership::NotWanted => {}
-                    Membership::Joining => self.send_join(call_id),
-                    Membership::Joined(_) if media.token_ran_out => self.send_join(call_id),
-                    Membership::Joined(_) => self.request(call_id, ChannelRequestBody::RenewToken { token: text }),
+                if !media.token_ran_out && matches!(media.membership, Membership::Joined(_)) {
+                    return self.request(call_id, ChannelRequestBody::RenewToken { token: text });
                 }
+                self.join_if_wanted(call_id);
             }
             Err(why) => {
                 if let TokenState::Fetching = media.token {
                     media.token = TokenState::Missing;
                 }
+                let can_do_without = has_face && matches!(media.token, TokenState::Missing);
                 match media.membership {
+                    _ if can_do_without => self.fetch_token(call_id),
                     // It is asked for again at the join.
                     Membership::NotWanted => tracing::debug!("no channel token yet"),
                     // The old token still holds; the channel asks again.
@@ -187,6 +189,16 @@ impl Core {
                     }
                 }
             }
+        }
+    }
+
+    /// There is a token now, or none is needed: goes in if this is what is waited for.
+    fn join_if_wanted(&mut self, call_id: CallId) {
+        let Some(media) = self.calls.get(&call_id) else { return };
+        match media.membership {
+            Membership::Joining => self.send_join(call_id),
+            Membership::Joined(_) if media.token_ran_out => self.send_join(call_id),
+            Membership::NotWanted | Membership::Joined(_) => {}
         }
     }
 

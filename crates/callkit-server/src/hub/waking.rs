@@ -123,6 +123,10 @@ impl Hub {
         waking.open = waking.open.saturating_sub(1);
         waking.is_reached |= is_done;
         waking.has_failed |= !is_done;
+        if !is_done && let Some(device) = &notice.device {
+            // It does not ring, and is not to be told to stop.
+            waking.woken.retain(|woken| woken.user != device.user || woken.device != device.device);
+        }
         self.look_whom_it_reached(now, key, false);
     }
 

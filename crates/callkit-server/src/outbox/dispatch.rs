@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use call_protocol::Party;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -188,7 +189,8 @@ impl Dispatch {
         }
         self.taken.insert(waiting.seq);
         self.store.remove(waiting.seq, &self.bell);
-        let notice = Notice { app: item.app.clone(), call_id: item.call_id, kind: item.kind, given_up };
+        let device = item.target.as_ref().map(|to| Party { user: to.user.clone(), device: to.device.clone() });
+        let notice = Notice { app: item.app.clone(), call_id: item.call_id, kind: item.kind, device, given_up };
         // Whoever does not want to hear has dropped the receiver.
         self.notices.send(notice).await.ok();
     }

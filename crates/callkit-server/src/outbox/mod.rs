@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use call_protocol::invite::Invite;
-use call_protocol::{AppId, CallId};
+use call_protocol::{AppId, CallId, Party};
 use futures_util::future::BoxFuture;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -74,6 +74,8 @@ pub struct Notice {
     pub call_id: CallId,
     /// What it was.
     pub kind: Kind,
+    /// Of a push: whose device, and which.
+    pub device: Option<Party>,
     /// None: delivered. Otherwise given up, with the reason in a word or two, without private data.
     pub given_up: Option<&'static str>,
 }
