@@ -112,7 +112,8 @@ impl Core {
         let is_active = self.audio_active || !self.waits_for_activation();
         let tone = self.tone();
         let answering = |media: &Media| media.sound.answering && media.winner.is_none() && !media.sound.preparing;
-        let has_call = self.calls.values().any(|media| media.winner.is_some() || answering(media));
+        let has_sound = |media: &Media| media.winner.is_some() && !media.sound.preparing;
+        let has_call = self.calls.values().any(|media| has_sound(media) || answering(media));
         Wanted {
             // On hold the microphone is let go of: whoever looks at its lamp sees that nobody listens.
             microphone: is_active && (talking.is_some() || self.calls.values().any(answering)),
