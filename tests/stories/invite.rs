@@ -162,6 +162,43 @@ fn a_cancel_that_overtakes_its_invite_is_remembered() {
     assert!(transcript.contains("bob: missed a call of alice") && !transcript.contains("alert"), "{transcript}");
 }
 
+/// The first ring_confirm comes while the cancel waits for its receipt, which the alert comes after.
+#[test]
+fn a_cancel_that_overtakes_the_invite_on_its_way_to_the_server_is_said_again() {
+    let mut story = Story::new();
+    story.to_server("invite", Fate::Late(700));
+    story.to_phone("end", Fate::Late(25));
+    let call_id = story.calls(ALICE, BOB).unwrap();
+    story.passes(690);
+    story.hangs_up(ALICE).unwrap();
+    assert_snapshot!(story.rests(), @r"
+    0.000 alice calls bob
+    0.000   alice → server: invite, arrives at 710
+    0.690 alice hangs up
+    0.690 alice: ended: cancel
+    0.690   alice → server: cancel (cancel)
+    0.700   server → alice: end (cancel), arrives at 735
+    0.710   server → alice: ring_confirm (ring)
+    0.710   server → bob: invite
+    0.720          alice hears ring_confirm (ring)
+    0.720          bob hears invite
+    0.720   bob → server: alert
+    0.730   server → bob: ring_confirm (ring)
+    0.730   server → alice: alert
+    0.735          alice hears end (cancel)
+    0.740          bob hears ring_confirm (ring)
+    0.740 bob: alice rings
+    0.740          alice hears alert
+    0.740   alice → server: end (cancel)
+    0.750   server → alice: end (cancel)
+    0.750   server → bob: cancel (remote_cancel)
+    0.760          alice hears end (cancel)
+    0.760          bob hears cancel (remote_cancel)
+    0.760 bob: ended: remote_cancel
+    ");
+    assert_eq!(story.ends(call_id), [Some(Cancel), Some(RemoteCancel)]);
+}
+
 #[test]
 fn an_invite_of_nobody_or_to_oneself_is_not_sent() {
     let mut story = Story::new();

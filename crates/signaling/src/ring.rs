@@ -95,9 +95,9 @@ impl Line {
         self.send(arbiter, call_id, alert);
     }
 
-    /// At the caller: a phone of the callee is about to ring.
+    /// At the caller: a phone of the callee is about to ring. Where the call is over, what ended it may have overtaken its invite.
     pub(crate) fn on_alert(&mut self, call_id: CallId, alert: Alert) {
-        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let Some(call) = self.calls.get_mut(&call_id) else { return self.remind_of_end(call_id) };
         let State::Calling { alerted, .. } = &mut call.state else { return };
         if call.invite.callees.contains(&alert.callee.user)
             && alerted.len() < DEVICES
