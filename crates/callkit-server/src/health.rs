@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::gate::Gate;
 use crate::metering::Metering;
 
 /// How far a server has come.
@@ -42,18 +43,20 @@ pub(crate) struct Health {
     delay_ms: AtomicU64,
     measured_at_ms: AtomicU64,
     overload_delay_ms: u64,
+    gate: Arc<Gate>,
     calls: watch::Sender<usize>,
     clock: Clock,
     metering: Arc<Metering>,
 }
 
 impl Health {
-    pub(crate) fn new(overload_delay_ms: u32, clock: Clock, metering: Arc<Metering>) -> Self {
+    pub(crate) fn new(overload_delay_ms: u32, gate: Arc<Gate>, clock: Clock, metering: Arc<Metering>) -> Self {
         Self {
             stage: AtomicU8::new(Stage::Serving as u8),
             delay_ms: AtomicU64::new(0),
             measured_at_ms: AtomicU64::new(0),
             overload_delay_ms: overload_delay_ms.into(),
+            gate,
             calls: watch::Sender::new(0),
             clock,
             metering,
@@ -81,6 +84,11 @@ impl Health {
     }
 
     pub(crate) fn is_overloaded(&self) -> bool {
+        self.gate.is_overrun() || self.is_far_behind()
+    }
+
+    /// Whether all work waits too long, not only the new.
+    pub(crate) fn is_far_behind(&self) -> bool {
         let age = self.clock.mono().0.saturating_sub(self.measured_at_ms.load(Ordering::Relaxed));
         age < DELAY_COUNTS_MS && self.delay_ms.load(Ordering::Relaxed) > self.overload_delay_ms
     }
@@ -120,7 +128,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_is_not_ready_for_as_long_as_something_is_wrong() {
         let metering = Arc::new(Metering::new());
-        let health = Health::new(500, Clock::start(), Arc::clone(&metering));
+        let gate = Gate::new(Duration::from_millis(500));
+        let health = Health::new(500, gate, Clock::start(), Arc::clone(&metering));
         assert_eq!(health.readiness(), Ok(()));
 
         health.waited(Duration::from_millis(501));
@@ -146,7 +155,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_last_call_is_told() {
-        let health = Health::new(500, Clock::start(), Arc::new(Metering::new()));
+        let gate = Gate::new(Duration::from_millis(500));
+        let health = Health::new(500, gate, Clock::start(), Arc::new(Metering::new()));
         health.set_calls(2);
         let over = health.calls_are_over();
         let mut over = std::pin::pin!(over);

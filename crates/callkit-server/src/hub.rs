@@ -32,6 +32,7 @@ use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::connection::Connection;
 use crate::dev::Directory;
+use crate::gate::Pass;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::metering::Metering;
@@ -61,9 +62,9 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A stream's client said who it is, and proved it.
-    SignedIn { identity: Identity, resume: Option<Resume>, link: Link, since: Instant },
+    SignedIn { identity: Identity, resume: Option<Resume>, link: Link, pass: Option<Pass>, since: Instant },
     /// A frame other than hello and ping.
-    Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body>, since: Instant },
+    Frame { stream: StreamId, seq: u64, ack: u64, body: Option<Body>, pass: Option<Pass>, since: Instant },
     /// A stream's client sent what is no frame, or too many of them; its session cannot go on.
     Unsound { stream: StreamId, reason: RefuseReason, detail: String },
     /// Somebody without a stream asks about a call.
@@ -266,11 +267,15 @@ impl Hub {
 
     fn handle_input(&mut self, now: Now, input: Input) {
         match input {
-            Input::SignedIn { identity, resume, link, .. } => self.on_signed_in(now, identity, resume, link),
-            Input::Frame { stream, seq, ack, body, .. } => {
+            Input::SignedIn { identity, resume, link, pass, .. } => {
+                self.on_signed_in(now, identity, resume, link);
+                drop(pass);
+            }
+            Input::Frame { stream, seq, ack, body, pass, .. } => {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
                 self.around.metering.frames_in.increment(1);
-                self.on_frame(now, key, seq, ack, body);
+                let is_late = pass.as_ref().is_some_and(Pass::is_late);
+                self.on_frame(now, key, seq, ack, body, is_late);
             }
             Input::Unsound { stream, reason, detail } => {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
@@ -348,7 +353,8 @@ impl Hub {
         self.check_pace(now, key, sent);
     }
 
-    fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>) {
+    /// `is_late`: new work that waited too long.
+    fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>, is_late: bool) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if !session.on_ack(ack) {
             let detail = format!("ack {ack} was never sent");
@@ -387,7 +393,8 @@ impl Hub {
                 self.on_missed_known(now, key, &message);
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;
-                let people = PeopleOf { app, directory, around, devices: &self.devices, sessions: &self.sessions };
+                let (devices, sessions) = (&self.devices, &self.sessions);
+                let people = PeopleOf { app, directory, around, is_late, devices, sessions };
                 self.calls.on_message(now, app, party, message, &people);
             }
             Some(Body::Channel(request, grant)) => {

@@ -76,6 +76,7 @@
 mod config;
 mod server;
 
+mod gate;
 mod health;
 mod limits;
 mod tls;

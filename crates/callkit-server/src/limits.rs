@@ -47,8 +47,8 @@ pub struct LimitsConfig {
     pub invites_per_device_per_minute: u32,
     /// Invites of all users of one app. Default 60,000.
     pub invites_per_app_per_minute: u32,
-    /// How long what devices send may wait before it is handled, in ms; beyond that, new sign-ins and new calls are refused while what
-    /// runs goes on. Default 500.
+    /// For how long new sign-ins and new calls may have to wait for each other without a pause, in ms; beyond that, those that waited 50 ms
+    /// or more are refused while what runs goes on. Default 500.
     pub overload_delay_ms: u32,
 }
 

@@ -22,6 +22,7 @@ use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
 use crate::dev::{self, DEV_APP, Directory};
+use crate::gate::Gate;
 use crate::health::{Health, Stage};
 use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
@@ -125,7 +126,9 @@ impl Server {
         let clock = Clock::start();
 
         let limits = Arc::new(Limits::new(&config.limits, clock, Arc::clone(&metering)));
-        let health = Arc::new(Health::new(config.limits.overload_delay_ms, clock, Arc::clone(&metering)));
+        let overload_delay_ms = config.limits.overload_delay_ms;
+        let gate = Gate::new(Duration::from_millis(overload_delay_ms.into()));
+        let health = Arc::new(Health::new(overload_delay_ms, Arc::clone(&gate), clock, Arc::clone(&metering)));
 
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
         let outbox = Outbox::start(store.clone(), &app_configs, Pace::default()).map_err(StartError::Outbox)?;
@@ -157,6 +160,7 @@ impl Server {
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
+            gate,
             hello_timeout: Duration::from_millis(config.hello_timeout_ms.into()),
             silence_limit_ms: config.silence_limit_ms.into(),
             last_stream: AtomicU64::new(0),

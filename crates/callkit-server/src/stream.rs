@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use call_protocol::media::{ChannelRequestBody, JoinRefusal};
 use call_protocol::session::{ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody, ServerFrame};
-use call_protocol::{ChannelId, limits};
+use call_protocol::{ChannelId, Word, limits};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -16,6 +16,7 @@ use tracing::{debug, info};
 use crate::cc_keys::CcKeys;
 use crate::clock::{Clock, unix_ms};
 use crate::connection::{Connection, Serving};
+use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
 use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
 use crate::limits::{FrameRate, Limit, Limits};
@@ -33,6 +34,7 @@ pub(crate) struct Door {
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) hello_timeout: Duration,
     /// After how much silence a client has vanished, in ms.
     pub(crate) silence_limit_ms: u64,
@@ -73,10 +75,20 @@ struct Open {
     acknowledged: u64,
     /// Nothing more is read: what came was unsound, and the hub is about to end the stream.
     is_deaf: bool,
+    /// New work that waits for its turn; nothing is read meanwhile, so that what came later stays later.
+    waiting: Option<Box<Waiting>>,
     frame_rate: Option<FrameRate>,
     /// Room to tell the hub of the end, whatever else waits there.
     ended: Option<mpsc::OwnedPermit<StreamId>>,
     _serving: Serving,
+}
+
+/// A frame with new work, and its turn.
+struct Waiting {
+    turn: Turn,
+    seq: u64,
+    ack: u64,
+    body: Body,
 }
 
 impl Stage {
@@ -117,7 +129,12 @@ impl AtDoor {
         };
         let identity = self.admit(&hello)?;
         debug!(agent = %hello.agent.escape_debug(), "hello");
-        self.enter(identity, hello.resume).await
+        // A callee who wakes for a call that rings is a part of work that was accepted before. So is who comes back to a session.
+        let pass = match hello.resume.is_none() && identity.bound.is_none() {
+            true => Some(self.wait_for_turn().await?),
+            false => None,
+        };
+        self.enter(identity, hello.resume, pass).await
     }
 
     /// Who signs in, if they may. What costs least is looked at first.
@@ -131,7 +148,6 @@ impl AtDoor {
             }
             (denied.reason, denied.detail)
         })?;
-        // A callee who wakes for a call that rings is a part of work that was accepted before.
         let takes = if identity.bound.is_some() { health.takes_callees() } else { health.takes_sign_ins() };
         if !takes {
             return Err((RefuseReason::ShuttingDown, String::new()));
@@ -142,18 +158,25 @@ impl AtDoor {
             Some(call_id) => limits.sign_in_for(identity.app, call_id),
         };
         within.map_err(|_| many("too many sign-ins of this user"))?;
-        // So is who comes back to a session.
-        if hello.resume.is_none() && identity.bound.is_none() && health.is_overloaded() {
-            metering.shed_sign_ins.increment(1);
-            return Err((RefuseReason::Overloaded, "come back in a few seconds".into()));
-        }
         Ok(identity)
+    }
+
+    async fn wait_for_turn(&self) -> Result<Pass, (RefuseReason, String)> {
+        let Door { gate, health, metering, .. } = &*self.door;
+        match gate.turn().await {
+            Ok(pass) if !pass.is_late() && !health.is_far_behind() => Ok(pass),
+            Ok(_) | Err(_) => {
+                metering.shed_sign_ins.increment(1);
+                Err((RefuseReason::Overloaded, "come back in a few seconds".into()))
+            }
+        }
     }
 
     async fn enter(
         self: Box<Self>,
         identity: Identity,
         resume: Option<Resume>,
+        pass: Option<Pass>,
     ) -> Result<Box<Open>, (RefuseReason, String)> {
         let AtDoor { door, serving, connection, inbound } = *self;
         let stream = StreamId(door.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
@@ -177,10 +200,12 @@ impl AtDoor {
             outbound,
             acknowledged: 0,
             is_deaf: false,
+            waiting: None,
             ended: Some(ended),
             _serving: serving,
         };
-        let sent = open.door.hub.inputs.send(Input::SignedIn { identity, resume, link, since: Instant::now() }).await;
+        let input = Input::SignedIn { identity, resume, link, pass, since: Instant::now() };
+        let sent = open.door.hub.inputs.send(input).await;
         sent.map_err(|_| (RefuseReason::ShuttingDown, String::new()))?;
         Ok(Box::new(open))
     }
@@ -199,7 +224,13 @@ impl Open {
                     }
                     return frame;
                 }
-                message = self.inbound.message(), if !self.is_deaf => match message {
+                pass = turn_of(&mut self.waiting), if self.waiting.is_some() => {
+                    if let Some(waiting) = self.waiting.take() {
+                        let Waiting { seq, ack, body, .. } = *waiting;
+                        Box::pin(self.pass_on(seq, ack, Some(body), pass)).await;
+                    }
+                }
+                message = self.inbound.message(), if !self.is_deaf && self.waiting.is_none() => match message {
                     Ok(Some(frame)) => {
                         self.pulse.hear(self.door.clock.mono());
                         if !self.frame_rate.as_ref().is_none_or(FrameRate::take) {
@@ -237,7 +268,7 @@ impl Open {
         let body = match body {
             Some(ClientBody::Ping { nonce }) => {
                 if ack > self.acknowledged {
-                    self.pass_on(0, ack, None).await;
+                    self.pass_on(0, ack, None, None).await;
                 }
                 let pong = ServerBody::Pong { nonce, server_unix_ms: unix_ms() };
                 let pong = ServerFrame { seq: 0, ack: self.pulse.received(), body: Some(pong) };
@@ -245,6 +276,11 @@ impl Open {
             }
             Some(ClientBody::Hello(_)) => {
                 self.unsound("a second hello".into()).await;
+                return None;
+            }
+            Some(ClientBody::Call(message)) if matches!(message.word, Word::Invite(_)) => {
+                let (turn, body) = (self.door.gate.turn(), Body::Call(message));
+                self.waiting = Some(Box::new(Waiting { turn, seq, ack, body }));
                 return None;
             }
             Some(ClientBody::Call(message)) => Some(Body::Call(message)),
@@ -264,7 +300,7 @@ impl Open {
             Some(ClientBody::Goodbye) => Some(Body::Goodbye),
             None => None,
         };
-        self.pass_on(seq, ack, body).await;
+        self.pass_on(seq, ack, body, None).await;
         None
     }
 
@@ -280,9 +316,9 @@ impl Open {
         })
     }
 
-    async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<Body>) {
+    async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<Body>, pass: Option<Pass>) {
         self.acknowledged = self.acknowledged.max(ack);
-        self.tell(Input::Frame { stream: self.stream, seq, ack, body, since: Instant::now() }).await;
+        self.tell(Input::Frame { stream: self.stream, seq, ack, body, pass, since: Instant::now() }).await;
     }
 
     /// What the client sent cannot be understood: the hub refuses it and ends the stream, after what is still to be read.
@@ -310,6 +346,15 @@ impl Drop for Open {
         if let Some(ended) = self.ended.take() {
             ended.send(self.stream);
         }
+    }
+}
+
+/// The turn of what waits; never comes if nothing does.
+async fn turn_of(waiting: &mut Option<Box<Waiting>>) -> Option<Pass> {
+    match waiting {
+        // The gate keeps its word for as long as the stream is there.
+        Some(waiting) => (&mut waiting.turn).await.ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Options {
 fn main() {
     let options = Options::parse();
     process::raise_file_limit(options.silent.max(options.callers) + 1_000);
+    if !process::part_the_cores() {
+        println!("one core only: the load and the server share it");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     runtime.block_on(async {

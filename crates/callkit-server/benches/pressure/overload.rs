@@ -92,14 +92,17 @@ async fn probe(
 ) -> (Vec<Duration>, f64) {
     let counts = Arc::new(Counts::default());
     let each = rate * times / callers.len() as f64;
-    // On threads of their own, so that those who are looked at do not wait for them on this side.
-    let crowd = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // On threads of their own, which give way, so that those who are looked at do not wait for them on this side.
+    let mut crowd = tokio::runtime::Builder::new_multi_thread();
+    let give_way = || rustix::process::setpriority_process(None, 19).expect("whoever runs may always give way");
+    let crowd = crowd.worker_threads(2).on_thread_start(give_way).enable_all().build().unwrap();
     let all = callers.to_vec();
     let entering = crowd.spawn(async move { stream::iter(all).map(enter).buffered(16).collect::<Vec<_>>().await });
     let devices = entering.await.unwrap();
     for (client, place) in devices {
         crowd.spawn(flood(client, place, each, Arc::clone(&counts)));
     }
+    sleep(Duration::from_secs(1)).await; // sleeps: what is measured is the steady state
     let (started, so_long) = (Instant::now(), Duration::from_secs_f64(options.seconds));
     let cpu = server.cpu();
     let id = server.id();

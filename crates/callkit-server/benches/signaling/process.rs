@@ -3,9 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::client::app;
 
@@ -87,12 +89,39 @@ fn launch(
     std::fs::write(&file, config).unwrap();
     let started = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_callkitd"));
-    let mut child = command.arg("--config").arg(&file).stdout(Stdio::piped()).spawn().expect("callkitd starts");
+    command.arg("--config").arg(&file).stdout(Stdio::piped());
+    let mut child = on_the_servers_core(|| command.spawn()).expect("callkitd starts");
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     let ready_after = started.elapsed();
     let address = ready.split("tcp=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a ready line");
     (child, address.parse().unwrap(), started, ready_after)
+}
+
+/// The cores that servers have to themselves, if any.
+static SERVERS_CORE: OnceLock<CpuSet> = OnceLock::new();
+
+/// From now on servers run on the first core and this thread, with those that it starts, on the others: whoever makes the load does
+/// not take from the server what is measured of it. Says whether there are cores enough.
+pub fn part_the_cores() -> bool {
+    let all = sched_getaffinity(None).expect("a process runs somewhere");
+    let (mut first, mut rest) = (CpuSet::new(), all);
+    let Some(core) = (0..CpuSet::MAX_CPU).find(|core| all.is_set(*core)).filter(|_| all.count() > 1) else {
+        return false;
+    };
+    first.set(core);
+    rest.unset(core);
+    SERVERS_CORE.set(first).is_ok() && sched_setaffinity(None, &rest).is_ok()
+}
+
+/// A process runs where the thread that started it did.
+fn on_the_servers_core<T>(start: impl FnOnce() -> T) -> T {
+    let Some(core) = SERVERS_CORE.get() else { return start() };
+    let before = sched_getaffinity(None).expect("a process runs somewhere");
+    sched_setaffinity(None, core).expect("the core is there");
+    let started = start();
+    sched_setaffinity(None, &before).expect("the cores are there");
+    started
 }
 
 /// What one process does here in a second, many phones do elsewhere in a day.

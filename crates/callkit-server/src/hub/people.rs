@@ -17,6 +17,8 @@ pub(super) struct PeopleOf<'a> {
     /// Without a directory every user can exist.
     pub(super) directory: Option<&'a Directory>,
     pub(super) around: &'a Surroundings,
+    /// Who asks has waited too long for it.
+    pub(super) is_late: bool,
     pub(super) devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
     pub(super) sessions: &'a HashMap<SessionKey, Session>,
 }
@@ -28,7 +30,7 @@ impl People for PeopleOf<'_> {
 
     fn may_open(&self, caller: &Party) -> Result<(), InviteRefusal> {
         let Surroundings { limits, health, metering, .. } = self.around;
-        if health.is_overloaded() {
+        if self.is_late || health.is_far_behind() {
             metering.shed_invites.increment(1);
             return Err(InviteRefusal::Overloaded);
         }
