@@ -36,7 +36,7 @@ const FILE: &str = "calls.redb";
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Pages of the file held in memory; the system holds more.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
