@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{MethodRouter, post};
 use axum::{Json, Router};
 use callkit::{
     AudioInput, Builder, Call, CallEventHandler, CallManager, CallOptions, DisconnectReason, DisconnectSource,
@@ -174,6 +174,17 @@ impl Ear {
 pub(crate) struct Town {
     pub(crate) house: House,
     pushes: Mutex<mpsc::UnboundedReceiver<serde_json::Value>>,
+    call_events: Mutex<mpsc::UnboundedReceiver<serde_json::Value>>,
+}
+
+/// What an app's backend takes by this path.
+fn taken() -> (MethodRouter, mpsc::UnboundedReceiver<serde_json::Value>) {
+    let (sender, bodies) = mpsc::unbounded_channel();
+    let take = post(|State(sender): State<Arc<mpsc::UnboundedSender<_>>>, Json(body)| async move {
+        let _ = sender.send(body);
+        StatusCode::NO_CONTENT
+    });
+    (take.with_state(Arc::new(sender)), bodies)
 }
 
 impl Town {
@@ -182,29 +193,33 @@ impl Town {
     }
 
     pub(crate) async fn with(config: ServerConfig) -> Town {
-        let (notified, pushes) = mpsc::unbounded_channel();
+        let ((notify, pushes), (call_event, call_events)) = (taken(), taken());
         let backend = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = backend.local_addr().unwrap();
-        let notify = post(|State(notified): State<Arc<mpsc::UnboundedSender<_>>>, Json(body)| async move {
-            let _ = notified.send(body);
-            StatusCode::NO_CONTENT
-        });
-        let routes = Router::new().route("/notify", notify).with_state(Arc::new(notified));
+        let routes = Router::new().route("/notify", notify).route("/call_event", call_event);
         tokio::spawn(async move { axum::serve(backend, routes).await });
         let webhooks = WebhookConfig {
             notify_url: Some(format!("http://{address}/notify")),
+            call_event_url: Some(format!("http://{address}/call_event")),
             secrets: vec!["whsec-0123456789abcdef".into()],
             ..WebhookConfig::default()
         };
         let demo = AppConfig::new("demo".parse().unwrap(), "dev", "0123456789abcdef0123456789abcdef");
         let apps = vec![AppConfig { webhooks: Some(webhooks), ..demo }];
-        Town { house: House::with(ServerConfig { apps, ..config }).await, pushes: Mutex::new(pushes) }
+        let house = House::with(ServerConfig { apps, ..config }).await;
+        Town { house, pushes: Mutex::new(pushes), call_events: Mutex::new(call_events) }
     }
 
     /// What the backend was told of the next call.
     pub(crate) async fn pushed(&self) -> serde_json::Value {
         let mut pushes = self.pushes.lock().await;
         tokio::time::timeout(PATIENCE, pushes.recv()).await.expect("the backend is notified").unwrap()
+    }
+
+    /// What the backend was told of the next call that is over.
+    pub(crate) async fn call_event(&self) -> serde_json::Value {
+        let mut call_events = self.call_events.lock().await;
+        tokio::time::timeout(PATIENCE, call_events.recv()).await.expect("the backend is told").unwrap()
     }
 
     /// The cc_param of the next call.

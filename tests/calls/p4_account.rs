@@ -1,8 +1,12 @@
 //! What an app asks outside of calls: its history, and where pushes reach it.
 
-use callkit::{AccountError, EndReason, PushAddress};
+use std::time::Duration;
 
-use crate::house::House;
+use callkit::{AccountError, EndReason, PushAddress};
+use futures_util::StreamExt;
+
+use crate::house::{House, PATIENCE};
+use crate::p4::Town;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_p15_the_history_tells_both_how_their_calls_went_page_by_page() {
@@ -37,6 +41,27 @@ async fn p4_p15_the_history_tells_both_how_their_calls_went_page_by_page() {
         hers.calls.iter().map(|call| (call.reason, call.missed)).collect::<Vec<_>>(),
         [(EndReason::Cancel, false), (EndReason::Hangup, false)]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p15_the_backend_is_told_how_a_call_sounded_at_both_ends() {
+    let town = Town::open().await;
+    let (alice, bob) = (town.person("alice", 400.0).await, town.person("bob", 700.0).await);
+    let (here, mut there) = town.talk(&alice, &bob).await;
+    // Every three seconds each device says that it is in the call, and how that sounds.
+    let mut figures = here.call.statistics_stream(Duration::from_millis(100));
+    let heard = async { while figures.next().await.is_some_and(|now| now.peer_audio.latency_ms.is_none()) {} };
+    tokio::time::timeout(PATIENCE, heard).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3_500)).await; // sleeps: until both have said it
+    here.call.end().await.unwrap();
+    there.ear.until_end().await;
+    let told = town.call_event().await;
+    assert_eq!((&told["from_user_id"], &told["to_user_id"]), (&"alice".into(), &"bob".into()), "{told}");
+    for side in ["caller_quality", "callee_quality"] {
+        let quality = &told[side];
+        assert!(quality["loss_percent"].as_f64().is_some_and(|percent| percent <= 100.0), "{told}");
+        assert!(quality["round_trip_ms"].is_u64() && quality["jitter_ms"].is_u64(), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

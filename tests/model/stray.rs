@@ -123,7 +123,7 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         confirm(AnswerResult::Busy, stranger),
         Word::Cancel(reason.into()),
         Word::End(reason.into()),
-        Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: true }),
+        Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: true, quality: None }),
         Word::Reachability { reachable: false, ends_in_ms: 5_000 },
         Word::Hold { held: true },
         Word::Negotiation(Box::new(negotiation)),

@@ -228,7 +228,7 @@ fn whatever_is_said_of_an_unknown_call_gets_a_last_word() {
         answer(AnswerResult::Busy),
         Word::Cancel(Cancel.into()),
         Word::End(Hangup.into()),
-        Word::KeepAlive(KeepAlive { in_call: true, held: false, peer_held: false }),
+        Word::KeepAlive(KeepAlive { in_call: true, ..KeepAlive::default() }),
         Word::Reachability { reachable: true, ends_in_ms: 0 },
     ];
     for word in words {

@@ -112,7 +112,7 @@ fn a_stranger_keeps_nobody_alive() {
     let (mut story, call_id) = talking();
     story.crashes(BOB, None);
     for _ in 0..10 {
-        story.says(CAROL, call_id, Word::KeepAlive(KeepAlive { in_call: true, held: false, peer_held: false }));
+        story.says(CAROL, call_id, Word::KeepAlive(KeepAlive { in_call: true, ..KeepAlive::default() }));
         story.passes(2_000);
     }
     let transcript = story.rests();

@@ -122,6 +122,7 @@ impl World {
                 in_call: self.rng.random(),
                 held: self.rng.random(),
                 peer_held: self.rng.random(),
+                quality: None,
             }),
             8 => {
                 let body = Some(NegotiationBody::Candidate(Candidate::default()));

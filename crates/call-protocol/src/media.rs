@@ -79,6 +79,19 @@ pub struct KeepAlive {
     pub held: bool,
     /// The sender believes that the other one has put it on hold.
     pub peer_held: bool,
+    /// How the other one sounds to the sender; `None` before anything of it has come.
+    pub quality: Option<Quality>,
+}
+
+/// How a call sounds to one of its parties, since it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Quality {
+    /// Packets lost of a thousand that were sent to it, 0 to 1000.
+    pub lost_permille: u32,
+    /// There and back, in ms.
+    pub round_trip_ms: u32,
+    /// Interarrival jitter in ms (RFC 3550, section 6.4.1).
+    pub jitter_ms: u32,
 }
 
 /// The kinds of [`Negotiation`].

@@ -11,7 +11,7 @@ use crate::end::{Cancel, End, EndReason, Release, UserCode};
 use crate::ids::{DeviceId, IdError, Party, UserId};
 use crate::invite::{CallType, Invite};
 use crate::limits;
-use crate::media::KeepAlive;
+use crate::media::{KeepAlive, Quality};
 use crate::message::{CallMessage, ChatMessage, Word};
 use crate::ring::{Alert, InviteRefusal, RingConfirm};
 
@@ -110,9 +110,12 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
         Word::End(End { reason, release }) => {
             Body::End(proto::End { reason: *reason as i32, release: release.map(release_to_proto) })
         }
-        Word::KeepAlive(KeepAlive { in_call, held, peer_held }) => {
-            Body::KeepAlive(proto::KeepAlive { in_call: *in_call, held: *held, peer_held: *peer_held })
-        }
+        Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality }) => Body::KeepAlive(proto::KeepAlive {
+            in_call: *in_call,
+            held: *held,
+            peer_held: *peer_held,
+            quality: quality.map(quality_to_proto),
+        }),
         Word::Negotiation(negotiation) => Body::Negotiation(channel::negotiation_to_proto(negotiation)),
         Word::Reachability { reachable, ends_in_ms } => {
             Body::Reachability(proto::Reachability { reachable: *reachable, ends_in_ms: *ends_in_ms })
@@ -121,6 +124,16 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
         Word::Missed(invite) => Body::Missed(invite_to_proto(invite)),
     };
     proto::CallMessage { call_id: message.call_id.to_string(), body: Some(body) }
+}
+
+fn quality_to_proto(quality: Quality) -> proto::Quality {
+    let Quality { lost_permille, round_trip_ms, jitter_ms } = quality;
+    proto::Quality { lost_permille, round_trip_ms, jitter_ms }
+}
+
+fn quality_from_proto(quality: proto::Quality) -> Quality {
+    let proto::Quality { lost_permille, round_trip_ms, jitter_ms } = quality;
+    Quality { lost_permille: lost_permille.min(1_000), round_trip_ms, jitter_ms }
 }
 
 fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, WireError> {
@@ -154,8 +167,8 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
             Word::Cancel(Cancel { reason: end_reason(cancel.reason), release: release_from_proto(cancel.release)? })
         }
         Body::End(end) => Word::End(End { reason: end_reason(end.reason), release: release_from_proto(end.release)? }),
-        Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held }) => {
-            Word::KeepAlive(KeepAlive { in_call, held, peer_held })
+        Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held, quality }) => {
+            Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality: quality.map(quality_from_proto) })
         }
         Body::Negotiation(negotiation) => Word::Negotiation(Box::new(channel::negotiation_from_proto(negotiation)?)),
         Body::Reachability(peer) => Word::Reachability { reachable: peer.reachable, ends_in_ms: peer.ends_in_ms },

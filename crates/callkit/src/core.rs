@@ -481,7 +481,12 @@ impl Core {
         }
     }
 
-    fn send_call(&mut self, to: Route, message: CallMessage) {
+    fn send_call(&mut self, to: Route, mut message: CallMessage) {
+        if let Word::KeepAlive(alive) = &mut message.word
+            && alive.in_call
+        {
+            alive.quality = self.heard_quality(message.call_id);
+        }
         tracing::debug!(call = %message.call_id, word = message.word.name(), "said");
         match &to {
             Route::Server => return self.send(ClientBody::Call(message)),

@@ -153,7 +153,8 @@ impl Call {
             State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => (false, false, false),
             State::InCall { held, peer_held, .. } => (true, *held, *peer_held),
         };
-        Word::KeepAlive(KeepAlive { in_call, held, peer_held })
+        // What is heard is known to whoever has the media.
+        Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality: None })
     }
 
     fn phase(&self) -> Phase {

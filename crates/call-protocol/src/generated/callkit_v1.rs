@@ -284,6 +284,22 @@ pub struct KeepAlive {
     /// The sender believes that the other one has.
     #[prost(bool, tag = "3")]
     pub peer_held: bool,
+    /// How the other one sounds to the sender; absent before anything of it has come.
+    #[prost(message, optional, tag = "4")]
+    pub quality: ::core::option::Option<Quality>,
+}
+/// How a call sounds to one of its parties, since it was answered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quality {
+    /// Packets lost of a thousand that were sent to it, 0 to 1000.
+    #[prost(uint32, tag = "1")]
+    pub lost_permille: u32,
+    /// There and back.
+    #[prost(uint32, tag = "2")]
+    pub round_trip_ms: u32,
+    /// Interarrival jitter.
+    #[prost(uint32, tag = "3")]
+    pub jitter_ms: u32,
 }
 /// Arbiter to a party: whether the other one has put the call on hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -57,6 +57,14 @@ prop_compose! {
     }
 }
 
+fn quality() -> impl Strategy<Value = Quality> {
+    (0..=1_000u32, any::<(u32, u32)>()).prop_map(|(lost_permille, (round_trip_ms, jitter_ms))| Quality {
+        lost_permille,
+        round_trip_ms,
+        jitter_ms,
+    })
+}
+
 fn release() -> impl Strategy<Value = Option<Release>> {
     let code = option::of("[a-z ]{1,64}".prop_map(|text| UserCode::new(&text).unwrap()));
     let reason = (select(DisconnectReason::ALL.to_vec()), select(DisconnectSource::ALL.to_vec()), code);
@@ -94,11 +102,9 @@ fn call() -> impl Strategy<Value = CallMessage> {
         })),
         (reason(), release()).prop_map(|(reason, release)| Word::Cancel(Cancel { reason, release })),
         (reason(), release()).prop_map(|(reason, release)| Word::End(End { reason, release })),
-        any::<(bool, bool, bool)>().prop_map(|(in_call, held, peer_held)| Word::KeepAlive(KeepAlive {
-            in_call,
-            held,
-            peer_held
-        })),
+        (any::<(bool, bool, bool)>(), option::of(quality())).prop_map(|((in_call, held, peer_held), quality)| {
+            Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality })
+        }),
         any::<bool>().prop_map(|held| Word::Hold { held }),
         invite().prop_map(|invite| Word::Missed(Box::new(invite))),
         any::<(bool, u32)>().prop_map(|(reachable, ends_in_ms)| Word::Reachability { reachable, ends_in_ms }),

@@ -95,7 +95,15 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ("cancel_with_code", Word::Cancel(Cancel { reason: EndReason::Cancel, release: release() })),
         ("end", Word::End(EndReason::Hangup.into())),
         ("end_with_code", Word::End(End { reason: EndReason::Hangup, release: release() })),
-        ("keep_alive", Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: false })),
+        ("keep_alive", Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: false, quality: None })),
+        (
+            "keep_alive_with_quality",
+            Word::KeepAlive(KeepAlive {
+                in_call: true,
+                quality: Some(Quality { lost_permille: 12, round_trip_ms: 48, jitter_ms: 3 }),
+                ..KeepAlive::default()
+            }),
+        ),
         ("hold", Word::Hold { held: true }),
         ("missed", Word::Missed(Box::new(invite()))),
         (
@@ -239,6 +247,7 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
                     in_call: true,
                     held: false,
                     peer_held: true,
+                    quality: None,
                 })))),
             ),
         ),

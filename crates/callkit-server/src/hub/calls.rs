@@ -6,7 +6,7 @@ use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
 use call_protocol::end::{End, EndReason, Release, UserCode};
 use call_protocol::invite::Invite;
-use call_protocol::media::KeepAlive;
+use call_protocol::media::{KeepAlive, Quality};
 use call_protocol::ring::InviteRefusal;
 use call_protocol::{CallId, CallMessage, ChannelId, DeviceId, Party, UserId, Word};
 use signaling::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, Now, Time, To};
@@ -64,6 +64,8 @@ pub(crate) struct EndedCall {
     /// For how long the parties talked, if it was answered.
     pub(crate) talk_ms: Option<u64>,
     pub(crate) missed: bool,
+    /// How it sounded to the caller, and to who took it, as far as their devices told.
+    pub(crate) quality: [Option<Quality>; 2],
 }
 
 /// What a call is for a callee who asks about it.
@@ -137,6 +139,18 @@ struct Call {
     arbiter: Arbiter,
     wake_at: Option<Time>,
     span: Span,
+    /// Of the caller, and of who took it.
+    quality: [Option<Quality>; 2],
+}
+
+impl Call {
+    fn note_quality(&mut self, from: &Party, quality: Quality) {
+        if self.arbiter.invite().caller == *from {
+            self.quality[0] = Some(quality);
+        } else if self.arbiter.winner() == Some(from) {
+            self.quality[1] = Some(quality);
+        }
+    }
 }
 
 impl Calls {
@@ -184,6 +198,9 @@ impl Calls {
         }
         if invite.caller != from && !invite.callees.contains(&from.user) {
             return self.reply(app, from.clone(), Arbiter::reply_to_unknown(&from, &message));
+        }
+        if let Word::KeepAlive(KeepAlive { quality: Some(quality), .. }) = &message.word {
+            call.note_quality(&from, *quality);
         }
         let changes = !matches!(message.word, Word::KeepAlive(_) | Word::Negotiation(_));
         call.arbiter.handle_input(now, ArbiterInput::Message { from, word: message.word });
@@ -348,7 +365,7 @@ impl Calls {
         }
         self.running += usize::from(!arbiter.has_ended());
         let span = info_span!("call", id = %key.call_id);
-        self.calls.insert(key, Call { arbiter, wake_at: None, span });
+        self.calls.insert(key, Call { arbiter, wake_at: None, span, quality: [None; 2] });
         key
     }
 
@@ -397,6 +414,7 @@ impl Calls {
                             ended_unix_ms: now.unix_ms,
                             talk_ms: arbiter.has_talked().then_some(talk_ms),
                             missed: arbiter.is_missed(),
+                            quality: call.quality,
                         })));
                     }
                 }

@@ -7,12 +7,14 @@ use signaling::Now;
 use super::Hub;
 use super::calls::{CallKey, EndedCall};
 use super::cc::media;
-use crate::outbox::{CallEnded, Kind, Webhook};
+use crate::outbox::{CallEnded, Kind, Quality, Webhook};
 use crate::store::StoredCall;
 
 impl Hub {
     pub(super) fn on_ended(&mut self, now: Now, ended: &EndedCall) {
-        let EndedCall { app, invite, caller_reason, callee_reason, release, ended_unix_ms, talk_ms, missed } = ended;
+        let EndedCall { app, invite, caller_reason, callee_reason, release, ended_unix_ms, talk_ms, missed, quality } =
+            ended;
+        let [caller_quality, callee_quality] = *quality;
         self.channels.on_call_over(now, *app, &invite.channel);
         self.cancel_pushes(now, CallKey { app: *app, call_id: invite.call_id }, None);
         let app_id = self.around.apps.name(*app).clone();
@@ -38,8 +40,8 @@ impl Hub {
                     disconnect_reason: reason,
                     releaser: source,
                     user_rel_code: user_code.clone(),
-                    caller_quality: None,
-                    callee_quality: None,
+                    caller_quality: caller_quality.map(Quality::of),
+                    callee_quality: callee_quality.map(Quality::of),
                 })));
             }
             if let Some(store) = &self.around.store {

@@ -55,6 +55,13 @@ pub struct Quality {
     pub jitter_ms: u32,
 }
 
+impl Quality {
+    pub(crate) fn of(told: call_protocol::media::Quality) -> Quality {
+        let call_protocol::media::Quality { lost_permille, round_trip_ms, jitter_ms } = told;
+        Quality { loss_percent: lost_permille as f32 / 10.0, round_trip_ms, jitter_ms }
+    }
+}
+
 /// A call is over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallEnded {
