@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use rtc_media::score;
 
 /// How long something that is sure to come is waited for; a machine under load is slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct House {
     pub(crate) server: Server,

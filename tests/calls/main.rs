@@ -34,5 +34,6 @@ mod p4;
 mod p4_background;
 mod p4_call;
 mod p4_media;
+mod p4_reasons;
 mod p4_start;
 mod p4_account;
