@@ -21,7 +21,7 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 /// Nothing takes so long: what is still open then stays open for ever.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -182,16 +182,12 @@ impl House {
         }
         let channel = self.channel.clone();
         self.runtime.block_on(async {
-            let (sender, outbound) = mpsc::channel(frames.len());
-            for frame in frames {
-                sender.send(frame).await.expect("there is room for all");
-            }
-            drop(sender);
-            let mut grpc = Grpc::new(channel);
-            grpc.ready().await.expect("the connection is open");
-            let path = PathAndQuery::from_static("/callkit.v1.Signal/Connect");
-            let opened = grpc.streaming(Request::new(ReceiverStream::new(outbound)), path, RawFrames).await;
-            let mut inbound = opened.expect("a stream is opened").into_inner();
+            // A connection that had no stream for a while is closed by the server, perhaps just now; the next one is a new one.
+            let opened = match open(channel.clone(), &frames).await {
+                Ok(opened) => Ok(opened),
+                Err(_) => open(channel, &frames).await,
+            };
+            let mut inbound = opened.expect("a stream is opened");
             let ended = timeout(PATIENCE, async {
                 while let Ok(Some(frame)) = inbound.message().await {
                     wire::decode_server_frame(&frame).expect("the server speaks the protocol");
@@ -200,6 +196,20 @@ impl House {
             assert!(ended.await.is_ok(), "the stream stays open");
         });
     }
+}
+
+/// Opens a stream that brings these frames and ends.
+async fn open(channel: Channel, frames: &[Vec<u8>]) -> Result<Streaming<Vec<u8>>, Status> {
+    let (sender, outbound) = mpsc::channel(frames.len());
+    for frame in frames {
+        sender.send(frame.clone()).await.expect("there is room for all");
+    }
+    drop(sender);
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = PathAndQuery::from_static("/callkit.v1.Signal/Connect");
+    let opened = grpc.streaming(Request::new(ReceiverStream::new(outbound)), path, RawFrames).await?;
+    Ok(opened.into_inner())
 }
 
 /// Frames as they are.

@@ -6,11 +6,14 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     Call(String),
+    /// Take up the call of which a push told.
+    Verify(String),
     Answer,
     /// Cancels, declines or ends, by state.
     Hangup,
     Mute,
     Unmute,
+    Hold(bool),
     Speaker(bool),
     Quality,
     Help,
@@ -38,10 +41,12 @@ pub(crate) struct NotUnderstood(pub(crate) String);
 
 pub(crate) const HELP: &[(&str, &str)] = &[
     ("call USER", "call somebody"),
+    ("verify CC_PARAM", "take up the call that a push told of"),
     ("answer", "take the call that rings"),
     ("decline", "refuse the call that rings"),
     ("hangup", "cancel, refuse or end the call"),
     ("mute, unmute", "the microphone"),
+    ("hold, unhold", "put the call on hold, go on with it"),
     ("speaker on, speaker off", "what is heard"),
     ("quality", "the figures of the call"),
     ("quit", "end the call, sign out, leave"),
@@ -55,10 +60,13 @@ impl FromStr for Command {
         Ok(match words.as_slice() {
             [] => Command::Nothing,
             ["call" | "c", user] => Command::Call((*user).to_owned()),
+            ["verify" | "v", cc_param] => Command::Verify((*cc_param).to_owned()),
             ["answer" | "a"] => Command::Answer,
             ["decline" | "hangup" | "h"] => Command::Hangup,
             ["mute" | "m"] => Command::Mute,
             ["unmute" | "u"] => Command::Unmute,
+            ["hold"] => Command::Hold(true),
+            ["unhold"] => Command::Hold(false),
             ["speaker", "on"] => Command::Speaker(true),
             ["speaker", "off"] => Command::Speaker(false),
             ["quality" | "q"] => Command::Quality,
@@ -77,7 +85,7 @@ mod tests {
     fn every_command_that_help_names_is_one() {
         for (names, _) in HELP {
             for name in names.split(", ") {
-                let line = name.replace("USER", "bob");
+                let line = name.replace("USER", "bob").replace("CC_PARAM", "text");
                 assert!(line.parse::<Command>().is_ok(), "{line}");
             }
         }

@@ -7,6 +7,7 @@ mod options;
 mod sound;
 
 mod command;
+mod face;
 mod phone;
 mod script;
 
@@ -24,6 +25,9 @@ use command::{Command, Line};
 use options::Options;
 use phone::Phone;
 use screen::Screen;
+
+/// The app that a server knows with `--dev`.
+const APP: &str = "demo";
 
 /// Why the phone does not work, as a sentence for whoever started it.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +62,7 @@ async fn run(options: Options) -> Result<ExitCode, Failure> {
     let input = sound::input(&options, &mut screen).map_err(Failure::Sentence)?;
     let output = sound::output(&options, &mut screen).map_err(Failure::Sentence)?;
 
-    let builder = CallKit::builder("demo")
+    let builder = CallKit::builder(APP)
         .server(options.server_url())
         .device(&options.device)
         .call_timeout(options.ring_for())
@@ -73,7 +77,7 @@ async fn run(options: Options) -> Result<ExitCode, Failure> {
     if heard.is_none() {
         read_lines(lines);
     }
-    let phone = Phone::new(kit, screen, options.auto_answer, heard);
+    let phone = Phone::new(kit, screen, options.face, options.auto_answer, heard);
     Ok(phone.run(inbox).await)
 }
 

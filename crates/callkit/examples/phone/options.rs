@@ -7,11 +7,18 @@ use std::time::Duration;
 use callkit::Interfaces;
 use clap::Parser;
 
+/// By which of its two faces the kit is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Face {
+    Kit,
+    Call,
+}
+
 /// A telephone in a terminal, for a server started with `callkitd --dev`.
 ///
-/// It takes its commands from standard input, a line each: call USER, answer, decline, hangup, mute, unmute, speaker on, speaker off,
-/// quality, help, quit. It quits on `quit`, on ctrl-c, and when the input has ended and no call is left; with --auto-answer it then
-/// goes on.
+/// It takes its commands from standard input, a line each: call USER, verify CC_PARAM, answer, decline, hangup, mute, unmute, hold,
+/// unhold, speaker on, speaker off, quality, help, quit. It quits on `quit`, on ctrl-c, and when the input has ended and no call is left;
+/// with --auto-answer it then goes on.
 #[derive(Parser)]
 #[command(
     name = "phone",
@@ -19,10 +26,12 @@ use clap::Parser;
     after_long_help = "Examples:
   phone alice                                      microphone and loudspeaker, commands from the keyboard
   phone bob --auto-answer --speech --hear bob.wav  answers everybody, speaks the bundled speech, keeps what it hears
+  phone alice --face call                          calls made and verified here have a handler of their own
   phone alice --speech --hear alice.wav --script \"call bob; wait first_audio; wait 3; quality; hangup; wait call_end\"
 
 Events that a script can wait for: receive_call, ringing, answer, joined_channel, user_joined, user_mute_audio, first_audio,
-peer_reachable, call_end, error, connection_changed.
+peer_reachable, peer_held, call_held, call_end, error, connection_changed. Of a call by its own face: on_wait_connected, on_verified,
+on_connected, on_peer_hold, on_peer_unhold, on_peer_mic_muted, on_peer_mic_unmuted, on_disconnected.
 
 RUST_LOG=callkit=debug shows what the kit does, on standard error."
 )]
@@ -78,6 +87,10 @@ pub(crate) struct Options {
     /// Keep what is heard in this WAV file; the next call overwrites it
     #[arg(long, value_name = "FILE")]
     pub(crate) hear: Option<PathBuf>,
+
+    /// The face of the calls made here: the kit-wide one, or the one of one call with a handler of its own
+    #[arg(long, value_enum, default_value_t = Face::Kit)]
+    pub(crate) face: Face,
 
     /// Answer every call at once
     #[arg(long)]

@@ -1,6 +1,5 @@
-//! The phone: one call at a time, events on the screen, commands to the kit.
+//! The phone: one call at a time, events on the screen, commands to the kit, by either of its faces.
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use callkit::{CallError, CallId, CallKit, CallKitEvent, CallQuality, CallType, ConnectionState, Ext};
@@ -9,12 +8,18 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::command::{Command, HELP, Line};
+use crate::face::{self, Ear, Told};
+use crate::options::Face;
 use crate::screen::{self, REFRESH, Screen};
 
 pub(crate) struct Phone {
     kit: CallKit,
     screen: Screen,
+    face: Face,
     auto_answer: bool,
+    /// The handler of calls that have one of their own, and what it was told.
+    ear: Ear,
+    told: mpsc::UnboundedReceiver<Told>,
     /// Where a script hears the names of events.
     script: Option<mpsc::UnboundedSender<&'static str>>,
     call: Option<Call>,
@@ -28,20 +33,61 @@ pub(crate) struct Phone {
 /// The present call.
 struct Call {
     id: CallId,
+    /// Its own face, where it has one.
+    face: Option<callkit::Call>,
     /// What the living line says before there is sound.
     state: String,
     /// The last figures, for the summary: at the end the kit has none any more.
     quality: Option<CallQuality>,
 }
 
+impl Call {
+    async fn answer(&self, kit: &CallKit) -> Result<(), CallError> {
+        match &self.face {
+            Some(face) => face.accept(false).await,
+            None => kit.answer(self.id).await,
+        }
+    }
+
+    async fn hang_up(&self, kit: &CallKit) -> Result<(), CallError> {
+        match &self.face {
+            Some(face) => face.end().await,
+            None => kit.hangup(self.id).await,
+        }
+    }
+
+    async fn hold(&self, kit: &CallKit, held: bool) -> Result<(), CallError> {
+        match &self.face {
+            Some(face) if held => face.hold(None).await,
+            Some(face) => face.unhold().await,
+            None if held => kit.hold(self.id).await,
+            None => kit.unhold(self.id).await,
+        }
+    }
+}
+
 impl Phone {
     pub(crate) fn new(
         kit: CallKit,
         screen: Screen,
+        face: Face,
         auto_answer: bool,
         script: Option<mpsc::UnboundedSender<&'static str>>,
     ) -> Phone {
-        Phone { kit, screen, auto_answer, script, call: None, muted: false, input_is_over: false, ends_with: None }
+        let (ear, told) = mpsc::unbounded_channel();
+        Phone {
+            kit,
+            screen,
+            face,
+            auto_answer,
+            ear: Ear(ear),
+            told,
+            script,
+            call: None,
+            muted: false,
+            input_is_over: false,
+            ends_with: None,
+        }
     }
 
     /// Runs until it is told to quit or is signed out.
@@ -57,6 +103,7 @@ impl Phone {
                     Some(event) => self.on_event(event).await,
                     None => break ExitCode::FAILURE,
                 },
+                Some(told) = self.told.recv() => self.on_told(told).await,
                 Some(line) = inbox.recv() => self.on_line(line).await,
                 _ = ticks.tick() => self.look().await,
                 () = &mut asked_to_stop => break ExitCode::SUCCESS,
@@ -113,14 +160,16 @@ impl Phone {
         let outcome = match command {
             Command::Nothing => Ok(()),
             Command::Call(user) => self.call(&user).await,
-            Command::Answer => self.with_call(|id| async move { kit.answer(id).await }).await,
-            Command::Hangup => self.with_call(|id| async move { kit.hangup(id).await }).await,
+            Command::Verify(cc_param) => self.verify(&cc_param).await,
+            Command::Answer => self.with_call(async |call| call.answer(&kit).await).await,
+            Command::Hangup => self.with_call(async |call| call.hang_up(&kit).await).await,
+            Command::Hold(held) => self.with_call(async |call| call.hold(&kit, held).await).await,
             Command::Mute => self.mute(true).await,
             Command::Unmute => self.mute(false).await,
             Command::Speaker(on) => {
                 let outcome = if on { kit.speaker_on().await } else { kit.speaker_off().await };
                 self.screen.event("speaker", if on { "on" } else { "off" });
-                outcome
+                outcome.map_err(|error| error.to_string())
             }
             Command::Quality => {
                 self.show_figures().await;
@@ -141,32 +190,51 @@ impl Phone {
                 Ok(())
             }
         };
-        if let Err(error) = &outcome {
-            self.screen.event("failed", &error.to_string());
+        if let Err(why) = &outcome {
+            self.screen.event("failed", why);
         }
         self.look().await;
         outcome.is_ok()
     }
 
-    async fn call(&mut self, user: &str) -> Result<(), CallError> {
-        let id = self.kit.start_single_call(user, CallType::Audio1v1, Ext::new()).await?;
+    async fn call(&mut self, user: &str) -> Result<(), String> {
+        let (id, face) = match self.face {
+            Face::Kit => {
+                let id = self.kit.start_single_call(user, CallType::Audio1v1, Ext::new()).await;
+                (id.map_err(|error| error.to_string())?, None)
+            }
+            Face::Call => {
+                let call = face::make_call(&self.kit, user, self.ear.clone()).await?;
+                (call.id(), Some(call))
+            }
+        };
         self.screen.event("calling", &format!("{user}, call {id}"));
-        self.call = Some(Call { id, state: format!("calling {user}"), quality: None });
+        self.call = Some(Call { id, face, state: format!("calling {user}"), quality: None });
         Ok(())
     }
 
-    async fn with_call<F>(&self, act: impl FnOnce(CallId) -> F) -> Result<(), CallError>
-    where
-        F: Future<Output = Result<(), CallError>>,
-    {
-        match &self.call {
-            Some(call) => act(call.id).await,
-            None => Err(CallError::NoSuchCall),
-        }
+    async fn verify(&mut self, cc_param: &str) -> Result<(), String> {
+        let call = face::verify_call(&self.kit, cc_param, self.ear.clone()).await?;
+        let state = format!("asking about a call of {}", call.peer_user_id());
+        self.call = Some(Call { id: call.id(), face: Some(call), state, quality: None });
+        Ok(())
     }
 
-    async fn mute(&mut self, muted: bool) -> Result<(), CallError> {
-        let outcome = if muted { self.kit.mute().await } else { self.kit.unmute().await };
+    async fn with_call(&self, act: impl AsyncFnOnce(&Call) -> Result<(), CallError>) -> Result<(), String> {
+        let outcome = match &self.call {
+            Some(call) => act(call).await,
+            None => Err(CallError::NoSuchCall),
+        };
+        outcome.map_err(|error| error.to_string())
+    }
+
+    async fn mute(&mut self, muted: bool) -> Result<(), String> {
+        let outcome = match self.call.as_ref().and_then(|call| call.face.as_ref()) {
+            Some(face) => face.mute_my_audio(muted).await,
+            None if muted => self.kit.mute().await,
+            None => self.kit.unmute().await,
+        };
+        let outcome = outcome.map_err(|error| error.to_string());
         self.muted = muted;
         self.screen.event(if muted { "muted" } else { "unmuted" }, "");
         outcome
@@ -185,11 +253,7 @@ impl Phone {
             CallKitEvent::ReceiveCall { user, call_id, .. } => self.on_receive_call(user.as_str(), *call_id).await,
             CallKitEvent::Ringing { user, .. } => self.set_state(format!("it rings at {user}")),
             CallKitEvent::Answer { .. } => self.set_state("answered".into()),
-            CallKitEvent::CallEnd { .. } => {
-                if let Some(quality) = self.call.take().and_then(|call| call.quality) {
-                    self.screen.event("figures", &screen::figures(&quality));
-                }
-            }
+            CallKitEvent::CallEnd { .. } => self.is_over(),
             CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(_) } => {
                 self.ends_with = Some(ExitCode::FAILURE);
             }
@@ -202,8 +266,30 @@ impl Phone {
         self.look().await;
     }
 
+    /// What the handler of a call with a face of its own was told.
+    async fn on_told(&mut self, told: Told) {
+        let Told { name, text, is_last } = told;
+        self.screen.event(name, &text);
+        if is_last {
+            self.is_over();
+        } else if name == "on_verified" && self.auto_answer {
+            self.obey(Command::Answer).await;
+        }
+        if let Some(script) = &self.script {
+            // A script that is over does not listen.
+            let _ = script.send(name);
+        }
+        self.look().await;
+    }
+
+    fn is_over(&mut self) {
+        if let Some(quality) = self.call.take().and_then(|call| call.quality) {
+            self.screen.event("figures", &screen::figures(&quality));
+        }
+    }
+
     async fn on_receive_call(&mut self, user: &str, id: CallId) {
-        self.call = Some(Call { id, state: format!("{user} calls: `answer` or `decline`"), quality: None });
+        self.call = Some(Call { id, face: None, state: format!("{user} calls: `answer` or `decline`"), quality: None });
         if self.auto_answer
             && let Err(error) = self.kit.answer(id).await
         {

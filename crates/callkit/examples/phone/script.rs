@@ -19,7 +19,7 @@ pub(crate) enum Step {
 /// The longest wait for an event: twice as long as a call rings by default.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The names of the events, as the phone prints them.
+/// The names of the events, as the phone prints them: the kit's, and what the handler of one call is told.
 pub(crate) const EVENTS: &[&str] = &[
     "receive_call",
     "ringing",
@@ -32,6 +32,16 @@ pub(crate) const EVENTS: &[&str] = &[
     "call_end",
     "error",
     "connection_changed",
+    "call_held",
+    "peer_held",
+    "on_wait_connected",
+    "on_verified",
+    "on_connected",
+    "on_peer_hold",
+    "on_peer_unhold",
+    "on_peer_mic_muted",
+    "on_peer_mic_unmuted",
+    "on_disconnected",
 ];
 
 pub(crate) fn parse(text: &str) -> Result<Vec<Step>, NotUnderstood> {
