@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import time
+import unittest
 import urllib.error
 import urllib.request
 
@@ -29,6 +32,21 @@ class Backend:
         request = urllib.request.Request(f"{self.server}/dev/{what}", json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=20) as response:
             return json.load(response)
+
+
+async def pushed(user, patience):
+    """The cc_param that the app's backend was told for this user."""
+    backend = os.environ.get("CALLKIT_BACKEND")
+    if backend is None:
+        raise unittest.SkipTest("there is no backend that hears of calls; `cargo xtask test` brings one")
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        answer = await asyncio.to_thread(urllib.request.urlopen, f"{backend}/pushed/{user}", timeout=patience)
+        with answer:
+            if (push := json.load(answer)) is not None:
+                return push["cc_param"]
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"nobody pushed {user}")
 
 
 class Tokens(callkit.RtcTokenHandler):
@@ -82,6 +100,71 @@ class Chat(callkit.Chat):
 
     async def receive(self):
         return await self.inbox.get()
+
+
+class CallListener(callkit.CallEventHandler):
+    """The handler of one call: passes everything on as its name and a dictionary."""
+
+    def __init__(self, tell):
+        self.tell = tell
+
+    def on_wait_connected(self, call):
+        self.tell("on_wait_connected", peer=call.peer_user_id())
+
+    def on_verified(self, call, peer_use_responder_preparation):
+        self.tell("on_verified", peer=call.peer_user_id(), preparation=peer_use_responder_preparation)
+
+    def on_connected(self, call, in_preparation, should_finish):
+        self.tell("on_connected", in_preparation=in_preparation, should_finish=should_finish)
+
+    def on_preparation_finished(self, call):
+        self.tell("on_preparation_finished")
+
+    def on_disconnected(self, call, reason, source, by_remote, user_code):
+        self.tell("on_disconnected", reason=reason.name, source=source.name, by_remote=by_remote, user_code=user_code)
+
+    def on_peer_mic_muted(self, call):
+        self.tell("on_peer_mic_muted")
+
+    def on_peer_mic_unmuted(self, call):
+        self.tell("on_peer_mic_unmuted")
+
+    def on_peer_hold(self, call, reason):
+        self.tell("on_peer_hold", reason=reason)
+
+    def on_peer_unhold(self, call):
+        self.tell("on_peer_unhold")
+
+    def on_mute_requested_by_peer(self, call, muted):
+        self.tell("on_mute_requested_by_peer", muted=muted)
+
+    def on_network_unavailable(self, call, is_peer, seconds_until_disconnect):
+        self.tell("on_network_unavailable", is_peer=is_peer)
+
+    def on_network_reavailable(self, call, is_peer):
+        self.tell("on_network_reavailable", is_peer=is_peer)
+
+    def on_peer_audio_description_update(self, call, level):
+        self.tell("on_peer_audio_description_update", level=level)
+
+    def on_background_call_adopted(self, call):
+        self.tell("on_background_call_adopted")
+
+
+class MyMedia(callkit.MyMediaStatusHandler):
+    """This side's own media."""
+
+    def __init__(self, tell):
+        self.tell = tell
+
+    def on_mic_mute(self):
+        self.tell("on_mic_mute")
+
+    def on_mic_unmute(self):
+        self.tell("on_mic_unmute")
+
+    def on_audio_description_update(self, level):
+        self.tell("on_audio_description_update", level=level)
 
 
 class Listener(callkit.CallKitEventHandler):

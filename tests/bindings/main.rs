@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
-use callkit_server::{Server, ServerConfig};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use callkit_server::{AppConfig, Server, ServerConfig, WebhookConfig};
 use uniffi_bindgen::bindings::{GenerateOptions, TargetLanguage, generate};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,11 +23,13 @@ async fn two_python_phones_call_each_other() {
     }
     let bindings = tempfile::tempdir().unwrap();
     python_package(&bindings.path().join("callkit"));
-    let server = Server::start(ServerConfig::dev_on_loopback()).await.unwrap();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("bindings");
+    let backend = backend().await;
+    let server = Server::start(pushing_to(backend)).await.unwrap();
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bindings");
     let mut python = Command::new("python3");
     python.arg("-B").arg(here.join("test_call.py")).arg("--verbose");
     python.env("PYTHONPATH", bindings.path()).env("CALLKIT_SERVER", format!("http://{}", server.local_addr()));
+    python.env("CALLKIT_BACKEND", format!("http://{backend}"));
     let run = tokio::task::spawn_blocking(move || python.output()).await.unwrap().unwrap();
     server.stop().await;
     let told = String::from_utf8_lossy(&run.stderr);
@@ -41,16 +49,44 @@ fn kotlin_and_swift_sources_come_out_under_their_names() {
     assert!(swift.contains("protocol CallKitEventHandler"));
 }
 
+/// A server that tells this backend of every call that rings.
+fn pushing_to(backend: SocketAddr) -> ServerConfig {
+    let webhooks = WebhookConfig {
+        notify_url: Some(format!("http://{backend}/notify")),
+        secrets: vec!["whsec-0123456789abcdef".into()],
+        ..WebhookConfig::default()
+    };
+    let demo = AppConfig::new("demo".parse().unwrap(), "dev", "0123456789abcdef0123456789abcdef");
+    let apps = vec![AppConfig { webhooks: Some(webhooks), ..demo }];
+    ServerConfig { apps, ..ServerConfig::dev_on_loopback() }
+}
+
+/// The app's backend: it keeps what it is told of calls that ring, for whoever asks by the name of the callee, as a push would bring it.
+async fn backend() -> SocketAddr {
+    type Kept = Arc<Mutex<HashMap<String, serde_json::Value>>>;
+    let notify = async |State(kept): State<Kept>, Json(body): Json<serde_json::Value>| {
+        kept.lock().unwrap().insert(body["to_user_id"].as_str().unwrap().to_owned(), body);
+        StatusCode::NO_CONTENT
+    };
+    let pushed = async |State(kept): State<Kept>, Path(user): Path<String>| Json(kept.lock().unwrap().remove(&user));
+    let routes = Router::new().route("/notify", post(notify)).route("/pushed/{user}", get(pushed));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = axum::serve(listener, routes.with_state(Kept::default()));
+    tokio::spawn(async move { serving.await });
+    address
+}
+
 /// The package as `cargo xtask bindings python` makes it.
-fn python_package(folder: &Path) {
+fn python_package(folder: &std::path::Path) {
     bind(vec![TargetLanguage::Python], folder);
-    let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/callkit-ffi/python/__init__.py");
+    let init = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/callkit-ffi/python/__init__.py");
     fs::copy(init, folder.join("__init__.py")).unwrap();
     let library = library();
     fs::copy(&library, folder.join(library.file_name().unwrap())).unwrap();
 }
 
-fn bind(languages: Vec<TargetLanguage>, folder: &Path) {
+fn bind(languages: Vec<TargetLanguage>, folder: &std::path::Path) {
     let source = library().to_str().unwrap().into();
     let out_dir = folder.to_str().unwrap().into();
     generate(GenerateOptions { languages, source, out_dir, metadata_no_deps: true, ..GenerateOptions::default() })

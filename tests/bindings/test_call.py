@@ -27,7 +27,7 @@ import weakref
 import callkit
 
 import hearing
-from app import APP, Backend, Chat, Tokens
+from app import APP, Backend, CallListener, Chat, MyMedia, Tokens, pushed
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPEECH = HERE.parent.parent / "crates/rtc-media/assets/speech.wav"
@@ -448,6 +448,107 @@ class SeveralCallsTest(unittest.IsolatedAsyncioTestCase):
         await quinn.until(callkit.CallKitEvent.CALL_END, reason=callkit.EndReason.REMOTE_HANGUP)
         self.assertEqual(metric("callkit_calls_opened_total"), opened, "the server has heard of no call")
         self.assertTrue(all(chat.sent for chat in chats), "both have spoken through the chat")
+
+
+class Ear:
+    """The handler of one call, and what it was told, in order."""
+
+    def __init__(self):
+        self.loop, self.told = asyncio.get_running_loop(), asyncio.Queue()
+        self.handler = CallListener(self.tell)
+
+    def tell(self, name, **what):
+        self.loop.call_soon_threadsafe(self.told.put_nowait, (name, what))
+
+    async def until(self, name, **what):
+        """Past everything else."""
+        while (found := await asyncio.wait_for(self.told.get(), PATIENCE))[0] != name or not what.items() <= found[1].items():
+            pass
+        return found[1]
+
+
+class OneCallTest(unittest.IsolatedAsyncioTestCase):
+    """Calls without a kit, each with a handler of its own."""
+
+    def manager(self, hz):
+        return callkit.CallManager(
+            callkit.CallKitConfig(
+                app_id=APP,
+                server=server,
+                audio_input=callkit.AudioInput.TONE(hz=hz, amplitude=0.5),
+                audio_output=callkit.AudioOutput.NULL(),
+                interfaces=callkit.Interfaces.LOOPBACK(),
+            )
+        )
+
+    async def rings(self, caller, callee, **param):
+        """A call that rings, from one who has an access token to one who has nothing but what a push brings."""
+        token, here = Backend(server, caller).token, Ear()
+        Backend(server, callee)
+        param = callkit.MakeCallParam(
+            my_user_id=caller,
+            my_service_id=APP,
+            peer_user_id=callee,
+            peer_service_id=APP,
+            access_token=token,
+            options=callkit.CallOptions(enable_statistics=True, audio_description_interval_ms=100),
+            **param,
+        )
+        made = await self.manager(400.0).make_call(param, here.handler)
+        self.assertEqual(made.reason, callkit.StartFailReason.NONE)
+        there = Ear()
+        param = callkit.VerifyCallParam(my_user_id=callee, my_service_id=APP, cc_param=await pushed(callee, PATIENCE))
+        verified = await self.manager(700.0).verify_call(param, there.handler)
+        self.assertEqual(verified.reason, callkit.StartFailReason.NONE)
+        self.assertEqual((await there.until("on_verified"))["peer"], caller)
+        self.assertEqual((await here.until("on_wait_connected"))["peer"], callee)
+        return (made.call, here), (verified.call, there)
+
+    async def test_a_call_by_cc_param_is_made_taken_held_muted_and_ended(self):
+        (call, here), (taken, there) = await self.rings("rosa", "sven")
+        self.assertEqual(call.id(), taken.id())
+        self.assertEqual((call.state(), call.direction()), (callkit.CallState.WAIT_ANSWER, callkit.CallDirection.OUTGOING))
+        call.set_my_media_status_handler(MyMedia(here.tell))
+        await taken.accept(False)
+        for ear in [here, there]:
+            self.assertFalse((await ear.until("on_connected"))["in_preparation"])
+        while (await here.until("on_peer_audio_description_update"))["level"] == 0:
+            pass
+        figures = await call.statistics()
+        self.assertEqual(figures.codec, "opus")
+        await call.mute_my_audio(True)
+        await here.until("on_mic_mute")
+        await there.until("on_peer_mic_muted")
+        self.assertTrue(call.is_my_audio_muted() and taken.is_peer_audio_muted())
+        await call.mute_my_audio(False)
+        await there.until("on_peer_mic_unmuted")
+        await taken.request_peer_mute(True)
+        self.assertTrue((await here.until("on_mute_requested_by_peer"))["muted"])
+        await call.hold("the door bell")
+        self.assertEqual((await there.until("on_peer_hold"))["reason"], "the door bell")
+        await call.unhold()
+        await there.until("on_peer_unhold")
+        await taken.end()
+        for ear, by_remote in [(here, True), (there, False)]:
+            told = await ear.until("on_disconnected")
+            self.assertEqual(told, dict(reason="NORMAL", source="CALLEE", by_remote=by_remote, user_code=None))
+
+    async def test_a_prepared_call_and_an_end_with_a_code_of_the_app(self):
+        (call, here), (taken, there) = await self.rings("tina", "ulf", use_responder_preparation=True)
+        await taken.accept(True)
+        self.assertEqual(await there.until("on_connected"), dict(in_preparation=True, should_finish=True))
+        self.assertEqual(await here.until("on_connected"), dict(in_preparation=True, should_finish=False))
+        await taken.finish_preparation()
+        await here.until("on_preparation_finished")
+        await call.end_with_error("no credit left")
+        told = await there.until("on_disconnected")
+        self.assertEqual((told["reason"], told["user_code"]), ("USER_ERROR", "no credit left"))
+
+    async def test_what_cannot_start_says_why(self):
+        ear = Ear()
+        param = callkit.VerifyCallParam(my_user_id="rosa", my_service_id=APP, cc_param="nonsense")
+        verified = await self.manager(400.0).verify_call(param, ear.handler)
+        self.assertEqual((verified.reason, verified.call), (callkit.StartFailReason.DECODE_CALL_PARAM, None))
 
 
 class HearingTest(unittest.TestCase):

@@ -1,7 +1,8 @@
 """Voice and video calls for any app, on the developer's own server.
 
-The generated module, and what it cannot know of Python: on which event loop handlers run (the one that signed in last), that another
-thread wakes a loop when it cancels a handler, and that no thread of the kit may call into an interpreter that is ending.
+The generated module, and what it cannot know of Python: on which event loop handlers run (the one where a kit signed in, or a manager
+began a call, last), that another thread wakes a loop when it cancels a handler, and that no thread of the kit may call into an
+interpreter that is ending.
 """
 
 import asyncio
@@ -17,21 +18,40 @@ from . import callkit as _generated
 from .callkit import *  # noqa: F403
 from .callkit import __all__  # noqa: F401
 
-_kits = weakref.WeakSet()
-_sign_in = _generated.CallKit.sign_in.__func__
+_living = weakref.WeakSet()
+"""Kits and calls: what has threads of its own."""
 
 
-@functools.wraps(_sign_in)
-async def _sign_in_here(cls, config, user, access_token):
-    _generated.uniffi_set_event_loop(asyncio.get_running_loop())
-    kit = await _sign_in(cls, config, user, access_token)
-    _kits.add(kit)
-    atexit.unregister(_fall_silent)  # registered once
-    atexit.register(_fall_silent)
-    return kit
+def _on_this_loop(start):
+    """Handlers of what is started here run where it was started."""
+
+    @functools.wraps(start)
+    async def here(*args, **named):
+        _generated.uniffi_set_event_loop(asyncio.get_running_loop())
+        return await start(*args, **named)
+
+    return here
 
 
-_generated.CallKit.sign_in = classmethod(_sign_in_here)
+def _noting(made):
+    """Remembers whatever is made."""
+
+    @functools.wraps(made)
+    def noted(cls, handle):
+        one = made(cls, handle)
+        _living.add(one)
+        atexit.unregister(_fall_silent)  # registered once
+        atexit.register(_fall_silent)
+        return one
+
+    return classmethod(noted)
+
+
+_generated.CallKit.sign_in = classmethod(_on_this_loop(_generated.CallKit.sign_in.__func__))
+for _name in ["make_call", "verify_call", "verify_background_call", "adopt_background_call"]:
+    setattr(_generated.CallManager, _name, _on_this_loop(getattr(_generated.CallManager, _name)))
+for _class in [_generated.CallKit, _generated.Call, _generated.BackgroundCall]:
+    _class._uniffi_make_instance = _noting(_class._uniffi_make_instance.__func__)
 
 
 @_generated._UNIFFI_FOREIGN_FUTURE_DROPPED_CALLBACK
@@ -46,13 +66,13 @@ _generated._uniffi_future_dropped_callback = _cancel
 
 
 def _fall_silent(silence_s=0.05, patience_s=1.0):
-    """Lets go of the kits, and waits until no callback runs: Python aborts when a thread that is none of its own comes in after its end.
+    """Lets go of the kits and calls, and waits until no callback runs: Python aborts when a thread that is none of its own comes in after its end.
 
     A thread that waits to come in cannot be seen, but it does come in while this one sleeps.
     """
-    for kit in list(_kits):
-        kit.__del__()
-        kit._handle = None
+    for one in list(_living):
+        one.__del__()
+        one._handle = None
     now = time.monotonic()
     end, silent_since = now + patience_s, now
     while now < end and now < silent_since + silence_s:
