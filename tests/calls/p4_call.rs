@@ -7,6 +7,7 @@ use callkit::{
     StartFailReason,
 };
 
+use crate::cable::Cable;
 use crate::house::House;
 use crate::p4::{Person, Told, Town, ear, end};
 
@@ -185,6 +186,30 @@ async fn p4_p14_a_party_that_vanishes() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p13_the_own_network_is_told_as_away_and_as_back() {
+    let town = Town::open().await;
+    let cable = Cable::to(town.house.address()).await;
+    let alice = town.person_with("alice", ALICE, |builder| builder.server(&cable.url)).await;
+    let mut bob = town.house.mortal("bob", BOB, |builder| builder).await;
+    let mut here = alice.calls("bob", |param| param).await;
+    bob.phone.until_rings(here.call.id()).await;
+    bob.phone.kit.answer(here.call.id()).await.unwrap();
+    here.ear.until_connected().await;
+    hears(&alice, BOB).await;
+    // Neither the server nor the other end: as far as Alice can see it is her network.
+    cable.cut();
+    bob.crash();
+    let seconds = loop {
+        if let Told::NetworkUnavailable { is_peer: false, seconds } = here.ear.next().await {
+            break seconds;
+        }
+    };
+    assert!((10..=15).contains(&seconds), "{seconds} s");
+    cable.mend();
+    here.ear.until(&Told::NetworkReavailable { is_peer: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

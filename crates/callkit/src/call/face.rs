@@ -95,8 +95,8 @@ pub(crate) struct Face {
     pub(super) cause: Option<Disconnect>,
     /// The server says that the other one cannot be heard, until then.
     pub(super) peer_away: Option<Time>,
-    /// Which sides the handler believes to be without network: this one, the other one.
-    pub(super) told_away: (bool, bool),
+    /// The handler believes that the other side is without network.
+    pub(super) told_away: bool,
     /// When a call that was asked about counts as gone if nothing was heard of it.
     pub(super) give_up: Option<Time>,
     pub(super) levels: Option<Levels>,
@@ -147,7 +147,7 @@ impl Face {
             hold_reason: None,
             cause: None,
             peer_away: None,
-            told_away: (false, false),
+            told_away: false,
             give_up: None,
             levels: None,
         }
@@ -213,6 +213,11 @@ impl Face {
         });
     }
 
+    pub(super) fn tell_away(&self, is_peer: bool, ends_in_ms: u32) {
+        let seconds = ends_in_ms.div_ceil(1_000);
+        self.tell(move |handler, call| handler.on_network_unavailable(call, is_peer, seconds));
+    }
+
     pub(super) fn tell_muted(&self, muted: bool) {
         let listener = self.listener.clone();
         self.teller.run(move || {
@@ -262,6 +267,10 @@ impl Face {
                 self.note(|facts| facts.peer_muted = false);
                 self.tell(|handler, call| handler.on_peer_mic_unmuted(call));
             }
+            CallKitEvent::NetworkAvailable { available: false, ends_in_ms, .. } => self.tell_away(false, *ends_in_ms),
+            CallKitEvent::NetworkAvailable { available: true, .. } => {
+                self.tell(|handler, call| handler.on_network_reavailable(call, false));
+            }
             CallKitEvent::ReceiveCall { .. }
             | CallKitEvent::CallWaiting { .. }
             | CallKitEvent::CallMissed { .. }
@@ -277,7 +286,6 @@ impl Face {
             | CallKitEvent::CallEnd { .. }
             | CallKitEvent::Error { .. }
             | CallKitEvent::MicrophoneFailed { .. }
-            | CallKitEvent::NetworkAvailable { .. }
             | CallKitEvent::ConnectionChanged { .. } => {}
         }
     }

@@ -469,8 +469,8 @@ impl Core {
         calls.into_iter().for_each(|call_id| self.look_at_network(call_id));
     }
 
-    /// Without media and without the server this side is without network; without media alone the other one is, if the server says so or
-    /// says nothing for long.
+    /// The other side is without network if the server says so, or says nothing for long while there is no media. Of this side's own network
+    /// both faces hear alike.
     pub(crate) fn look_at_network(&mut self, call_id: CallId) {
         let now = self.now().mono;
         let Some(face) = self.faces.get_mut(&call_id) else { return };
@@ -478,19 +478,13 @@ impl Core {
             Some(PathLink::Interrupted { give_up, since, .. }) => Some((give_up, now - since)),
             Some(PathLink::Idle | PathLink::SettingUp { .. } | PathLink::Connected) | None => None,
         };
-        let me = interrupted.filter(|_| !self.connected).map(|(give_up, _)| give_up);
         let unexplained = interrupted.filter(|(_, lasted)| self.connected && *lasted >= UNEXPLAINED_MS);
         let peer = face.peer_away.or(unexplained.map(|(give_up, _)| give_up));
-        let before = std::mem::replace(&mut face.told_away, (me.is_some(), peer.is_some()));
-        for (is_peer, was_away, away) in [(false, before.0, me), (true, before.1, peer)] {
-            match away {
-                Some(until) if !was_away => {
-                    let seconds = u32::try_from((until - now).div_ceil(1_000)).unwrap_or(u32::MAX);
-                    face.tell(move |handler, call| handler.on_network_unavailable(call, is_peer, seconds));
-                }
-                None if was_away => face.tell(move |handler, call| handler.on_network_reavailable(call, is_peer)),
-                Some(_) | None => {}
-            }
+        let was_away = std::mem::replace(&mut face.told_away, peer.is_some());
+        match peer {
+            Some(until) if !was_away => face.tell_away(true, u32::try_from(until - now).unwrap_or(u32::MAX)),
+            None if was_away => face.tell(|handler, call| handler.on_network_reavailable(call, true)),
+            Some(_) | None => {}
         }
     }
 }
