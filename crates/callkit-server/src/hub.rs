@@ -157,6 +157,8 @@ enum Due {
     Cut(StreamId),
     /// Nobody could be told of this call: by now a connected device should have rung.
     Unheard(CallKey),
+    /// A device of this user went away while this call rang: by now it should be back.
+    Away(CallKey, UserId),
 }
 
 impl Hub {
@@ -353,7 +355,6 @@ impl Hub {
         self.check_pace(now, key, sent);
     }
 
-    /// `is_late`: new work that waited too long.
     fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>, is_late: bool) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if !session.on_ack(ack) {
@@ -533,6 +534,7 @@ impl Hub {
             debug!(session = key.0, "stream broke");
             session.detach(now.mono);
             self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
+            self.may_have_to_wake(now, key);
         }
     }
 
@@ -562,6 +564,7 @@ impl Hub {
                     }
                 }
                 Due::Unheard(key) => self.look_whom_it_reached(now, key, true),
+                Due::Away(key, user) => self.look_for_devices(key, user),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
                     if let Some(connection) = self.ending.remove(&stream) {

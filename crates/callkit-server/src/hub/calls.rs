@@ -245,6 +245,11 @@ impl Calls {
         }
     }
 
+    /// The calls in which a user has a part.
+    pub(crate) fn of_user(&self, app: AppNo, user: &UserId) -> Vec<CallId> {
+        self.by_user.get(&(app, user.clone())).cloned().unwrap_or_default()
+    }
+
     /// How a call is for one of its callees.
     pub(crate) fn standing(&self, now: Now, key: CallKey, user: &UserId) -> Standing {
         let Some(call) = self.calls.get(&key) else { return Standing::Released };

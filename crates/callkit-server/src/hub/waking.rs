@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::calls::{CallKey, OpenedCall};
 use super::cc::media;
 use super::missed::Found;
+use super::session::{Session, SessionKey};
 use super::{Due, Hub};
 use crate::outbox::{CallRings, Kind, Notice, PushOrder, Webhook};
 use crate::push::{PushAddress, PushKind};
@@ -18,6 +19,9 @@ use crate::token::AppNo;
 
 /// How long a connected device of a callee may take to say that it rings before it counts as one that does not hear, in ms.
 const UNHEARD_MS: u64 = 3_000;
+
+/// After so long a device that went away while it rang is pushed, in ms: one that changes its network is back by then.
+const AWAY_MS: u64 = 3_000;
 
 /// How the waking of a call's devices goes.
 pub(super) struct Waking {
@@ -63,28 +67,48 @@ impl Hub {
                     ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
                 }));
             }
-            if pushes && let Some(store) = self.around.store.clone() {
-                open += 1;
-                let (app_id, user, permits) = (app_id.clone(), callee.clone(), self.push_permits.clone());
-                self.lookups.spawn(async move {
-                    let _permit = permits.acquire().await;
-                    let devices = store.devices_of(&app_id, &user).await.unwrap_or_else(|error| {
-                        warn!(%error, "devices to push cannot be read");
-                        Vec::new()
-                    });
-                    Found::Devices { key, user, devices }
-                });
-            }
         }
+        let callees = invite.callees.clone();
         let waking = Waking { invite, open, is_reached: false, has_failed: false, woken: Vec::new() };
         self.waking.insert(key, waking);
+        callees.into_iter().filter(|_| pushes).for_each(|user| self.look_for_devices(key, user));
+    }
+
+    /// Looks for devices of a callee that are away and can be pushed.
+    pub(super) fn look_for_devices(&mut self, key: CallKey, user: UserId) {
+        let (Some(waking), Some(store)) = (self.waking.get_mut(&key), self.around.store.clone()) else { return };
+        waking.open += 1;
+        let (app_id, permits) = (self.around.apps.name(key.app).clone(), self.push_permits.clone());
+        self.lookups.spawn(async move {
+            let _permit = permits.acquire().await;
+            let devices = store.devices_of(&app_id, &user).await.unwrap_or_else(|error| {
+                warn!(%error, "devices to push cannot be read");
+                Vec::new()
+            });
+            Found::Devices { key, user, devices }
+        });
+    }
+
+    /// A device went away. What rings for it goes on by a push, if it is not back in a moment.
+    pub(super) fn may_have_to_wake(&mut self, now: Now, session: SessionKey) {
+        let Some(Session { app, party, bound: None, .. }) = self.sessions.get(&session) else { return };
+        let (app, user) = (*app, party.user.clone());
+        if !self.around.outbox.pushes(self.around.apps.name(app)) {
+            return;
+        }
+        for call_id in self.calls.of_user(app, &user) {
+            let key = CallKey { app, call_id };
+            if self.waking.get(&key).is_some_and(|waking| waking.invite.callees.contains(&user)) {
+                self.timers.push(now.mono + AWAY_MS, Due::Away(key, user.clone()));
+            }
+        }
     }
 
     /// The devices of a callee: those that are away and can be pushed are.
     pub(super) fn on_devices(&mut self, now: Now, key: CallKey, user: &UserId, devices: Vec<Device>) {
         let asleep: Vec<_> = devices
             .into_iter()
-            .filter(|known| !self.is_connected(key, user, &known.device))
+            .filter(|known| !self.is_connected(key, user, &known.device) && !self.is_woken(key, user, &known.device))
             .filter_map(|known| Some(Woken { user: user.clone(), device: known.device, address: known.push? }))
             .collect();
         let Some(waking) = self.waking.get_mut(&key) else { return };
@@ -162,6 +186,12 @@ impl Hub {
                 self.around.outbox.push(app_id, &waking.invite, order);
             }
         }
+    }
+
+    /// Whether a device was pushed for this call already.
+    fn is_woken(&self, key: CallKey, user: &UserId, device: &DeviceId) -> bool {
+        let woken = self.waking.get(&key).map_or(&[][..], |waking| &waking.woken);
+        woken.iter().any(|woken| woken.user == *user && woken.device == *device)
     }
 
     /// Whether a device hears of this call by a stream.

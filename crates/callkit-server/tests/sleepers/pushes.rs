@@ -156,6 +156,34 @@ async fn p4_p7_a_cancelled_ring_is_cancelled_on_the_phone_and_a_dead_address_is_
 }
 
 #[tokio::test]
+async fn p4_p7_a_device_that_goes_away_while_it_rings_is_pushed_and_one_that_comes_back_is_not() {
+    let mut apple = Apple::start().await;
+    let server = apple.server(None).await;
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    let mut tablet = Client::try_sign_in(address, hello(&app("shop"), "bob", "tablet")).await.unwrap();
+    let mut phone_of_bob = Client::try_sign_in(address, hello(&app("shop"), "bob", "phone")).await.unwrap();
+    register(address, "phone", phone("a")).await;
+    register(address, "tablet", phone("b")).await;
+    place(&mut ann, CALL).await;
+    for device in [&mut tablet, &mut phone_of_bob] {
+        assert!(matches!(device.word().await, Word::Invite(_)));
+    }
+    drop((tablet, phone_of_bob));
+    metric_becomes(address, "callkit_streams", 1.0).await;
+    let mut tablet = Client::try_sign_in(address, hello(&app("shop"), "bob", "tablet")).await.unwrap();
+    assert!(matches!(tablet.word().await, Word::Invite(_)));
+    let ring = apple.next().await;
+    assert_eq!(ring.path, format!("/3/device/{}", "a".repeat(64)));
+    assert_eq!((&ring.json()["kind"], &ring.json()["call_id"]), (&"ring".into(), &CALL.to_string().into()));
+
+    ann.say(CALL, Word::Cancel(EndReason::Cancel.into())).await;
+    let cancel = apple.next().await;
+    assert_eq!(cancel.path, format!("/3/device/{}", "a0".repeat(32)), "the only one that was pushed");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn p4_p14_a_call_of_which_nobody_could_be_told_ends_with_push_error() {
     let mut backend = Backend::answering(404).await;
     let server = backend.server().await;
