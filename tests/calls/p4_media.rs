@@ -187,6 +187,19 @@ async fn p4_p9_p13_mute_levels_and_requests_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p4_p9_the_own_level_is_told_to_whoever_listens_also_where_no_interval_was_chosen() {
+    let town = Town::open().await;
+    let (alice, bob) = two(&town).await;
+    let (here, there) = town.talk(&alice, &bob).await;
+    let (sender, mut mine) = mpsc::unbounded_channel();
+    here.call.my_media_status().set_handler(MyScribe(sender));
+    until(&mut mine, |told| matches!(told, Mine::Level(50..=100))).await;
+    there.call.end().await.unwrap();
+    let told = here.ear.drain().await;
+    assert!(!told.iter().any(|told| matches!(told, Told::PeerLevel(_))), "nobody asked for those: {told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p4_p13_a_mute_before_the_accept_counts_from_the_first_sound_on_and_ends_with_the_call() {
     let town = Town::open().await;
     let (alice, bob) = two(&town).await;

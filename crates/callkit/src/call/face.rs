@@ -203,8 +203,10 @@ impl Face {
         });
     }
 
-    pub(super) fn tell_levels(&self, mine: u8, peer: u8) {
-        self.tell(move |handler, call| handler.on_peer_audio_description_update(call, peer));
+    pub(super) fn tell_levels(&self, mine: u8, peer: Option<u8>) {
+        if let Some(peer) = peer {
+            self.tell(move |handler, call| handler.on_peer_audio_description_update(call, peer));
+        }
         let listener = self.listener.clone();
         self.teller.run(move || {
             if let Some(handler) = listener.media() {

@@ -26,6 +26,8 @@ use crate::statistics::CallStatistics;
 
 /// After so long a call that was asked about, and that nothing is heard of, counts as gone, in ms: an alert's time and a little more.
 const VERIFY_MS: u64 = 12_000;
+/// How often the handler of this side's own media is told the level, where the app did not say.
+const LEVELS_EVERY: Duration = Duration::from_millis(500);
 /// After so long an interruption of the media that the server does not explain it is the other side's, in ms.
 const UNEXPLAINED_MS: u64 = 6_000;
 
@@ -306,7 +308,7 @@ impl Core {
         });
         let should_finish = preparation && face.role == Role::Callee;
         face.tell(move |handler, call| handler.on_connected(call, preparation, should_finish));
-        let Some(every) = face.options.audio_description_interval else { return };
+        let every = face.options.audio_description_interval.unwrap_or(LEVELS_EVERY);
         let (id, reports) = (face.id(), self.reports.clone());
         let mut ticks = interval(every.max(Duration::from_millis(20)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -325,7 +327,8 @@ impl Core {
         let Some(face) = self.faces.get(&call_id) else { return };
         let is_silent = self.calls.get(&call_id).is_none_or(|media| media.held) || face.prepares;
         let levels = if is_silent { Default::default() } else { self.settings.figures.levels() };
-        face.tell_levels(percent(levels.microphone), percent(levels.peer));
+        let peer = face.options.audio_description_interval.is_some().then(|| percent(levels.peer));
+        face.tell_levels(percent(levels.microphone), peer);
     }
 
     fn finish_preparation(&mut self, call_id: CallId) -> Result<(), CallError> {

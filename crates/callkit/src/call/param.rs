@@ -56,7 +56,8 @@ pub struct CallOptions {
     pub callkit_type: CallKitType,
     /// Without a microphone the call only listens; without this flag it does not start.
     pub allow_call_without_mic: bool,
-    /// How often the levels of both voices are told; never if absent.
+    /// How often the levels of both voices are told. Default: the own one every 500 ms, to a
+    /// [`MyMediaStatusHandler`](crate::MyMediaStatusHandler) where there is one; the other one never.
     pub audio_description_interval: Option<Duration>,
     /// Keep figures for [`Call::statistics`](crate::Call::statistics).
     pub enable_statistics: bool,
