@@ -14,6 +14,7 @@ use callkit_server::{AppConfig, LimitsConfig, Server, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -92,6 +93,8 @@ impl House {
             ..ServerConfig::dev_on_loopback()
         };
         let (server, channel) = runtime.block_on(async {
+            // A program of Rust's own does not die of a peer that is gone; what libFuzzer starts would.
+            signal(SignalKind::pipe()).expect("signals can be caught");
             let server = Server::start(config).await.expect("the server starts");
             let endpoint = Endpoint::from_shared(format!("http://{}", server.local_addr())).expect("a good address");
             let channel = endpoint.connect().await.expect("the server takes connections");
