@@ -94,7 +94,7 @@ impl House {
         };
         let (server, channel) = runtime.block_on(async {
             // A program of Rust's own does not die of a peer that is gone; what libFuzzer starts would.
-            signal(SignalKind::pipe()).expect("signals can be caught");
+            drop(signal(SignalKind::pipe()).expect("signals can be caught"));
             let server = Server::start(config).await.expect("the server starts");
             let endpoint = Endpoint::from_shared(format!("http://{}", server.local_addr())).expect("a good address");
             let channel = endpoint.connect().await.expect("the server takes connections");

@@ -201,9 +201,7 @@ impl Hub {
             push_permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
         };
-        for Kept { app, snapshot } in kept {
-            hub.calls.restore(now, app, snapshot);
-        }
+        hub.restore(now, kept);
         hub.look_for_silence(now);
         hub.pass_on(now);
         hub
@@ -564,7 +562,7 @@ impl Hub {
                     }
                 }
                 Due::Unheard(key) => self.look_whom_it_reached(now, key, true),
-                Due::Away(key, user) => self.look_for_devices(key, user),
+                Due::Away(key, user) => self.look_for_devices(key, user, false),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
                     if let Some(connection) = self.ending.remove(&stream) {

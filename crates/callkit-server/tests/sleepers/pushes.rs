@@ -59,8 +59,12 @@ impl Apple {
 
     async fn server(&self, backend: Option<&Backend>) -> Server {
         let shop = backend.map_or_else(|| app("shop"), Backend::app);
+        Server::start(self.server_config(shop)).await.unwrap()
+    }
+
+    fn server_config(&self, shop: AppConfig) -> ServerConfig {
         let shop = AppConfig { push: self.config.clone(), ..shop };
-        Server::start(ServerConfig { apps: vec![shop], ..crate::client::config() }).await.unwrap()
+        ServerConfig { apps: vec![shop], ..crate::client::config() }
     }
 
     pub async fn next(&mut self) -> Heard {
@@ -180,6 +184,27 @@ async fn p4_p7_a_device_that_goes_away_while_it_rings_is_pushed_and_one_that_com
     ann.say(CALL, Word::Cancel(EndReason::Cancel.into())).await;
     let cancel = apple.next().await;
     assert_eq!(cancel.path, format!("/3/device/{}", "a0".repeat(32)), "the only one that was pushed");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p7_a_phone_that_was_pushed_before_a_restart_is_told_to_stop_after_it() {
+    let mut apple = Apple::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..apple.server_config(app("shop")) };
+    let server = Server::start(config.clone()).await.unwrap();
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    register(address, "phone", phone("a")).await;
+    place(&mut ann, CALL).await;
+    assert_eq!(apple.next().await.json()["kind"], "ring");
+    server.stop().await;
+
+    let server = Server::start(config).await.unwrap();
+    // Her app was started anew, too, which ends what it called before.
+    let _ann = Client::sign_in(server.local_addr(), "ann").await;
+    let cancel = apple.next().await;
+    assert_eq!((&cancel.json()["kind"], &cancel.json()["call_id"]), (&"cancel".into(), &CALL.to_string().into()));
     server.stop().await;
 }
 
