@@ -523,12 +523,14 @@ impl CallKit {
 
     /// Before a call starts its microphone is tried, unless it may do without or the app's system has not lent it yet.
     async fn look_for_microphone(&self, options: &CallOptions) -> Result<(), StartFailReason> {
-        // A kit that has signed out says so itself.
-        let is_over = self.commands.is_closed();
-        if is_over || options.allow_call_without_mic || options.callkit_type == CallKitType::User {
+        if options.allow_call_without_mic || options.callkit_type == CallKitType::User {
             return Ok(());
         }
-        self.check_microphone().await.map_err(|_| StartFailReason::NoRecordAudioPermission)
+        match self.check_microphone().await {
+            // A kit that has signed out, perhaps just now, says so itself.
+            Err(_) if !self.commands.is_closed() => Err(StartFailReason::NoRecordAudioPermission),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CallError> {

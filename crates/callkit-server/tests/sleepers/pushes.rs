@@ -198,6 +198,7 @@ async fn p4_p7_a_phone_that_was_pushed_before_a_restart_is_told_to_stop_after_it
     register(address, "phone", phone("a")).await;
     place(&mut ann, CALL).await;
     assert_eq!(apple.next().await.json()["kind"], "ring");
+    metric_becomes(address, "callkit_pushes_total{result=\"taken\"}", 1.0).await;
     server.stop().await;
 
     let server = Server::start(config).await.unwrap();
