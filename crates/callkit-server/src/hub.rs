@@ -201,7 +201,9 @@ impl Hub {
             push_permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
         };
-        hub.restore(now, kept);
+        for Kept { app, snapshot } in kept {
+            hub.calls.restore(now, app, snapshot);
+        }
         hub.look_for_silence(now);
         hub.pass_on(now);
         hub
@@ -562,7 +564,7 @@ impl Hub {
                     }
                 }
                 Due::Unheard(key) => self.look_whom_it_reached(now, key, true),
-                Due::Away(key, user) => self.look_for_devices(key, user, false),
+                Due::Away(key, user) => self.look_for_devices(key, user),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
                     if let Some(connection) = self.ending.remove(&stream) {

@@ -166,14 +166,10 @@ impl Calls {
     }
 
     /// Goes on with a call of before the start.
-    /// Gives the invite of a call that rings.
-    pub(crate) fn restore(&mut self, now: Now, app: AppNo, snapshot: ArbiterSnapshot) -> Option<(CallKey, Invite)> {
+    pub(crate) fn restore(&mut self, now: Now, app: AppNo, snapshot: ArbiterSnapshot) {
         let arbiter = Arbiter::restore(self.config.arbiter, now, snapshot);
-        let rings = !arbiter.has_ended() && arbiter.winner().is_none();
-        let invite = rings.then(|| arbiter.invite().clone());
         let key = self.insert(app, arbiter);
         self.drain(now, key, false);
-        invite.map(|invite| (key, invite))
     }
 
     /// Calls that are not over.

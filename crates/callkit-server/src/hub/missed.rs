@@ -28,7 +28,6 @@ pub(super) enum Found {
         key: CallKey,
         user: UserId,
         devices: Vec<Device>,
-        was_pushed: bool,
     },
     /// Missed calls, oldest end first.
     Missed {
@@ -40,7 +39,7 @@ pub(super) enum Found {
 impl Hub {
     pub(super) fn on_found(&mut self, now: Now, found: Found) {
         match found {
-            Found::Devices { key, user, devices, was_pushed } => self.on_devices(now, key, &user, devices, was_pushed),
+            Found::Devices { key, user, devices } => self.on_devices(now, key, &user, devices),
             Found::Missed { session, calls } => self.on_missed_calls(now, session, &calls),
         }
     }

@@ -14,7 +14,7 @@ use super::session::{Session, SessionKey};
 use super::{Due, Hub};
 use crate::outbox::{CallRings, Kind, Notice, PushOrder, Webhook};
 use crate::push::{PushAddress, PushKind};
-use crate::store::{Device, Kept};
+use crate::store::Device;
 use crate::token::AppNo;
 
 /// How long a connected device of a callee may take to say that it rings before it counts as one that does not hear, in ms.
@@ -43,20 +43,6 @@ struct Woken {
 }
 
 impl Hub {
-    /// Takes up the calls of before this server was started. Which devices were pushed for those that ring is not known any more: each
-    /// that can be counts as pushed, and is told to stop when it is time.
-    pub(super) fn restore(&mut self, now: Now, kept: Vec<Kept>) {
-        for Kept { app, snapshot } in kept {
-            let Some((key, invite)) = self.calls.restore(now, app, snapshot) else { continue };
-            if self.around.outbox.pushes(self.around.apps.name(app)) {
-                let callees = invite.callees.clone();
-                let waking = Waking { invite, open: 0, is_reached: true, has_failed: false, woken: Vec::new() };
-                self.waking.insert(key, waking);
-                callees.into_iter().for_each(|user| self.look_for_devices(key, user, true));
-            }
-        }
-    }
-
     /// The app's backend is told, and the devices that are away are pushed.
     pub(super) fn on_opened(&mut self, opened: OpenedCall) {
         let OpenedCall { app, invite, app_server_data } = opened;
@@ -85,12 +71,11 @@ impl Hub {
         let callees = invite.callees.clone();
         let waking = Waking { invite, open, is_reached: false, has_failed: false, woken: Vec::new() };
         self.waking.insert(key, waking);
-        callees.into_iter().filter(|_| pushes).for_each(|user| self.look_for_devices(key, user, false));
+        callees.into_iter().filter(|_| pushes).for_each(|user| self.look_for_devices(key, user));
     }
 
     /// Looks for devices of a callee that are away and can be pushed.
-    /// `was_pushed`: before this server was started.
-    pub(super) fn look_for_devices(&mut self, key: CallKey, user: UserId, was_pushed: bool) {
+    pub(super) fn look_for_devices(&mut self, key: CallKey, user: UserId) {
         let (Some(waking), Some(store)) = (self.waking.get_mut(&key), self.around.store.clone()) else { return };
         waking.open += 1;
         let (app_id, permits) = (self.around.apps.name(key.app).clone(), self.push_permits.clone());
@@ -100,7 +85,7 @@ impl Hub {
                 warn!(%error, "devices to push cannot be read");
                 Vec::new()
             });
-            Found::Devices { key, user, devices, was_pushed }
+            Found::Devices { key, user, devices }
         });
     }
 
@@ -120,18 +105,14 @@ impl Hub {
     }
 
     /// The devices of a callee: those that are away and can be pushed are.
-    pub(super) fn on_devices(&mut self, now: Now, key: CallKey, user: &UserId, devices: Vec<Device>, was_pushed: bool) {
+    pub(super) fn on_devices(&mut self, now: Now, key: CallKey, user: &UserId, devices: Vec<Device>) {
         let asleep: Vec<_> = devices
             .into_iter()
             .filter(|known| !self.is_connected(key, user, &known.device) && !self.is_woken(key, user, &known.device))
             .filter_map(|known| Some(Woken { user: user.clone(), device: known.device, address: known.push? }))
             .collect();
         let Some(waking) = self.waking.get_mut(&key) else { return };
-        waking.open = waking.open.saturating_sub(1);
-        if was_pushed {
-            return waking.woken.extend(asleep);
-        }
-        waking.open += asleep.len();
+        waking.open = waking.open.saturating_sub(1) + asleep.len();
         let invite = waking.invite.clone();
         let cc_param = self.seal(key.app, &invite, user);
         let app_id = self.around.apps.name(key.app);

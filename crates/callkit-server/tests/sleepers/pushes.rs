@@ -188,28 +188,6 @@ async fn p4_p7_a_device_that_goes_away_while_it_rings_is_pushed_and_one_that_com
 }
 
 #[tokio::test]
-async fn p4_p7_a_phone_that_was_pushed_before_a_restart_is_told_to_stop_after_it() {
-    let mut apple = Apple::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..apple.server_config(app("shop")) };
-    let server = Server::start(config.clone()).await.unwrap();
-    let address = server.local_addr();
-    let mut ann = Client::sign_in(address, "ann").await;
-    register(address, "phone", phone("a")).await;
-    place(&mut ann, CALL).await;
-    assert_eq!(apple.next().await.json()["kind"], "ring");
-    metric_becomes(address, "callkit_pushes_total{result=\"taken\"}", 1.0).await;
-    server.stop().await;
-
-    let server = Server::start(config).await.unwrap();
-    // Her app was started anew, too, which ends what it called before.
-    let _ann = Client::sign_in(server.local_addr(), "ann").await;
-    let cancel = apple.next().await;
-    assert_eq!((&cancel.json()["kind"], &cancel.json()["call_id"]), (&"cancel".into(), &CALL.to_string().into()));
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn p4_p14_a_call_of_which_nobody_could_be_told_ends_with_push_error() {
     let mut backend = Backend::answering(404).await;
     let server = backend.server().await;
