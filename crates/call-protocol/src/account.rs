@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 use crate::end::{EndReason, UserCode};
 use crate::ids::{CallId, DeviceId, Party, UserId};
 use crate::invite::CallType;
@@ -38,15 +40,18 @@ pub struct SetPush {
 }
 
 /// Where a push reaches a device. What is in it is checked by the server.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "service", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PushAddress {
     /// Apple's service.
     Apns {
         /// The VoIP token (PushKit), hexadecimal.
         token: String,
         /// The token for remote notifications, hexadecimal.
+        #[serde(default)]
         background_token: Option<String>,
         /// Whether the app was built for development.
+        #[serde(default)]
         sandbox: bool,
     },
     /// Google's service.

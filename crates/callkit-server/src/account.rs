@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use call_protocol::account::{self, Credentials, HistoryPage, HistoryRequest, PAGE_CALLS, PastCall, SetPush};
+use call_protocol::account::{Credentials, HistoryPage, HistoryRequest, PAGE_CALLS, PastCall, SetPush};
 use call_protocol::end::UserCode;
 use call_protocol::{CallId, UserId};
 
@@ -41,7 +41,8 @@ impl Account {
     /// Done once it is written: a call that comes after the reply finds the address.
     pub(crate) async fn set_push(&self, from: IpAddr, request: SetPush) -> Result<(), Refused> {
         let (app, user) = self.admit(from, &request.credentials)?;
-        let address = request.address.map(address).transpose()?;
+        let address = request.address.map(PushAddress::try_from).transpose();
+        let address = address.map_err(|error| Refused::Invalid(error.to_string()))?;
         self.store.set_push(self.apps.name(app), &user, &request.device, address);
         self.store.flush().await;
         Ok(())
@@ -96,17 +97,6 @@ impl Account {
 fn unreadable(error: StoreError) -> Refused {
     tracing::warn!(%error, "the history cannot be read");
     Refused::Store
-}
-
-fn address(address: account::PushAddress) -> Result<PushAddress, Refused> {
-    let address = match address {
-        account::PushAddress::Apns { token, background_token, sandbox } => {
-            PushAddress::Apns { token, background_token, sandbox }
-        }
-        account::PushAddress::Fcm { token } => PushAddress::Fcm { token },
-        account::PushAddress::WebPush { endpoint, p256dh, auth } => PushAddress::WebPush { endpoint, p256dh, auth },
-    };
-    address.checked().map_err(|error| Refused::Invalid(error.to_string()))
 }
 
 fn past_call(call: StoredCall, user: &UserId) -> PastCall {

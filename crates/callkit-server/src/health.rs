@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::gate::Gate;
+use crate::gate::{Gate, Pass};
 use crate::metering::Metering;
 
 /// How far a server has come.
@@ -87,8 +87,13 @@ impl Health {
         self.gate.is_overrun() || self.is_far_behind()
     }
 
+    /// Whether new work may come in with this turn of the gate.
+    pub(crate) fn takes_work(&self, pass: &Pass) -> bool {
+        !pass.is_late() && !self.is_far_behind()
+    }
+
     /// Whether all work waits too long, not only the new.
-    pub(crate) fn is_far_behind(&self) -> bool {
+    fn is_far_behind(&self) -> bool {
         let age = self.clock.mono().0.saturating_sub(self.measured_at_ms.load(Ordering::Relaxed));
         age < DELAY_COUNTS_MS && self.delay_ms.load(Ordering::Relaxed) > self.overload_delay_ms
     }

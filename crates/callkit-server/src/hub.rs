@@ -276,8 +276,7 @@ impl Hub {
             Input::Frame { stream, seq, ack, body, pass, .. } => {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
                 self.around.metering.frames_in.increment(1);
-                let is_late = pass.as_ref().is_some_and(Pass::is_late);
-                self.on_frame(now, key, seq, ack, body, is_late);
+                self.on_frame(now, key, seq, ack, body, pass.as_ref());
             }
             Input::Unsound { stream, reason, detail } => {
                 let Some(key) = self.streams.get(&stream).copied() else { return };
@@ -355,7 +354,7 @@ impl Hub {
         self.check_pace(now, key, sent);
     }
 
-    fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>, is_late: bool) {
+    fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>, pass: Option<&Pass>) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if !session.on_ack(ack) {
             let detail = format!("ack {ack} was never sent");
@@ -395,7 +394,7 @@ impl Hub {
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;
                 let (devices, sessions) = (&self.devices, &self.sessions);
-                let people = PeopleOf { app, directory, around, is_late, devices, sessions };
+                let people = PeopleOf { app, directory, around, pass, devices, sessions };
                 self.calls.on_message(now, app, party, message, &people);
             }
             Some(Body::Channel(request, grant)) => {

@@ -164,7 +164,7 @@ impl AtDoor {
     async fn wait_for_turn(&self) -> Result<Pass, (RefuseReason, String)> {
         let Door { gate, health, metering, .. } = &*self.door;
         match gate.turn().await {
-            Ok(pass) if !pass.is_late() && !health.is_far_behind() => Ok(pass),
+            Ok(pass) if health.takes_work(&pass) => Ok(pass),
             Ok(_) | Err(_) => {
                 metering.shed_sign_ins.increment(1);
                 Err((RefuseReason::Overloaded, "come back in a few seconds".into()))

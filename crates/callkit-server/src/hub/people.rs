@@ -9,6 +9,7 @@ use super::calls::People;
 use super::session::{Session, SessionKey};
 use super::{Hub, Surroundings};
 use crate::dev::Directory;
+use crate::gate::Pass;
 use crate::token::AppNo;
 
 /// The users of one app.
@@ -17,8 +18,8 @@ pub(super) struct PeopleOf<'a> {
     /// Without a directory every user can exist.
     pub(super) directory: Option<&'a Directory>,
     pub(super) around: &'a Surroundings,
-    /// Who asks has waited too long for it.
-    pub(super) is_late: bool,
+    /// The turn of an invite; nothing else opens a call.
+    pub(super) pass: Option<&'a Pass>,
     pub(super) devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
     pub(super) sessions: &'a HashMap<SessionKey, Session>,
 }
@@ -30,7 +31,7 @@ impl People for PeopleOf<'_> {
 
     fn may_open(&self, caller: &Party) -> Result<(), InviteRefusal> {
         let Surroundings { limits, health, metering, .. } = self.around;
-        if self.is_late || health.is_far_behind() {
+        if !self.pass.is_some_and(|pass| health.takes_work(pass)) {
             metering.shed_invites.increment(1);
             return Err(InviteRefusal::Overloaded);
         }

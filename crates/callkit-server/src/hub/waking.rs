@@ -3,7 +3,7 @@
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
 use call_protocol::end::{EndReason, Release};
 use call_protocol::invite::Invite;
-use call_protocol::{DeviceId, Party, UserId};
+use call_protocol::{Party, UserId};
 use signaling::{ArbiterInput, Now};
 use tracing::{info, warn};
 
@@ -37,8 +37,7 @@ pub(super) struct Waking {
 
 /// A device that was pushed.
 struct Woken {
-    user: UserId,
-    device: DeviceId,
+    party: Party,
     address: PushAddress,
 }
 
@@ -108,17 +107,18 @@ impl Hub {
     pub(super) fn on_devices(&mut self, now: Now, key: CallKey, user: &UserId, devices: Vec<Device>) {
         let asleep: Vec<_> = devices
             .into_iter()
-            .filter(|known| !self.is_connected(key, user, &known.device) && !self.is_woken(key, user, &known.device))
-            .filter_map(|known| Some(Woken { user: user.clone(), device: known.device, address: known.push? }))
+            .map(|known| (Party { user: user.clone(), device: known.device }, known.push))
+            .filter(|(party, _)| !self.is_connected(key, party) && !self.is_woken(key, party))
+            .filter_map(|(party, push)| Some(Woken { party, address: push? }))
             .collect();
         let Some(waking) = self.waking.get_mut(&key) else { return };
         waking.open = waking.open.saturating_sub(1) + asleep.len();
         let invite = waking.invite.clone();
         let cc_param = self.seal(key.app, &invite, user);
         let app_id = self.around.apps.name(key.app);
-        for Woken { user, device, address } in &asleep {
-            let (user, device, address) = (user.clone(), device.clone(), address.clone());
-            let order = PushOrder { user, device, address, kind: PushKind::Ring, cc_param: cc_param.clone() };
+        for Woken { party, address } in &asleep {
+            let (party, address) = (party.clone(), address.clone());
+            let order = PushOrder { party, address, kind: PushKind::Ring, cc_param: cc_param.clone() };
             self.around.outbox.push(app_id, &invite, order);
         }
         if let Some(waking) = self.waking.get_mut(&key) {
@@ -149,7 +149,7 @@ impl Hub {
         waking.has_failed |= !is_done;
         if !is_done && let Some(device) = &notice.device {
             // It does not ring, and is not to be told to stop.
-            waking.woken.retain(|woken| woken.user != device.user || woken.device != device.device);
+            waking.woken.retain(|woken| woken.party != *device);
         }
         self.look_whom_it_reached(now, key, false);
     }
@@ -179,28 +179,24 @@ impl Hub {
             return;
         }
         let app_id = self.around.apps.name(key.app);
-        for Woken { user, device, address } in waking.woken {
-            let is_winner = winner.is_some_and(|winner| winner.user == user && winner.device == device);
-            if !is_winner && !self.is_connected(key, &user, &device) {
-                let order = PushOrder { user, device, address, kind: PushKind::Cancel, cc_param: String::new() };
+        for Woken { party, address } in waking.woken {
+            if winner != Some(&party) && !self.is_connected(key, &party) {
+                let order = PushOrder { party, address, kind: PushKind::Cancel, cc_param: String::new() };
                 self.around.outbox.push(app_id, &waking.invite, order);
             }
         }
     }
 
     /// Whether a device was pushed for this call already.
-    fn is_woken(&self, key: CallKey, user: &UserId, device: &DeviceId) -> bool {
-        let woken = self.waking.get(&key).map_or(&[][..], |waking| &waking.woken);
-        woken.iter().any(|woken| woken.user == *user && woken.device == *device)
+    fn is_woken(&self, key: CallKey, party: &Party) -> bool {
+        self.waking.get(&key).is_some_and(|waking| waking.woken.iter().any(|woken| woken.party == *party))
     }
 
     /// Whether a device hears of this call by a stream.
-    fn is_connected(&self, key: CallKey, user: &UserId, device: &DeviceId) -> bool {
-        let keys = self.devices.get(&(key.app, user.clone())).into_iter().flatten();
+    fn is_connected(&self, key: CallKey, party: &Party) -> bool {
+        let keys = self.devices.get(&(key.app, party.user.clone())).into_iter().flatten();
         keys.filter_map(|session| self.sessions.get(session)).any(|session| {
-            session.party.device == *device
-                && session.link.is_some()
-                && session.bound.is_none_or(|bound| bound == key.call_id)
+            session.party == *party && session.link.is_some() && session.bound.is_none_or(|bound| bound == key.call_id)
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use call_protocol::invite::{CallType, Invite};
-use call_protocol::{AppId, DeviceId, UserId};
+use call_protocol::{AppId, Party, UserId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,7 @@ use crate::store::queue::{Item, Target};
 /// A push for one device.
 #[derive(Debug, Clone)]
 pub(crate) struct PushOrder {
-    pub(crate) user: UserId,
-    pub(crate) device: DeviceId,
+    pub(crate) party: Party,
     pub(crate) address: PushAddress,
     pub(crate) kind: PushKind,
     /// Empty for a cancel.
@@ -38,7 +37,7 @@ struct Body {
 
 impl PushOrder {
     pub(super) fn into_item(self, id: String, app: AppId, invite: &Invite) -> Item {
-        let PushOrder { user, device, address, kind, cc_param } = self;
+        let PushOrder { party: Party { user, device }, address, kind, cc_param } = self;
         let service = address.service().to_owned();
         let (caller, call_type) = (invite.caller.user.clone(), invite.call_type);
         let body = Body { address, cc_param, caller, call_type };

@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use call_protocol::account;
 use hyper::Uri;
 use p256::PublicKey;
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,9 @@ const ENDPOINT_BYTES: usize = 2_048;
 
 /// One device at one push service.
 ///
-/// What is read by serde has been checked; what is made by hand is checked with [`PushAddress::checked`], and again when it is used.
+/// What a device told, and what is read by serde, has been checked; what is made by hand is checked with [`PushAddress::checked`], and again when it is used.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked", tag = "service", rename_all = "snake_case")]
+#[serde(try_from = "account::PushAddress", tag = "service", rename_all = "snake_case")]
 pub enum PushAddress {
     /// An iOS device.
     Apns {
@@ -70,35 +71,16 @@ pub enum AddressError {
     Auth,
 }
 
-/// The same, as it is read.
-#[derive(Deserialize)]
-#[serde(tag = "service", rename_all = "snake_case", deny_unknown_fields)]
-enum Unchecked {
-    Apns {
-        token: String,
-        #[serde(default)]
-        background_token: Option<String>,
-        #[serde(default)]
-        sandbox: bool,
-    },
-    Fcm {
-        token: String,
-    },
-    WebPush {
-        endpoint: String,
-        p256dh: String,
-        auth: String,
-    },
-}
-
-impl TryFrom<Unchecked> for PushAddress {
+impl TryFrom<account::PushAddress> for PushAddress {
     type Error = AddressError;
 
-    fn try_from(read: Unchecked) -> Result<Self, AddressError> {
-        let address = match read {
-            Unchecked::Apns { token, background_token, sandbox } => Self::Apns { token, background_token, sandbox },
-            Unchecked::Fcm { token } => Self::Fcm { token },
-            Unchecked::WebPush { endpoint, p256dh, auth } => Self::WebPush { endpoint, p256dh, auth },
+    fn try_from(told: account::PushAddress) -> Result<Self, AddressError> {
+        let address = match told {
+            account::PushAddress::Apns { token, background_token, sandbox } => {
+                Self::Apns { token, background_token, sandbox }
+            }
+            account::PushAddress::Fcm { token } => Self::Fcm { token },
+            account::PushAddress::WebPush { endpoint, p256dh, auth } => Self::WebPush { endpoint, p256dh, auth },
         };
         address.checked()
     }

@@ -59,12 +59,8 @@ impl Apple {
 
     async fn server(&self, backend: Option<&Backend>) -> Server {
         let shop = backend.map_or_else(|| app("shop"), Backend::app);
-        Server::start(self.server_config(shop)).await.unwrap()
-    }
-
-    fn server_config(&self, shop: AppConfig) -> ServerConfig {
         let shop = AppConfig { push: self.config.clone(), ..shop };
-        ServerConfig { apps: vec![shop], ..crate::client::config() }
+        Server::start(ServerConfig { apps: vec![shop], ..crate::client::config() }).await.unwrap()
     }
 
     pub async fn next(&mut self) -> Heard {
