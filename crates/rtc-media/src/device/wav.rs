@@ -13,6 +13,8 @@ use crate::{Frame, SAMPLE_RATE, resample::resample_clip};
 
 /// An hour in memory is 690 MiB: longer files are a mistake.
 const MAX_SECONDS: u32 = 3600;
+/// An hour of two channels, 96 kHz, 24 bit.
+const MAX_BYTES: u64 = 2_100_000_000;
 
 /// Reads a whole file as 48 kHz mono.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<f32>, DeviceError> {
@@ -21,11 +23,17 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<f32>, DeviceError> {
     read(BufReader::new(file), path)
 }
 
-/// Reads a whole WAV as 48 kHz mono; `path` names it in errors.
+/// Reads a whole WAV as 48 kHz mono; `path` names it in errors. Of a file whose header promises more than there is, it is what is there.
 pub(crate) fn read(wav: impl Read, path: &Path) -> Result<Vec<f32>, DeviceError> {
     let unsupported = |reason| DeviceError::UnsupportedFile { path: path.to_owned(), reason };
     let broken = |source| DeviceError::File { path: path.to_owned(), source };
-    let reader = WavReader::new(wav).map_err(broken)?;
+    let mut bytes = Vec::new();
+    let read = wav.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| broken(hound::Error::IoError(error)))?;
+    if read as u64 > MAX_BYTES {
+        return Err(unsupported("longer than an hour"));
+    }
+    tell_true_length(&mut bytes);
+    let reader = WavReader::new(bytes.as_slice()).map_err(broken)?;
     let spec = reader.spec();
     if spec.channels == 0 || spec.sample_rate < 1000 || spec.sample_rate > 768_000 {
         return Err(unsupported("the header has no usable sample rate or channels"));
@@ -42,6 +50,32 @@ pub(crate) fn read(wav: impl Read, path: &Path) -> Result<Vec<f32>, DeviceError>
     };
     let mono = mono.map_err(broken)?;
     resample_clip(mono, spec.sample_rate, SAMPLE_RATE).ok_or_else(|| unsupported("its sample rate cannot be converted"))
+}
+
+/// Makes the length of the sound in the header the true one: whoever writes into a pipe cannot know it (and writes 0 or `0xFFFF_FFFF`), and a file may
+/// have been cut.
+fn tell_true_length(bytes: &mut [u8]) {
+    let (mut at, mut frame) = (12, 1);
+    while let Some(&[a, b, c, d, e, f, g, h]) = bytes.get(at..at + 8) {
+        let (body, told) = (at + 8, u32::from_le_bytes([e, f, g, h]));
+        match &[a, b, c, d] {
+            b"fmt " => {
+                let align = bytes.get(body + 12..body + 14).map_or(1, |align| u16::from_le_bytes([align[0], align[1]]));
+                frame = usize::from(align.max(1));
+            }
+            b"data" => {
+                let there = bytes.len() - body;
+                if told == 0 || told as usize > there {
+                    let whole = u32::try_from(there - there % frame).unwrap_or(u32::MAX);
+                    bytes[at + 4..body].copy_from_slice(&whole.to_le_bytes());
+                }
+                return;
+            }
+            _ => {}
+        }
+        // A chunk of odd length has a byte behind it that is not counted.
+        at = body + told as usize + told as usize % 2;
+    }
 }
 
 fn down_mix(
@@ -106,6 +140,52 @@ impl AudioSink for WavSink {
         match self.writer.take() {
             Some(writer) => writer.finalize().map_err(|source| self.failed(source)),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A WAV of 1,000 samples of two channels, 16 bit, 48 kHz, as a writer into a pipe or a cut download leaves it.
+    fn stereo(told: Option<u32>, cut: usize) -> Vec<u8> {
+        let spec =
+            WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let mut writer = WavWriter::new(&mut bytes, spec).unwrap();
+        for _ in 0..2_000 {
+            writer.write_sample(8_192_i16).unwrap();
+        }
+        writer.finalize().unwrap();
+        let mut bytes = bytes.into_inner();
+        let data = bytes.windows(4).position(|id| id == b"data").unwrap();
+        if let Some(told) = told {
+            bytes[4..8].copy_from_slice(&told.to_le_bytes());
+            bytes[data + 4..data + 8].copy_from_slice(&told.to_le_bytes());
+        }
+        bytes.truncate(bytes.len() - cut);
+        bytes
+    }
+
+    #[test]
+    fn what_is_there_is_read_whatever_length_the_header_tells() {
+        for (told, cut, samples) in [
+            (None, 0, 1_000),
+            (Some(u32::MAX), 0, 1_000),
+            (Some(0), 0, 1_000),
+            (None, 401, 899),
+            (Some(u32::MAX), 3, 999),
+        ] {
+            let sound = read(stereo(told, cut).as_slice(), Path::new("a.wav")).unwrap();
+            assert_eq!(sound, vec![0.25; samples], "{told:?}, {cut} bytes cut off");
+        }
+    }
+
+    #[test]
+    fn what_is_no_wav_is_refused() {
+        for bytes in [&b""[..], b"RIFF", b"RIFF\x04\0\0\0WAVE", &[0xff; 100], &stereo(None, 0)[..30]] {
+            assert!(read(bytes, Path::new("a.wav")).is_err(), "{bytes:?}");
         }
     }
 }
