@@ -59,7 +59,8 @@ impl FromStr for Command {
         let words: Vec<&str> = text.split_whitespace().collect();
         Ok(match words.as_slice() {
             [] => Command::Nothing,
-            ["call" | "c", user] => Command::Call((*user).to_owned()),
+            // A name may have blanks in it.
+            ["call" | "c", ..] if words.len() > 1 => Command::Call(after_the_first_word(text).to_owned()),
             ["verify" | "v", cc_param] => Command::Verify((*cc_param).to_owned()),
             ["answer" | "a"] => Command::Answer,
             ["decline" | "hangup" | "h"] => Command::Hangup,
@@ -75,6 +76,10 @@ impl FromStr for Command {
             _ => return Err(NotUnderstood(text.trim().to_owned())),
         })
     }
+}
+
+fn after_the_first_word(text: &str) -> &str {
+    text.trim().split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim())
 }
 
 #[cfg(test)]
@@ -95,7 +100,8 @@ mod tests {
     fn what_is_no_command_is_named() {
         assert_eq!(" call  bob ".parse(), Ok(Command::Call("bob".into())));
         assert_eq!("".parse(), Ok(Command::Nothing));
-        for nonsense in ["call", "call bob carol", "speaker", "dance"] {
+        assert_eq!("c  Anne Marie  O'Hara ".parse(), Ok(Command::Call("Anne Marie  O'Hara".into())));
+        for nonsense in ["call", "answer bob", "speaker", "dance", "c\u{fffd}ll bob"] {
             assert_eq!(nonsense.parse::<Command>(), Err(NotUnderstood(nonsense.into())));
         }
     }

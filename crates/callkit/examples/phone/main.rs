@@ -110,8 +110,9 @@ async fn sign_in(options: &Options, builder: Builder) -> Result<CallKit, String>
 /// Commands typed or piped in. The thread ends with the input, or with the process.
 fn read_lines(lines: mpsc::UnboundedSender<Line>) {
     std::thread::spawn(move || {
-        for text in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let line = match text.parse() {
+        // Bytes, since one that is not UTF-8 is a mistake in a line and not the end of the input.
+        for text in std::io::stdin().lock().split(b'\n').map_while(Result::ok) {
+            let line = match String::from_utf8_lossy(&text).parse() {
                 Ok(command) => Line::Do(command),
                 Err(error) => Line::NotUnderstood(error),
             };
