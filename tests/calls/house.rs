@@ -237,6 +237,19 @@ impl Phone {
         self.heard_lately(|sound| loudness(sound) < 0.001, "silence").await;
     }
 
+    /// Waits until two seconds in a row are what the other one speaks. A busy machine breaks some; a wrong sound never gets there.
+    pub(crate) async fn hears_the_speech(&self) {
+        let rightly = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let heard = self.hears_for(2.0, self.heard.len()).await;
+                if similarity(&heard) > 0.8 {
+                    return;
+                }
+            }
+        });
+        assert!(rightly.await.is_ok(), "the speech is not heard: {}", similarity(&self.lately(2.0)));
+    }
+
     async fn heard_lately(&self, is_right: impl Fn(&[f32]) -> bool, what: &str) {
         let from = self.heard.len();
         let mut tick = tokio::time::interval(Duration::from_millis(50));

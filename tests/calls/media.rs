@@ -2,7 +2,7 @@
 
 use callkit::{AudioInput, CallKitEvent, ChannelId, HandlerError, UserId, UserMapper};
 
-use crate::house::{House, loudness, similarity};
+use crate::house::{House, PATIENCE, loudness, similarity};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a3_the_user_mapper_names_who_is_behind_a_uid_and_one_for_another_channel_is_ignored() {
@@ -52,8 +52,8 @@ async fn a11_mute_silences_the_microphone_and_e6_tells_the_other_side() {
     let (alice, mut bob, _) = house.two_in_a_call().await;
     alice.kit.mute().await.unwrap();
     let CallKitEvent::UserMuteAudio { uid, muted: true } = bob.until("user_mute_audio").await else { panic!() };
-    // Half a second covers the path and the jitter buffer.
-    let muted = bob.hears_for(1.0, bob.heard.len() + 24_000).await;
+    // A second of what is heard covers the path and the jitter buffer, also of a busy machine.
+    let muted = bob.hears_for(1.0, bob.heard.len() + 48_000).await;
     assert!(loudness(&muted) < 0.001, "{}", loudness(&muted));
     alice.kit.unmute().await.unwrap();
     assert_eq!(bob.until("user_mute_audio").await, CallKitEvent::UserMuteAudio { uid, muted: false });
@@ -102,13 +102,20 @@ async fn both_hear_what_the_other_says_and_the_figures_say_so() {
     let house = House::open().await;
     let (alice, bob, _) = house.two_in_a_call().await;
     for phone in [&alice, &bob] {
-        let heard = phone.hears_for(4.0, phone.heard.len()).await;
-        let similarity = similarity(&heard);
-        assert!(similarity > 0.8, "{similarity}");
-        let quality = phone.kit.call_quality().await.unwrap();
-        assert!(quality.received_packets > 150 && quality.sent_packets > 150, "{quality:?}");
-        assert!(quality.input_level > 0 && quality.output_level > 0, "{quality:?}");
-        assert!(quality.bitrate_in > 5_000 && quality.bitrate_out > 5_000, "{quality:?}");
+        phone.hears_the_speech().await;
+        // Speech has pauses, in which the levels fall.
+        let said = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let quality = phone.kit.call_quality().await.unwrap();
+                let is_sent = quality.received_packets > 80 && quality.sent_packets > 80;
+                let is_loud = quality.input_level > 0 && quality.output_level > 0;
+                if is_sent && is_loud && quality.bitrate_in > 5_000 && quality.bitrate_out > 5_000 {
+                    return;
+                }
+                phone.hears_for(0.2, phone.heard.len()).await;
+            }
+        });
+        assert!(said.await.is_ok(), "{:?}", phone.kit.call_quality().await);
     }
 }
 
