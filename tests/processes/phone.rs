@@ -9,6 +9,7 @@ use callkit::{
     AudioInput, AudioOutput, AudioSink, AudioSource, CallId, CallKit, CallKitEvent, CallKitEventHandler, CallQuality,
     CallType, ConnectionState, DevBackend, DeviceError, Ext, Frame, Interfaces, ReadOutcome, WarmPath,
 };
+use rtc_media::FRAME_SAMPLES;
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
 
@@ -132,8 +133,16 @@ async fn obey(kit: &CallKit, line: &str, current: &Mutex<Option<CallId>>) -> Res
             kit.answer(call_id).await
         }
         ["hangup"] => kit.hangup(call_id()?).await,
-        ["mute"] => kit.mute().await,
-        ["unmute"] => kit.unmute().await,
+        // How much the microphone had said by then: from there on, and up to there, nothing of it may be heard.
+        ["mute"] => {
+            let muted = kit.mute().await;
+            say(json!({ "event": "muted", "spoken": SPOKEN.load(Ordering::Relaxed) * FRAME_SAMPLES as u64 }));
+            muted
+        }
+        ["unmute"] => {
+            say(json!({ "event": "unmuting", "spoken": SPOKEN.load(Ordering::Relaxed) * FRAME_SAMPLES as u64 }));
+            kit.unmute().await
+        }
         ["release"] => {
             let released = kit.release_rtc().await;
             say(json!({ "event": "released" }));
@@ -170,6 +179,8 @@ fn quality(quality: Option<CallQuality>) -> Value {
 
 /// Sound that was given to the output since it was opened, in frames of 10 ms.
 static HEARD: AtomicU64 = AtomicU64::new(0);
+/// Sound that was taken from the input since it was opened, in frames of 10 ms.
+static SPOKEN: AtomicU64 = AtomicU64::new(0);
 
 /// Prints one line with the present time, and how much sound was heard until now.
 pub(super) fn say(mut what: Value) {
@@ -269,7 +280,10 @@ fn output(what: &str) -> AudioOutput {
 
 /// The same input; tells when its first frame was taken.
 fn stamped_input(input: AudioInput) -> AudioInput {
-    AudioInput::custom(move || Ok(Box::new(Stamped { inner: input.open()?, event: Some("first_spoken") })))
+    AudioInput::custom(move || {
+        SPOKEN.store(0, Ordering::Relaxed);
+        Ok(Box::new(Stamped { inner: input.open()?, event: Some("first_spoken") }))
+    })
 }
 
 /// The same output; tells when its first frame was given.
@@ -296,6 +310,7 @@ impl<T> Stamped<T> {
 impl AudioSource for Stamped<Box<dyn AudioSource>> {
     fn read(&mut self, frame: &mut Frame) -> Result<ReadOutcome, DeviceError> {
         self.stamp();
+        SPOKEN.fetch_add(1, Ordering::Relaxed);
         self.inner.read(frame)
     }
 }

@@ -2,23 +2,20 @@
 
 use crate::{
     cargo::{self, Build},
+    cli,
     failure::{Failure, Outcome},
     process, setup,
 };
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli};
 use std::process::Command;
 
-/// Which measurements.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Which to run; all where none is named
-    name: Vec<String>,
-    /// List the benchmarks and end
-    #[arg(long)]
-    list: bool,
-    /// Passed on to each benchmark
-    #[arg(last = true)]
-    words: Vec<String>,
+pub(crate) fn command() -> Cli {
+    Cli::new("bench")
+        .about("Measure, and print the figures")
+        .after_long_help("Examples:\n  cargo xtask bench --list\n  cargo xtask bench call-setup voice\n  cargo xtask bench call-setup -- --help   what this benchmark can vary")
+        .arg(Arg::new("name").num_args(0..).help("Which to run; all where none is named"))
+        .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the benchmarks and end"))
+        .arg(cli::last("Passed on to each benchmark"))
 }
 
 struct Benchmark {
@@ -76,28 +73,29 @@ const BENCHMARKS: &[Benchmark] = &[
 ];
 
 /// Runs the named benchmarks in release.
-pub(crate) fn run(options: &Options) -> Outcome {
-    if options.list {
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
+    let words = cli::words(options);
+    if options.get_flag("list") {
         for benchmark in BENCHMARKS {
             println!("{:<12}{}", benchmark.name, benchmark.measures);
         }
         return Ok(());
     }
-    for benchmark in chosen(&options.name)? {
+    for benchmark in chosen(&cli::strings(options, "name"))? {
         println!("\n=== {}: {}", benchmark.name, benchmark.measures);
         match benchmark.lives {
             Lives::WithTheTests => {
                 let build =
                     Build { packages: &["callkit-server", "tests"], binaries: &["callkitd", "bench"], release: true };
                 let program = build.file(&cargo::executable_name("bench"))?;
-                process::run(Command::new(program).arg(benchmark.name).args(&options.words))?;
+                process::run(Command::new(program).arg(benchmark.name).args(&words))?;
             }
             Lives::In(package) => {
-                if benchmark.name == SIGNALING && !options.words.iter().any(|word| word == "--short") {
+                if benchmark.name == SIGNALING && !words.iter().any(|word| word == "--short") {
                     setup::offer_compared();
                 }
                 let line = ["bench", "--package", &cargo::package_spec(package), "--bench", benchmark.name, "--"];
-                process::run(cargo::command(line).args(&options.words))?;
+                process::run(cargo::command(line).args(&words))?;
             }
         }
     }

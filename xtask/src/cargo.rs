@@ -1,18 +1,16 @@
-//! Calls of cargo, and what it says of the workspace.
+//! Calls of cargo.
 
 use crate::{
     failure::{Failure, Outcome},
-    project,
+    process, project,
 };
-use cargo_metadata::{Message, Metadata, MetadataCommand};
 use std::{
-    io::{BufReader, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// A cargo command that runs in the workspace's folder.
-pub(crate) fn command<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+pub fn command<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(project::root()).args(args);
     // What `cargo run` sets for xtask itself must not reach the builds below it, or their fingerprints change.
@@ -25,91 +23,75 @@ pub(crate) fn command<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = 
     command
 }
 
-/// The dependency graph as resolved in `Cargo.lock`, for this machine's platform only.
-pub(crate) fn metadata_for_this_platform() -> Outcome<Metadata> {
-    let host = crate::process::capture(Command::new("rustc").args(["--print", "host-tuple"]))?;
-    metadata(&["--filter-platform", host.trim()])
-}
-
-/// The dependency graph as resolved in `Cargo.lock`, for every platform.
-pub(crate) fn metadata(options: &[&str]) -> Outcome<Metadata> {
-    MetadataCommand::new()
-        .manifest_path(project::root().join("Cargo.toml"))
-        .other_options(options.iter().map(|&o| o.to_owned()).collect::<Vec<_>>())
-        .exec()
-        .map_err(|e| Failure::found(format!("cargo metadata: {e}")))
-}
-
 /// The unambiguous spelling of a workspace package: some of its names exist in the registry too.
-pub(crate) fn package_spec(name: &str) -> String {
+pub fn package_spec(name: &str) -> String {
     let folder = project::root().join("crates").join(name);
     if folder.is_dir() { format!("path+file://{}", folder.display()) } else { name.to_owned() }
 }
 
 /// What to build.
-pub(crate) struct Build<'a> {
+pub struct Build<'a> {
     /// Workspace packages by name.
-    pub(crate) packages: &'a [&'a str],
+    pub packages: &'a [&'a str],
     /// Binaries by name; none builds the libraries.
-    pub(crate) binaries: &'a [&'a str],
-    pub(crate) release: bool,
+    pub binaries: &'a [&'a str],
+    /// With optimisation.
+    pub release: bool,
 }
 
 impl Build<'_> {
-    /// Builds on this terminal and returns every file that came out, executables and libraries.
-    pub(crate) fn run(&self) -> Outcome<Vec<PathBuf>> {
-        let arguments = if self.release { self.these_alone() } else { self.as_the_tests_are_built() };
-        let line = format!("cargo build {}", arguments.join(" "));
-        let mut cargo = command(["build", "--message-format=json-render-diagnostics"]);
-        cargo.args(&arguments);
-        println!("$ {line}");
-        let _ = std::io::stdout().flush();
-
-        let start = |cause| Failure::Start { line: line.clone(), cause };
-        let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(start)?;
-        let messages = BufReader::new(child.stdout.take().expect("stdout was asked for as a pipe"));
-        let mut files = Vec::new();
-        for message in Message::parse_stream(messages) {
-            if let Message::CompilerArtifact(artifact) = message.map_err(start)? {
-                files.extend(artifact.filenames.into_iter().map(PathBuf::from));
-                files.extend(artifact.executable.map(PathBuf::from));
-            }
-        }
-        let status = child.wait().map_err(start)?;
-        if status.success() { Ok(files) } else { Err(Failure::Program { line, how: status.to_string() }) }
+    /// Builds on this terminal and returns the folder in which the programs and libraries lie.
+    ///
+    /// # Errors
+    ///
+    /// What was built does not compile.
+    pub fn run(&self) -> Outcome<PathBuf> {
+        process::run(&mut command(self.line()))?;
+        let debug = own_folder()?;
+        Ok(if self.release { debug.with_file_name("release") } else { debug })
     }
 
-    fn these_alone(&self) -> Vec<String> {
-        let packages = self.packages.iter().flat_map(|package| ["-p".to_owned(), package_spec(package)]);
+    /// Builds and returns the path of the file called `name`.
+    ///
+    /// # Errors
+    ///
+    /// What was built does not compile, or has no such file.
+    pub fn file(&self, name: &str) -> Outcome<PathBuf> {
+        let file = self.run()?.join(name);
+        if file.is_file() { Ok(file) } else { Err(Failure::found(format!("cargo built no {}", file.display()))) }
+    }
+
+    /// The words of the command.
+    pub fn line(&self) -> Vec<String> {
+        let packages = self.packages.iter().flat_map(|package| ["--package".to_owned(), package_spec(package)]);
         let binaries = self.binaries.iter().flat_map(|binary| ["--bin".to_owned(), (*binary).to_owned()]);
         let libraries = self.binaries.is_empty().then(|| "--lib".to_owned());
-        packages.chain(binaries).chain(libraries).chain(["--release".to_owned()]).collect()
-    }
-
-    /// The whole workspace, and its examples for the sake of the development dependencies: only then has every dependency the features that it has
-    /// in the tests, and none is built twice.
-    fn as_the_tests_are_built(&self) -> Vec<String> {
-        let kind = if self.binaries.is_empty() { "--lib" } else { "--bins" };
-        ["--workspace", kind, "--examples"].map(str::to_owned).to_vec()
-    }
-
-    /// Builds and returns the path of the one file called `name`.
-    pub(crate) fn file(&self, name: &str) -> Outcome<PathBuf> {
-        let files = self.run()?;
-        files
-            .into_iter()
-            .find(|file| file.file_name().is_some_and(|n| n == name))
-            .ok_or_else(|| Failure::found(format!("cargo built no file called {name}")))
+        let release = self.release.then(|| "--release".to_owned());
+        ["build".to_owned()].into_iter().chain(packages).chain(binaries).chain(libraries).chain(release).collect()
     }
 }
 
+/// Where cargo puts what it builds without optimisation: this program was built there itself.
+///
+/// # Errors
+///
+/// The system does not say where this program lies.
+pub fn own_folder() -> Outcome<PathBuf> {
+    let program = std::env::current_exe().map_err(Failure::file("the task runner's own file"))?;
+    // A test of the task runner lies one folder deeper.
+    let folder = program
+        .parent()
+        .map(|folder| if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder });
+    folder.map(Path::to_path_buf).ok_or_else(|| Failure::found("the task runner lies in no folder"))
+}
+
 /// The file name of a program on this platform.
-pub(crate) fn executable_name(name: &str) -> String {
+pub fn executable_name(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
 /// `path` as it is written from the workspace's folder, with `/` between its parts and no `..` among them.
-pub(crate) fn relative(path: &Path) -> String {
+pub fn relative(path: &Path) -> String {
     let mut parts = Vec::new();
     for part in path.strip_prefix(project::root()).unwrap_or(path).to_string_lossy().replace('\\', "/").split('/') {
         if part == ".." && parts.pop().is_some() {

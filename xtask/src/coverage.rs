@@ -6,15 +6,14 @@ use crate::{
     process, project,
     setup::tools,
 };
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli};
 use std::{collections::BTreeMap, path::Path};
 
-/// What is printed.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Also the lines that no test goes through
-    #[arg(long)]
-    missing: bool,
+pub(crate) fn command() -> Cli {
+    Cli::new("coverage")
+        .about("Measure how many lines of call-protocol and signaling the tests go through; fails below 90 %")
+        .after_long_help("Examples:\n  cargo xtask coverage            each file and both crates\n  cargo xtask coverage --missing  also the lines that no test goes through\n\nInstalls cargo-llvm-cov and the tools of LLVM where they are missing.")
+        .arg(Arg::new("missing").long("missing").action(ArgAction::SetTrue).help("Also the lines that no test goes through"))
 }
 
 /// What has to be covered.
@@ -27,7 +26,7 @@ const AT_LEAST: f64 = 90.0;
 /// Runs the tests of the two crates and those that drive them, and fails if less than nine of ten lines are gone through.
 ///
 /// Neither generated code nor the tests themselves count as lines.
-pub(crate) fn run(options: &Options) -> Outcome {
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
     let llvm = tools::llvm()?;
     tools::cargo_subcommand("llvm-cov")?;
     let llvm_cov = |words: &[&str]| {
@@ -35,8 +34,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         command.args(words).env("LLVM_COV", &llvm.cov).env("LLVM_PROFDATA", &llvm.profdata);
         command
     };
-    let folder = tempfile::tempdir().map_err(Failure::file("a temporary folder"))?;
-    let file = folder.path().join("coverage.lcov");
+    let file = project::root().join("target/coverage.lcov");
     let runner: &[&str] = if process::succeeds("cargo", &["nextest", "--version"]) {
         &["nextest", "--no-report"]
     } else {
@@ -51,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         let of_crate = files(&project::root().join("crates").join(name).join("src"), &lines)?;
         for (path, covered) in &of_crate {
             println!("{:>7.1} %  {:>4} of {:>4}  {path}", covered.percent(), covered.hit, covered.all());
-            if options.missing && !covered.missed.is_empty() {
+            if options.get_flag("missing") && !covered.missed.is_empty() {
                 println!("{:21}not: {}", "", ranges(&covered.missed));
             }
         }

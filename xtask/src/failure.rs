@@ -3,29 +3,44 @@
 use std::fmt;
 
 /// The outcome of a task.
-pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+pub type Outcome<T = ()> = Result<T, Failure>;
 
 /// Why a task did not succeed.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// A program that the task runs ended with an error, which it has printed itself.
-    Program { line: String, how: String },
+    Program {
+        /// The command line.
+        line: String,
+        /// Its exit status, and what it said where nobody saw it.
+        how: String,
+    },
     /// A program that the task needs could not be started.
-    Start { line: String, cause: std::io::Error },
+    Start {
+        /// The command line.
+        line: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// A file or folder could not be read or written.
-    File { path: std::path::PathBuf, cause: std::io::Error },
+    File {
+        /// Which one.
+        path: std::path::PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// The task itself found something wrong.
     Found(String),
 }
 
 impl Failure {
     /// A finding of the task itself.
-    pub(crate) fn found(what: impl Into<String>) -> Self {
+    pub fn found(what: impl Into<String>) -> Self {
         Self::Found(what.into())
     }
 
     /// Turns an I/O error about `path` into a failure that names it.
-    pub(crate) fn file(path: impl Into<std::path::PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn file(path: impl Into<std::path::PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |cause| Self::File { path, cause }
     }

@@ -1,24 +1,21 @@
 //! `fuzz`: random bytes for the decoders and the server, random operations for the machines of a call.
 
 use crate::{
+    cli,
     failure::{Failure, Outcome},
     process, project,
     setup::tools,
 };
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli, value_parser};
 use std::{fs, path::Path, process::Command};
 
-/// What to fuzz, and how long.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// How long each target runs
-    #[arg(long, default_value_t = 5)]
-    minutes: u64,
-    /// List the targets and end
-    #[arg(long)]
-    list: bool,
-    /// Only these targets
-    target: Vec<String>,
+pub(crate) fn command() -> Cli {
+    Cli::new("fuzz")
+        .about("Feed the decoders and the server random bytes, and the machines of a call random operations")
+        .after_long_help("Examples:\n  cargo xtask fuzz --minutes 10            ten minutes for each target\n  cargo xtask fuzz --minutes 60 tokens    an hour for one of them\n  cargo xtask fuzz --list                 which there are\n\nInstalls cargo-fuzz where it is missing.")
+        .arg(Arg::new("minutes").long("minutes").default_value("5").value_parser(value_parser!(u64)).help("How long each target runs"))
+        .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the targets and end"))
+        .arg(Arg::new("target").num_args(0..).help("Only these targets"))
 }
 
 /// A fuzz crate; it is no member of the workspace, since its dependencies are instrumented.
@@ -72,23 +69,23 @@ const CRATES: &[Crate] = &[
 ];
 
 /// Runs each target under cargo-fuzz; the sanitizer's flags are unstable, hence the bootstrap variable.
-pub(crate) fn run(options: &Options) -> Outcome {
-    if options.list {
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
+    let (targets, minutes) = (cli::strings(options, "target"), *options.get_one("minutes").unwrap_or(&5));
+    if options.get_flag("list") {
         for target in CRATES.iter().flat_map(|of| of.targets) {
             println!("{:<12}{}", target.name, target.feeds);
         }
         return Ok(());
     }
     let is_known = |name: &&String| CRATES.iter().flat_map(|of| of.targets).any(|target| target.name == **name);
-    if let Some(unknown) = options.target.iter().find(|name| !is_known(name)) {
+    if let Some(unknown) = targets.iter().find(|name| !is_known(name)) {
         return Err(Failure::found(format!("there is no target {unknown:?}; see `cargo xtask fuzz --list`")));
     }
     tools::cargo_subcommand("fuzz")?;
     for of in CRATES {
-        let is_chosen =
-            |target: &&Target| options.target.is_empty() || options.target.iter().any(|name| name == target.name);
+        let is_chosen = |target: &&Target| targets.is_empty() || targets.iter().any(|name| name == target.name);
         for target in of.targets.iter().filter(is_chosen) {
-            fuzz(of, target, options.minutes)?;
+            fuzz(of, target, minutes)?;
         }
     }
     Ok(())

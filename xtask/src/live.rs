@@ -2,24 +2,24 @@
 
 use crate::{
     cargo::{self, Build},
+    cli,
     failure::Outcome,
     process, setup,
 };
-use clap::Args;
+use clap::{ArgMatches, Command as Cli};
 use std::process::Command;
 
-/// What the scenarios themselves are told.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Passed on: names of scenarios, --short; `cargo xtask live -- --help` lists them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SCENARIOS AND ARGUMENTS")]
-    words: Vec<String>,
+pub(crate) fn command() -> Cli {
+    Cli::new("live")
+        .about("Break real processes, networks and machines in mid-call, and print what happens to the calls")
+        .after_long_help("Examples:\n  cargo xtask live                  everything; networks need Linux, root, Python and `ip`\n  cargo xtask live server-killed    one scenario\n  cargo xtask live -- --short       less than a minute, without networks\n  cargo xtask live -- --help        the scenarios\n\nIt fails if a promise is broken; a figure that misses its aim is only marked.")
+        .arg(cli::trailing("Passed on: names of scenarios, --short; `cargo xtask live -- --help` lists them"))
 }
 
 /// Builds server and scenarios with optimisation and runs them.
-pub(crate) fn run(options: &Options) -> Outcome {
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
     setup::ensure()?;
-    run_with(&options.words, true)
+    run_with(&cli::words(options), true)
 }
 
 /// Shows in less than a minute that the promises hold; the figures mean nothing in this profile.

@@ -3,29 +3,25 @@
 mod cli;
 
 mod bench;
-mod bindings;
 mod ci;
-mod codegen;
 mod coverage;
 mod demo;
 mod fuzz;
+mod heavy;
 mod live;
 mod model;
 mod setup;
 mod sim;
 mod test;
-mod tidy;
 
-mod cargo;
-mod failure;
-mod process;
-mod project;
+mod examples;
+mod forecast;
 
-use clap::Parser;
 use std::process::ExitCode;
+use xtask::{cargo, failure, process, project};
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    match cli::run(&cli::command().get_matches()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("xtask: {failure}");

@@ -2,13 +2,13 @@
 
 use crate::failure::{Failure, Outcome};
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Output, Stdio},
 };
 
 /// Prints the command line, runs it on this terminal and fails unless it exits with 0.
-pub(crate) fn run(command: &mut Command) -> Outcome {
+pub fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
     // What was printed so far has to stand above what the program prints.
@@ -17,15 +17,34 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(Failure::Program { line, how: status.to_string() }) }
 }
 
+/// Shows what a program says on its error stream while it says it, and returns those of its lines that are looked for; fails unless it exits with 0.
+pub fn watch(command: &mut Command, looked_for: fn(&str) -> bool) -> Outcome<Vec<String>> {
+    let line = line(command);
+    println!("$ {line}");
+    let start = |cause| Failure::Start { line: line.clone(), cause };
+    let mut child = command.stderr(Stdio::piped()).spawn().map_err(start)?;
+    let said = BufReader::new(child.stderr.take().expect("stderr was asked for as a pipe"));
+    let mut found = Vec::new();
+    for said in said.lines() {
+        let said = said.map_err(start)?;
+        eprintln!("{said}");
+        if looked_for(&said) {
+            found.push(said);
+        }
+    }
+    let status = child.wait().map_err(start)?;
+    if status.success() { Ok(found) } else { Err(Failure::Program { line, how: status.to_string() }) }
+}
+
 /// Runs a program without showing it and returns what it printed; fails unless it exits with 0.
-pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
+pub fn capture(command: &mut Command) -> Outcome<String> {
     let line = line(command);
     let output = command.stdin(Stdio::null()).output().map_err(|cause| Failure::Start { line: line.clone(), cause })?;
     text_of(line, output)
 }
 
 /// Feeds `input` to a program and returns what it printed; fails unless it exits with 0.
-pub(crate) fn filter(command: &mut Command, input: &str) -> Outcome<String> {
+pub fn filter(command: &mut Command, input: &str) -> Outcome<String> {
     let line = line(command);
     let start = |cause| Failure::Start { line: line.clone(), cause };
     let mut child =
@@ -40,7 +59,7 @@ pub(crate) fn filter(command: &mut Command, input: &str) -> Outcome<String> {
 }
 
 /// Whether a program can be started and exits with 0.
-pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
+pub fn succeeds(program: &str, args: &[&str]) -> bool {
     Command::new(program)
         .args(args)
         .stdin(Stdio::null())

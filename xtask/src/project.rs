@@ -7,13 +7,14 @@ use std::{
 };
 
 /// The folder of the workspace's `Cargo.toml`.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let manifest = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
-    Path::new(&manifest).parent().expect("xtask is a folder inside the workspace").to_path_buf()
+    let root = Path::new(&manifest).ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("the task runner lies inside the workspace").to_path_buf()
 }
 
 /// Every file below `folder` whose name ends in `.{extension}`, sorted; a folder that does not exist has none.
-pub(crate) fn files_below(folder: &Path, extension: &str) -> Outcome<Vec<PathBuf>> {
+pub fn files_below(folder: &Path, extension: &str) -> Outcome<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -34,12 +35,12 @@ pub(crate) fn files_below(folder: &Path, extension: &str) -> Outcome<Vec<PathBuf
 }
 
 /// The text of a file.
-pub(crate) fn read(path: &Path) -> Outcome<String> {
+pub fn read(path: &Path) -> Outcome<String> {
     fs::read_to_string(path).map_err(Failure::file(path))
 }
 
 /// Writes a file and the folders above it.
-pub(crate) fn write(path: &Path, text: &str) -> Outcome {
+pub fn write(path: &Path, text: &str) -> Outcome {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Failure::file(folder))?;
     }

@@ -9,6 +9,7 @@ use crate::{
     failure::{Failure, Outcome},
     process,
 };
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli};
 use needs::{COMPARED, NEEDS, Need};
 use packages::Manager;
 use std::collections::BTreeSet;
@@ -29,8 +30,17 @@ impl Machine<'_> {
     }
 }
 
-/// The `setup` command: reports every need, and installs what is missing unless `check_only`.
-pub(crate) fn run(check_only: bool) -> Outcome {
+pub(crate) fn command() -> Cli {
+    Cli::new("setup")
+        .about("Install what the build, the tests and the demo need from the operating system")
+        .long_about("Install what the build, the tests and the demo need from the operating system\n\nLooks for each thing the way the build does, says what it is for, and installs what is missing through apt, dnf, pacman or brew (with sudo where needed).")
+        .after_long_help("Examples:\n  cargo xtask setup          install what is missing\n  cargo xtask setup --check  only tell; exits with 1 if something is missing")
+        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("Only tell what is missing; exit with 1 if something is"))
+}
+
+/// The `setup` command: reports every need, and installs what is missing unless it is only to tell.
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
+    let check_only = options.get_flag("check");
     let machine = this_machine();
     for need in NEEDS {
         let state = match (need.is_wanted(&machine), need.is_there(&machine)) {
@@ -85,20 +95,19 @@ fn is_root() -> bool {
 }
 
 fn this_machine() -> Machine<'static> {
-    let graph = match cargo::metadata_for_this_platform() {
-        Ok(metadata) => {
-            let nodes = metadata.resolve.map(|resolve| resolve.nodes).unwrap_or_default();
-            let used: BTreeSet<_> = nodes.into_iter().map(|node| node.id).collect();
-            metadata.packages.into_iter().filter(|p| used.contains(&p.id)).map(|p| p.name.to_string()).collect()
-        }
-        Err(failure) => {
-            eprintln!(
-                "xtask: {failure}\nThe dependency graph is not at hand; only what every build needs is looked for."
-            );
-            BTreeSet::new()
-        }
-    };
+    let graph = packages_of_a_build().unwrap_or_else(|failure| {
+        eprintln!("xtask: {failure}\nThe dependency graph is not at hand; only what every build needs is looked for.");
+        BTreeSet::new()
+    });
     Machine { runs: &process::succeeds, graph, os: std::env::consts::OS }
+}
+
+/// The names of all packages that a build of the workspace compiles on this platform.
+fn packages_of_a_build() -> Outcome<BTreeSet<String>> {
+    let line = ["tree", "--workspace", "--prefix", "none", "--format", "{p}"];
+    let tree = process::capture(&mut cargo::command(line))?;
+    // `name v1.2.3`, and the folder or a mark behind it.
+    Ok(tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 fn install(machine: &Machine<'_>, missing: &[&'static Need]) -> Outcome {

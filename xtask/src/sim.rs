@@ -2,23 +2,23 @@
 
 use crate::{
     cargo::{self, Build},
+    cli,
     failure::Outcome,
     process,
 };
-use clap::Args;
+use clap::{ArgMatches, Command as Cli};
 use std::process::Command;
 
-/// What the simulation itself is told.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Passed on to the simulation: --seed N, --calls N and more
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SIMULATION ARGUMENTS")]
-    words: Vec<String>,
+pub(crate) fn command() -> Cli {
+    Cli::new("sim")
+        .about("Simulate random calls from a seed and check the rules after every step")
+        .after_long_help("Examples:\n  cargo xtask sim --seed 7\n  cargo xtask sim --calls 1000000\n  cargo xtask sim -- --help    everything the simulation itself knows")
+        .arg(cli::trailing("Passed on to the simulation: --seed N, --calls N and more"))
 }
 
 /// Builds the simulation with optimisation and runs it.
-pub(crate) fn run(options: &Options) -> Outcome {
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
     let build = Build { packages: &["world"], binaries: &["sim"], release: true };
     let sim = build.file(&cargo::executable_name("sim"))?;
-    process::run(Command::new(sim).args(&options.words))
+    process::run(Command::new(sim).args(cli::words(options)))
 }

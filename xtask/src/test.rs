@@ -1,32 +1,53 @@
 //! `test`: every test of the workspace, with nextest where it is installed.
 
 use crate::{
-    cargo,
+    cargo, cli,
     failure::{Failure, Outcome},
-    process, project, setup,
+    forecast, process, project, setup,
 };
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli};
+
+pub(crate) fn command() -> Cli {
+    let flag = |name| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    Cli::new("test")
+        .about("Run every test of the workspace, documentation examples included")
+        .long_about("Run every test of the workspace, documentation examples included\n\nRuns `setup` first. Uses `cargo nextest` where it is installed and `cargo test` elsewhere.")
+        .after_long_help("Examples:\n  cargo xtask test                       everything\n  cargo xtask test ring                  tests whose name contains `ring`\n  cargo xtask test -p signaling          one package\n  cargo xtask test -- --no-capture       words for the runner")
+        .arg(Arg::new("filter").num_args(0..).help("Run only the tests whose name contains one of these"))
+        .arg(Arg::new("package").short('p').long("package").action(ArgAction::Append).help("Test only this package (may be repeated)"))
+        .arg(flag("release").help("Build with optimisation"))
+        .arg(flag("no-doc").help("Skip the documentation examples"))
+        .arg(cli::last("Passed on to the runner: `cargo nextest run`, or `cargo test` where nextest is not installed"))
+}
 
 /// Which tests, and what else the runner is told.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Run only the tests whose name contains one of these.
+struct Options {
+    /// Only the tests whose name contains one of these.
     filter: Vec<String>,
-    /// Test only this package (may be repeated).
-    #[arg(short, long)]
     package: Vec<String>,
-    /// Build with optimisation.
-    #[arg(long)]
     release: bool,
-    /// Skip the documentation examples.
-    #[arg(long)]
     no_doc: bool,
-    /// Passed on to the runner: `cargo nextest run`, or `cargo test` where nextest is not installed.
-    #[arg(last = true)]
     extra: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Outcome {
+impl From<&ArgMatches> for Options {
+    fn from(given: &ArgMatches) -> Options {
+        Options {
+            filter: cli::strings(given, "filter"),
+            package: cli::strings(given, "package"),
+            release: given.get_flag("release"),
+            no_doc: given.get_flag("no-doc"),
+            extra: cli::words(given),
+        }
+    }
+}
+
+pub(crate) fn run(given: &ArgMatches) -> Outcome {
+    let options = Options::from(given);
+    println!(
+        "The tests, in three steps: what is missing on this system; building (a first build takes {}); the tests (some 2 minutes).",
+        forecast::of_a_first_build()
+    );
     setup::ensure()?;
     // The documentation examples come first so that the runner's summary is the last thing on the screen.
     let examples = options.examples().map_or(Ok(()), |words| process::run(&mut cargo::command(words)));

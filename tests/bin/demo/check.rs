@@ -1,5 +1,6 @@
 //! Whether what was heard is what was said, and whether everything that should have happened did.
 
+use std::ops::Range;
 use std::path::Path;
 
 use rtc_media::score;
@@ -13,8 +14,12 @@ const RATE: f64 = 48_000.0;
 const SIMILAR: f32 = 0.75;
 /// What comes through a muted microphone, in dB below full scale, at most.
 const SILENT_DB: f32 = -60.0;
-/// What path and jitter buffer may hold when a mute begins or ends, in s.
-const SETTLE_S: f64 = 0.4;
+/// What a codec smears over the edge of a mute, and what a receiver plays on when nothing more comes, in samples (150 ms).
+const EDGE: usize = 7_200;
+/// What is compared to find the edges of a mute in what was heard, in samples (2 s).
+const BESIDE: usize = 96_000;
+/// How much the delay may have changed since the call began, in samples (1 s).
+const DRIFT: usize = 48_000;
 
 /// What was said and heard, each with the wall time in µs of its first sample.
 pub(crate) struct Recordings {
@@ -25,17 +30,10 @@ pub(crate) struct Recordings {
     pub(crate) alice_heard: Option<Track>,
 }
 
-/// Sound, 48 kHz mono, from a moment on.
+/// Sound, 48 kHz mono, from a moment of wall time on (for the picture).
 pub(crate) struct Track {
     pub(crate) start_us: u64,
     pub(crate) samples: Vec<f32>,
-}
-
-impl Track {
-    fn from(&self, us: u64, settle_s: f64) -> usize {
-        let s = (us as f64 - self.start_us as f64) / 1e6 + settle_s;
-        ((s * RATE).max(0.0) as usize).min(self.samples.len())
-    }
 }
 
 impl Recordings {
@@ -97,27 +95,55 @@ pub(crate) fn verdict(story: &Story, recordings: &Recordings) -> Result<(), Stri
             said.iter().filter(|line| line["event"] == "error").map(|line| format!("{who}: {}", line["detail"])),
         );
     }
-    let mut judge = |what: &str, said: &Track, heard: &[f32]| {
+    let judge = |what: &str, said: &Track, heard: &[f32]| {
         let score = score::score(&said.samples, heard);
         let good = score.similarity >= SIMILAR;
         println!("{} {what}: similarity {:.2}", if good { "✓" } else { "✗" }, score.similarity);
-        if !good {
-            wrong.push(format!("{what} is not what was said"));
-        }
+        (!good).then(|| format!("{what} is not what was said"))
     };
-    let heard = &recordings.bob_heard;
-    let (mute, unmute) = (heard.from(story.mute_us, SETTLE_S), heard.from(story.unmute_us, 0.0));
-    if let Some(said) = &recordings.alice_said {
-        judge("what bob heard before the mute", said, &heard.samples[..heard.from(story.mute_us, 0.0)]);
-        judge("what bob heard after it", said, &heard.samples[heard.from(story.unmute_us, SETTLE_S)..]);
+    let heard = &recordings.bob_heard.samples;
+    let muted = recordings.alice_said.as_ref().map(|said| (said, muted_part(story, &said.samples, heard)));
+    match muted {
+        // Nobody knows what a microphone has heard.
+        None => {}
+        Some((_, None)) => wrong.push("where the mute lies in what bob heard could not be found".into()),
+        Some((said, Some(part))) => {
+            wrong.extend(judge("what bob heard before the mute", said, &heard[..part.start]));
+            wrong.extend(judge("what bob heard after it", said, &heard[part.end..]));
+            let quiet = &heard[part.start + EDGE..part.end - EDGE];
+            let level = sound::level_db(quiet);
+            let good = level < SILENT_DB;
+            println!("{} while alice was muted: {level:.0} dB", if good { "✓" } else { "✗" });
+            if !good {
+                wrong.push("the mute let sound through".into());
+            }
+        }
     }
     if let Some(heard) = &recordings.alice_heard {
-        judge("what alice heard", &recordings.bob_said, &heard.samples);
-    }
-    let level = sound::level_db(&heard.samples[mute.min(unmute)..unmute]);
-    println!("{} while alice was muted: {level:.0} dB", if level < SILENT_DB { "✓" } else { "✗" });
-    if level >= SILENT_DB {
-        wrong.push("the mute let sound through".into());
+        wrong.extend(judge("what alice heard", &recordings.bob_said, &heard.samples));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}
+
+/// Where in what was heard nothing may be, by the speaker's own account of how much it had said when it muted and unmuted. The clock says nothing of
+/// that: on a busy machine sound waits anywhere.
+fn muted_part(story: &Story, said: &[f32], heard: &[f32]) -> Option<Range<usize>> {
+    let spoken = |event| story.alice.iter().find(|line| line["event"] == event)?["spoken"].as_u64().map(|n| n as usize);
+    let (mute, unmute) = (spoken("muted")?, spoken("unmuting")?);
+    let about = delay(said, heard, 0..said.len())?;
+    let before = mute.checked_sub(BESIDE)?..mute;
+    let after = unmute..(unmute + BESIDE).min(said.len());
+    let near = |part: Range<usize>| {
+        let window = |at: usize, drift: isize| at.saturating_add_signed(about + drift).min(heard.len());
+        let window = window(part.start, -(DRIFT as isize))..window(part.end, DRIFT as isize);
+        Some(delay(said, heard.get(window.clone())?, part)? + window.start as isize)
+    };
+    let (mute, unmute) = (mute.checked_add_signed(near(before)?)?, unmute.checked_add_signed(near(after)?)?);
+    (mute + 4 * EDGE < unmute && unmute <= heard.len()).then_some(mute..unmute)
+}
+
+/// How many samples later `part` of what was said is in what was heard.
+fn delay(said: &[f32], heard: &[f32], part: Range<usize>) -> Option<isize> {
+    let score = score::score(said.get(part.clone())?, heard);
+    (score.found > 0.5).then_some((f64::from(score.delay_ms) / 1e3 * RATE) as isize - part.start as isize)
 }

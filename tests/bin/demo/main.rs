@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde_json::Value;
-use tests::processes::host::{PhoneProcess, ServerProcess, at_us};
+use tests::processes::host::{PhoneProcess, ServerProcess, at_us, now_us};
 use tests::processes::phone::{PhoneOptions, run_if_asked};
 
 /// A real call on this machine: Alice calls Bob through a real server, both speak and hear, Alice mutes for a moment, Bob hangs up.
@@ -76,6 +76,7 @@ pub(crate) fn first(said: &[Value], event: &str) -> Option<u64> {
 }
 
 async fn run(options: &Options) -> Result<(), String> {
+    let started_us = now_us();
     std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
     let wav = |user: &str| options.out.join(format!("{user}-heard.wav"));
     let speech = match (&options.speech, options.mic) {
@@ -100,6 +101,15 @@ async fn run(options: &Options) -> Result<(), String> {
 
     let story = call(alice, bob, options.seconds).await?;
     timeline(&story);
+    if let Some(running_ms) = running_ms() {
+        let heard_us = [&story.alice, &story.bob].into_iter().filter_map(|said| first(said, "first_audio")).min();
+        let s = heard_us.map(|us| (running_ms as f64 + us.saturating_sub(started_us) as f64 / 1_000.0) / 1_000.0);
+        println!(
+            "command → first sound  {:.0} s, of which {:.0} s before the call",
+            s.unwrap_or_default(),
+            running_ms as f64 / 1_000.0
+        );
+    }
     quality_table(&story);
     let speech = (!options.mic).then_some(options.speech.as_deref());
     let picture = options.out.join("call.svg");
@@ -108,6 +118,11 @@ async fn run(options: &Options) -> Result<(), String> {
     let verdict = check::verdict(&story, &recordings);
     println!("\nwritten  {}", shown(&[&wav("bob"), &wav("alice"), &picture], options.mic));
     verdict
+}
+
+/// For how long the command that built this program had been running when it started it.
+fn running_ms() -> Option<u64> {
+    std::env::var("CALLKIT_DEMO_RUNNING_MS").ok()?.parse().ok()
 }
 
 fn shown(files: &[&Path], mic: bool) -> String {

@@ -104,8 +104,10 @@ fn generate_part(descriptors: &FileDescriptorSet, part: Part) -> Outcome<BTreeMa
             continue;
         }
         if !PACKAGES.iter().any(|(known, _)| *known == package) {
-            let why =
-                format!("{} is of package `{package}`: name its Rust module in xtask/src/codegen.rs", file.name());
+            let why = format!(
+                "{} is of package `{package}`: name its Rust module in xtask/tools/src/codegen.rs",
+                file.name()
+            );
             return Err(Failure::found(why));
         }
         requests.push((Module::from_protobuf_package_name(package), file.clone()));

@@ -67,11 +67,6 @@ pub(crate) fn run(options: &Options) -> Outcome {
     Ok(())
 }
 
-/// The check that `ci` runs.
-pub(crate) fn check_all() -> Outcome {
-    run(&Options { language: Wanted::All, out: None, release: false, check: true })
-}
-
 fn build(release: bool) -> Outcome<PathBuf> {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     let build = Build { packages: &["callkit-ffi"], binaries: &[], release };

@@ -1,7 +1,11 @@
 //! The dependency graph, reduced to what the rules ask.
 
-use crate::{cargo, failure::Outcome};
-use cargo_metadata::{DependencyKind, Metadata};
+use crate::{
+    cargo,
+    failure::{Failure, Outcome},
+    project,
+};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The identity that cargo gives a package; names are not enough, some exist twice.
@@ -48,7 +52,8 @@ pub(super) struct Edge {
 
 impl Graph {
     pub(super) fn of_project() -> Outcome<Self> {
-        Ok(Self::from(cargo::metadata(&[])?))
+        let metadata = MetadataCommand::new().manifest_path(project::root().join("Cargo.toml")).exec();
+        metadata.map(Self::from).map_err(|error| Failure::found(format!("cargo metadata: {error}")))
     }
 
     pub(super) fn ours(&self) -> impl Iterator<Item = (&Id, &Package)> {

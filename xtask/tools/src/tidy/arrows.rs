@@ -18,6 +18,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("world", &["call-protocol", "signaling"]),
     ("model", &["call-protocol", "signaling"]),
     ("xtask", &[]),
+    ("xtask-tools", &["xtask"]),
 ];
 
 /// What must not be compiled into a crate, and why.
@@ -40,8 +41,10 @@ pub(super) fn check(tree: &Tree, graph: &Graph) -> Vec<Finding> {
         let here = |name: &str| tree.line_of(&package.manifest, name);
         let allowed = MAY_DEPEND_ON.iter().find(|(name, _)| *name == package.name).map(|(_, allowed)| *allowed);
         if allowed.is_none() {
-            let advice =
-                format!("give `{}` its arrows in xtask/src/tidy/arrows.rs and in docs/architecture.md", package.name);
+            let advice = format!(
+                "give `{}` its arrows in xtask/tools/src/tidy/arrows.rs and in docs/architecture.md",
+                package.name
+            );
             findings.push(Finding::new(&package.manifest, 1, advice));
         }
         for dependency in &package.declared {
