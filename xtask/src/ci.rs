@@ -1,18 +1,20 @@
 //! `ci`: every check that runs beside the tests.
 
 use crate::{
-    bench, bindings, cargo, codegen, demo,
+    bench, cargo, cli, demo, examples,
     failure::{Failure, Outcome},
-    live, process, tidy,
+    heavy, live, process,
 };
-use clap::Args;
+use clap::{Arg, ArgMatches, Command as Cli};
 use std::time::{Duration, Instant};
 
-/// Which checks.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Only these steps: fmt, clippy, docs, codegen, tidy, bindings, demo, live, bench
-    step: Vec<String>,
+pub(crate) fn command() -> Cli {
+    let names = STEPS.iter().map(|step| step.name).collect::<Vec<_>>().join(", ");
+    Cli::new("ci")
+        .about("Run every check that continuous integration runs beside the tests")
+        .long_about("Run every check that continuous integration runs beside the tests\n\nRuns all steps, then lists their times and every failure.")
+        .after_long_help("Examples:\n  cargo xtask ci            every step\n  cargo xtask ci tidy docs  these steps only")
+        .arg(Arg::new("step").num_args(0..).help(format!("Only these steps: {names}")))
 }
 
 struct Step {
@@ -43,17 +45,22 @@ const STEPS: &[Step] = &[
             process::run(cargo::command(line).env("RUSTDOCFLAGS", "-D warnings"))
         },
     },
-    Step { name: "codegen", what: "the generated code is fresh", run: || codegen::run(true) },
-    Step { name: "tidy", what: "the rules of the tree hold", run: tidy::run },
-    Step { name: "bindings", what: "the bindings come out and load", run: bindings::check_all },
-    Step { name: "demo", what: "a real call works", run: || demo::run(&demo::Options { words: Vec::new() }) },
+    Step { name: "codegen", what: "the generated code is fresh", run: || heavy::run(&["codegen", "--check"]) },
+    Step { name: "tidy", what: "the rules of the tree hold", run: || heavy::run(&["tidy"]) },
+    Step {
+        name: "bindings",
+        what: "the bindings come out and load",
+        run: || heavy::run(&["bindings", "all", "--check"]),
+    },
+    Step { name: "examples", what: "the two programs of README call each other", run: examples::run },
+    Step { name: "demo", what: "a real call works", run: demo::run_in_ci },
     Step { name: "live", what: "calls outlive what breaks, in short", run: live::run_short },
     Step { name: "bench", what: "the benchmarks of the whole kit run, in short", run: bench::run_short },
 ];
 
 /// Runs every step, whatever happened to those before it, and fails if one failed.
-pub(crate) fn run(options: &Options) -> Outcome {
-    let steps = chosen(&options.step)?;
+pub(crate) fn run(options: &ArgMatches) -> Outcome {
+    let steps = chosen(&cli::strings(options, "step"))?;
     let mut rows = Vec::new();
     for step in steps {
         println!("\n=== {}: {}", step.name, step.what);
@@ -114,13 +121,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_step() {
-        use clap::CommandFactory;
-        #[derive(clap::Parser)]
-        struct Alone {
-            #[command(flatten)]
-            _options: Options,
-        }
-        let help = Alone::command().render_long_help().to_string();
+        let help = command().render_long_help().to_string();
         for step in STEPS {
             assert!(help.contains(step.name), "{}", step.name);
         }

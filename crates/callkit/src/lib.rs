@@ -191,3 +191,12 @@ pub use signaling::SecondCall;
 #[cfg(all(doctest, feature = "dev-backend"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_shows_the_example_as_it_is() {
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(include_str!("../examples/answer.rs")));
+    }
+}
