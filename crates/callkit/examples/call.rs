@@ -23,6 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             CallKitEvent::Ringing { user, .. } => println!("it rings at {user}"),
             CallKitEvent::FirstAudio { .. } => {
                 println!("they talk");
+                // sleeps: they talk for a while
                 tokio::time::sleep(std::time::Duration::from_secs(3)).await;
                 kit.hangup(call_id).await?;
             }
