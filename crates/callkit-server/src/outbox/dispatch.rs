@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::{Courier, Kind, Notice, Outcome, Pace};
 use crate::clock::unix_ms;
-use crate::store::queue::{Bell, Busy, Room, Waiting};
+use crate::store::queue::{Bell, Busy, Room, Waiting, service_of};
 use crate::store::{Store, StoreError};
 
 /// The pause after the store could not be read.
@@ -43,6 +43,8 @@ struct Destination {
     /// The last failure was long in coming: what it holds, it holds for long.
     is_slow: bool,
     failures: u32,
+    /// When the last failure was.
+    failed_at: u64,
     /// While it counts as dead: the time of the next probe.
     probe_at: u64,
 }
@@ -108,10 +110,28 @@ impl Dispatch {
     /// Starts as many attempts as there is room for; the result is when to look again at the latest.
     async fn start_what_is_due(&mut self) -> Result<Option<u64>, StoreError> {
         let now = unix_ms();
+        self.forget_destinations(now);
         let room = |destination: &Destination| destination.room(&self.pace, now);
+        let mut services: HashMap<String, usize> = HashMap::new();
+        let mut failing: HashMap<&str, usize> = HashMap::new();
+        for (name, destination) in self.destinations.iter().filter(|(_, destination)| destination.busy > 0) {
+            let left = services.entry(service_of(name).to_owned()).or_insert(self.pace.at_once);
+            *left = left.saturating_sub(destination.busy);
+            if destination.failures > 0 {
+                *failing.entry(service_of(name)).or_default() += destination.busy;
+            }
+        }
+        let room = |(name, destination): (&String, &Destination)| {
+            // Those that fail, perhaps since their users want it, have half of what their service has.
+            let is_crowded = failing.get(service_of(name)).is_some_and(|busy| *busy >= self.pace.at_once / 2);
+            let is_behind = destination.failures > 0 && is_crowded;
+            (name.clone(), if is_behind { Room::default() } else { room(destination) })
+        };
         let busy = Busy {
             taken: self.taken.clone(),
-            room: self.destinations.iter().map(|(name, destination)| (name.clone(), room(destination))).collect(),
+            services,
+            of_service: self.pace.at_once,
+            room: self.destinations.iter().map(room).collect(),
             otherwise: Destination::default().room(&self.pace, now),
             shared: self.pace.at_once.saturating_sub(self.destinations.values().map(Destination::shared).sum()),
             after: self.last.clone(),
@@ -127,6 +147,14 @@ impl Dispatch {
         let probes = self.destinations.values().filter(|destination| destination.busy == 0);
         let probes = probes.map(|destination| destination.probe_at).filter(|at| *at > now);
         Ok(work.next_unix_ms.into_iter().chain(probes).min())
+    }
+
+    /// Forgets of whom there is nothing to remember, so that not everybody who was ever pushed is.
+    fn forget_destinations(&mut self, now: u64) {
+        let remembered = 2 * self.pace.backoff_max.as_millis() as u64;
+        self.destinations.retain(|_, destination| {
+            destination.busy > 0 || (destination.failures > 0 && now < destination.failed_at + remembered)
+        });
     }
 
     async fn start(&mut self, waiting: Waiting) {
@@ -162,6 +190,7 @@ impl Dispatch {
             }
             Outcome::Retry { after, why } => {
                 destination.failures = destination.failures.saturating_add(1);
+                destination.failed_at = now;
                 destination.is_slow = since.elapsed() >= self.pace.slow_after;
                 if destination.failures >= self.pace.dead_after {
                     destination.probe_at = now + self.pace.probe_ms(destination.failures);

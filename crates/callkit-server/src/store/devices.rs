@@ -11,7 +11,8 @@ use crate::push::PushAddress;
 /// App, user and device to what is known of it, as JSON.
 pub(super) const DEVICES: TableDefinition<'static, (&str, &str, &str), &[u8]> = TableDefinition::new("devices-1");
 
-/// Devices of one user; the one longest unseen goes. A person has few; apps that are installed anew leave old ones behind.
+/// Devices of one user; of those that no push reaches the one longest unseen goes, and if there are none, of the others. A person has few;
+/// apps that are installed anew leave old ones behind.
 const PER_USER: usize = 32;
 
 /// A device of a user.
@@ -96,7 +97,7 @@ impl<'a> Writer<'a> {
         if is_new {
             let devices = of_user(&self.devices, key.0, key.1)?;
             if devices.len() > PER_USER
-                && let Some(oldest) = devices.iter().min_by_key(|device| device.seen_unix_ms)
+                && let Some(oldest) = devices.iter().min_by_key(|device| (device.push.is_some(), device.seen_unix_ms))
             {
                 self.devices.remove((key.0, key.1, oldest.device.as_str()))?;
             }

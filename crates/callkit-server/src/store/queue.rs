@@ -21,13 +21,19 @@ pub(super) const STATES: TableDefinition<'static, u64, (u64, u32)> = TableDefini
 /// Lane and number.
 pub(super) const LANES: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("outbox-lanes-1");
 /// Destination, time and number, of the first of each lane.
-pub(super) const DUE: TableDefinition<'static, (&str, u64, u64), ()> = TableDefinition::new("outbox-due-1");
+pub(super) const DUE: TableDefinition<'static, (&str, u64, u64), ()> = TableDefinition::new("outbox-due-2");
+/// The same as older servers wrote it: all users of a push service were one destination.
+const DUE_OF_OLD: TableDefinition<'static, (&str, u64, u64), ()> = TableDefinition::new("outbox-due-1");
 /// Until when it makes sense, and number.
 pub(super) const EXPIRIES: TableDefinition<'static, (u64, u64), ()> = TableDefinition::new("outbox-expiries-1");
 
 const NEVER: u64 = u64::MAX;
 /// Items given up in one go.
 const EXPIRED_AT_ONCE: usize = 256;
+/// Items looked at in one go; the next look begins behind them.
+const LOOKED_AT: usize = 1_024;
+/// Between the name of a service and that of a user; no id has it.
+const USER_FOLLOWS: char = '\u{1f}';
 
 /// What is sent, and so by whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,12 +95,20 @@ pub(crate) struct Target {
     pub(crate) device: DeviceId,
 }
 
+/// The service of a destination: what all its users share.
+pub(crate) fn service_of(destination: &str) -> &str {
+    destination.split_once(USER_FOLLOWS).map_or(destination, |(service, _)| service)
+}
+
 impl Item {
-    /// Whom it goes to: items of one destination share its limits and its bad days.
+    /// Whom it goes to: items of one destination share its limits and its bad days. The devices of each user are one: what a user's own
+    /// addresses do is nobody else's bad day.
     pub(crate) fn destination(&self) -> String {
         match &self.target {
             None => format!("{}/{}", self.kind.name(), self.app),
-            Some(target) => format!("{}/{}/{}", self.kind.name(), target.service, self.app),
+            Some(Target { service, user, .. }) => {
+                format!("{}/{service}/{}{USER_FOLLOWS}{user}", self.kind.name(), self.app)
+            }
         }
     }
 
@@ -126,7 +140,7 @@ pub(crate) struct Work {
     pub(crate) expired: Vec<Waiting>,
     /// When there may be more to do without anything new, in ms since 1970.
     pub(crate) next_unix_ms: Option<u64>,
-    /// The destination that took a shared attempt last, if one did.
+    /// Behind which destination to go on, if not all had what they could take.
     pub(crate) last: Option<String>,
 }
 
@@ -140,7 +154,11 @@ pub(crate) struct Busy {
     pub(crate) otherwise: Room,
     /// Attempts that are left for all destinations together, beyond those that each has of its own.
     pub(crate) shared: usize,
-    /// The destination that took one of these last.
+    /// Attempts that are left for each service, whatever its users have of their own.
+    pub(crate) services: HashMap<String, usize>,
+    /// The same of services that are not named.
+    pub(crate) of_service: usize,
+    /// The destination behind which to go on.
     pub(crate) after: String,
 }
 
@@ -247,12 +265,21 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
             work.expired.extend(waiting(seq)?);
         }
     }
-    let mut queues = Vec::new();
-    let mut from = String::new();
-    // One destination after the other, by where its rows begin.
-    loop {
+    let mut queues: Vec<Queue> = Vec::new();
+    let mut found = 0;
+    // One destination after the other, by where its rows begin, from the one on that is next; then those before it.
+    let begin = format!("{}\0", busy.after);
+    let (mut from, mut is_round) = (begin.clone(), false);
+    while found < LOOKED_AT {
         let first = due.range((from.as_str(), 0_u64, 0_u64)..)?.next().transpose()?;
-        let Some(destination) = first.map(|(key, _)| key.value().0.to_owned()) else { break };
+        let destination = first.map(|(key, _)| key.value().0.to_owned());
+        let Some(destination) = destination.filter(|destination| !is_round || *destination < begin) else {
+            if is_round {
+                break;
+            }
+            (from, is_round) = (String::new(), true);
+            continue;
+        };
         let room = busy.room.get(&destination).copied().unwrap_or(busy.otherwise);
         let mut seqs = VecDeque::new();
         for row in due.range((destination.as_str(), 0, 0)..=(destination.as_str(), NEVER, NEVER))? {
@@ -270,9 +297,12 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
         }
         // The next text after it, in the order of bytes.
         from = format!("{destination}\0");
-        queues.push(Queue { destination, room, seqs });
+        found += seqs.len();
+        if !seqs.is_empty() {
+            queues.push(Queue { destination, room, seqs });
+        }
     }
-    let (chosen, last) = hand_out(queues, busy.shared, &busy.after);
+    let (chosen, last) = hand_out(queues, busy);
     work.last = last;
     for seq in chosen {
         work.due.extend(waiting(seq)?);
@@ -289,18 +319,34 @@ struct Queue {
 
 /// Chooses what is sent: of each destination what it has attempts of its own for, then of each in turn one more, from the destination
 /// behind `after` on. None takes more than half of what is left, so that there is something for whoever comes next.
-fn hand_out(mut queues: Vec<Queue>, mut shared: usize, after: &str) -> (Vec<u64>, Option<String>) {
-    let mut chosen = Vec::new();
-    for queue in &mut queues {
-        let own = queue.room.own.min(queue.seqs.len());
-        chosen.extend(queue.seqs.drain(..own));
-    }
-    let begin = queues.iter().position(|queue| queue.destination.as_str() > after).unwrap_or(0);
+fn hand_out(mut queues: Vec<Queue>, busy: &Busy) -> (Vec<u64>, Option<String>) {
+    let begin = queues.iter().position(|queue| queue.destination > busy.after).unwrap_or(0);
     queues.rotate_left(begin);
-    let (mut last, most) = (None, shared.div_ceil(2));
+    let (mut chosen, mut last) = (Vec::new(), None);
+    let mut services = busy.services.clone();
+    let mut left_for = |queue: &Queue, wanted: usize| {
+        let left = services.entry(service_of(&queue.destination).to_owned()).or_insert(busy.of_service);
+        let given = wanted.min(*left);
+        *left -= given;
+        given
+    };
+    let (mut before, mut denied_after) = (busy.after.clone(), None);
+    for queue in &mut queues {
+        let wanted = queue.room.own.min(queue.seqs.len());
+        let own = left_for(queue, wanted);
+        chosen.extend(queue.seqs.drain(..own));
+        if own < wanted {
+            denied_after.get_or_insert(before);
+            queue.seqs.clear();
+        }
+        before = queue.destination.clone();
+    }
+    let (mut shared, most) = (busy.shared, busy.shared.div_ceil(2));
     for turn in 0..most {
         for queue in queues.iter_mut().filter(|queue| turn < queue.room.shared) {
             if shared > 0
+                && !queue.seqs.is_empty()
+                && left_for(queue, 1) == 1
                 && let Some(seq) = queue.seqs.pop_front()
             {
                 shared -= 1;
@@ -313,7 +359,7 @@ fn hand_out(mut queues: Vec<Queue>, mut shared: usize, after: &str) -> (Vec<u64>
             break;
         }
     }
-    (chosen, last)
+    (chosen, denied_after.or(last))
 }
 
 pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
@@ -322,6 +368,28 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Er
     transaction.open_table(LANES)?;
     transaction.open_table(DUE)?;
     transaction.open_table(EXPIRIES)?;
+    if transaction.delete_table(DUE_OF_OLD)? {
+        write_due_anew(transaction)?;
+    }
+    Ok(())
+}
+
+/// Fills the table of what is due from the others.
+fn write_due_anew(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let writer = &mut Writer::open(transaction)?;
+    let mut rows = Vec::new();
+    for row in writer.states.iter()? {
+        let (seq, state) = row?;
+        let (seq, (at, _)) = (seq.value(), state.value());
+        if at != NEVER
+            && let Some(item) = writer.item(seq)?
+        {
+            rows.push((item.destination(), at, seq));
+        }
+    }
+    for (destination, at, seq) in rows {
+        writer.due.insert((destination.as_str(), at, seq), ())?;
+    }
     Ok(())
 }
 
@@ -422,23 +490,43 @@ mod tests {
 
     const ALL: Room = Room { own: 1, shared: 31 };
 
+    fn busy(shared: usize, after: &str) -> Busy {
+        Busy { shared, after: after.into(), of_service: 256, ..Busy::default() }
+    }
+
     #[test]
     fn each_has_one_of_its_own_and_the_rest_is_shared_in_turn() {
         let queues = vec![queue("a", ALL, 0..50), queue("b", ALL, 100..103), queue("c", ALL, 200..250)];
-        let (chosen, last) = hand_out(queues, 9, "a");
+        let (mut chosen, last) = hand_out(queues, &busy(9, "a"));
+        chosen[..3].sort_unstable();
         assert_eq!(chosen, [0, 100, 200, 101, 201, 1, 102, 202, 2, 203, 3, 204]);
         assert_eq!(last.as_deref(), Some("c"));
     }
 
     #[test]
     fn nobody_can_take_what_is_anothers_own_nor_all_that_is_shared() {
-        let (chosen, _) = hand_out(vec![queue("a", ALL, 0..50)], 8, "");
+        let (chosen, _) = hand_out(vec![queue("a", ALL, 0..50)], &busy(8, ""));
         assert_eq!(chosen.len(), 1 + 4);
-        let (chosen, last) = hand_out(vec![queue("a", ALL, 0..50), queue("b", ALL, 100..150)], 0, "");
+        let (chosen, last) = hand_out(vec![queue("a", ALL, 0..50), queue("b", ALL, 100..150)], &busy(0, ""));
         assert_eq!((chosen, last), (vec![0, 100], None));
         let full = Room { own: 0, shared: 0 };
         let (chosen, _) =
-            hand_out(vec![queue("a", full, 0..50), queue("b", Room { own: 1, shared: 0 }, 100..150)], 8, "");
+            hand_out(vec![queue("a", full, 0..50), queue("b", Room { own: 1, shared: 0 }, 100..150)], &busy(8, ""));
         assert_eq!(chosen, [100]);
+    }
+
+    #[test]
+    fn a_service_has_so_many_at_once_and_its_users_take_turns() {
+        let user = |n: u64| queue(&format!("push/apns/shop{USER_FOLLOWS}user {n:02}"), ALL, n * 100..n * 100 + 50);
+        let mut busy = Busy { of_service: 4, ..busy(64, "") };
+        let mut served = Vec::new();
+        for _ in 0..5 {
+            let (chosen, last) = hand_out((0..10).map(user).collect(), &busy);
+            assert_eq!(chosen.len(), 4);
+            served.extend(chosen);
+            busy.after = last.unwrap();
+        }
+        served.sort_unstable();
+        assert_eq!(served, (0..10).flat_map(|n| [n * 100, n * 100]).collect::<Vec<_>>(), "each as often as another");
     }
 }

@@ -6,7 +6,7 @@ use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId};
 
-use super::queue::{Bell, Busy, Item, Kind, Room};
+use super::queue::{Bell, Busy, Item, Kind, Room, Target};
 use super::{Retention, Store, StoreError, StoredCall};
 use crate::clock::unix_ms;
 use crate::metering::Metering;
@@ -71,7 +71,7 @@ fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Ite
 }
 
 fn free() -> Busy {
-    Busy { otherwise: Room { own: 1, shared: 99 }, shared: 200, ..Busy::default() }
+    Busy { otherwise: Room { own: 1, shared: 99 }, shared: 200, of_service: 200, ..Busy::default() }
 }
 
 #[tokio::test]
@@ -158,6 +158,16 @@ async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
     let known = devices.iter().find(|known| known.device == device("d39")).unwrap();
     assert_eq!((known.seen_unix_ms, known.push.clone()), (1_039, Some(push)));
     assert!(!format!("{known:?}").contains("abab"));
+    for n in 0..40 {
+        store.seen(&app(), &bob, &device(&format!("without push {n}")), 9_000 + n);
+    }
+    store.flush().await;
+    let devices = store.devices_of(&app(), &bob).await.unwrap();
+    assert_eq!(devices.len(), 32);
+    assert!(
+        devices.iter().any(|known| known.device == device("d39")),
+        "a push reaches it, however long it was not seen"
+    );
     store.set_push(&app(), &bob, &device("d39"), None);
     store.flush().await;
     assert!(store.devices_of(&app(), &bob).await.unwrap().iter().all(|known| known.push.is_none()));
@@ -268,4 +278,30 @@ async fn a_file_of_before_there_was_more_than_calls_still_opens() {
     store.close().await;
     let store = open(Some(folder.path()));
     assert_eq!(store.page(&app(), &user("bob"), None, 9).await.unwrap().calls.len(), 1);
+}
+
+/// It had one destination for all users of a push service.
+#[tokio::test]
+async fn what_an_older_server_left_to_be_sent_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(Some(folder.path()));
+    let target = Target { service: "apns".into(), user: user("bob"), device: device("phone") };
+    let push = Item { kind: Kind::Push, target: Some(target), ..item("p", 1, 10, 1_000) };
+    store.put(push, &Arc::new(Bell::default()));
+    store.close().await;
+
+    let database = redb::Database::create(folder.path().join("calls.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.delete_table(super::queue::DUE).unwrap();
+    let due_of_old: redb::TableDefinition<'_, (&str, u64, u64), ()> = redb::TableDefinition::new("outbox-due-1");
+    transaction.open_table(due_of_old).unwrap().insert(("push/apns/shop", 10, 1), ()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = open(Some(folder.path()));
+    let work = store.work(20, free()).await.unwrap();
+    let ids: Vec<_> = work.due.iter().map(|waiting| waiting.item.id.as_str()).collect();
+    assert_eq!(ids, ["p"]);
+    let room = [(format!("push/apns/shop\u{1f}bob"), Room::default())].into();
+    assert!(store.work(20, Busy { room, ..free() }).await.unwrap().due.is_empty(), "its destination is bob's own");
 }

@@ -38,8 +38,13 @@ pub async fn set_push(address: SocketAddr, request: &SetPush) -> Result<(), Stat
 
 /// Where pushes reach a device of bob's.
 pub async fn register(address: SocketAddr, device: &str, push: PushAddress) {
+    register_of("bob", address, device, push).await;
+}
+
+/// Where pushes reach a device of a user.
+pub async fn register_of(user: &str, address: SocketAddr, device: &str, push: PushAddress) {
     let device = DeviceId::new(device).unwrap();
-    set_push(address, &SetPush { credentials: credentials("bob"), device, address: Some(push) }).await.unwrap();
+    set_push(address, &SetPush { credentials: credentials(user), device, address: Some(push) }).await.unwrap();
 }
 
 pub async fn history(address: SocketAddr, request: &HistoryRequest) -> Result<HistoryPage, Status> {

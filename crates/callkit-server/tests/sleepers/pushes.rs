@@ -8,12 +8,12 @@ use call_protocol::account::PushAddress;
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
 use call_protocol::end::EndReason;
 use call_protocol::ring::Alert;
-use call_protocol::{CallId, Word};
+use call_protocol::{CallId, UserId, Word};
 use callkit_server::push::{ApnsConfig, PushConfig};
-use callkit_server::{AppConfig, Server, ServerConfig};
+use callkit_server::{AppConfig, LimitsConfig, Server, ServerConfig};
 use tokio::sync::mpsc;
 
-use crate::account::register;
+use crate::account::{register, register_of};
 use crate::backend::{Backend, by_cc_param, invite};
 use crate::client::{Client, app, hello, metric_becomes, soon};
 use crate::service::{Authority, Heard, Service, said};
@@ -39,6 +39,7 @@ impl Apple {
         let service = Service::tls(&authority, &["h2"], move |asked| {
             sender.send(asked.clone()).ok();
             match says.load(Ordering::Relaxed) {
+                _ if asked.path.ends_with("ee") => said(503, ""),
                 410 => said(410, serde_json::json!({ "reason": "Unregistered" })),
                 status => said(status, ""),
             }
@@ -199,6 +200,41 @@ async fn p4_p14_a_call_of_which_nobody_could_be_told_ends_with_push_error() {
     let event = backend.call_event().await;
     assert_eq!((&event["disconnect_reason"], &event["releaser_type"]), (&1302.into(), &4.into()));
     assert_eq!(event["disconnect_reason_name"], "PUSH_ERROR");
+    server.stop().await;
+}
+
+/// The service takes nothing for the devices of one user, and all goes to the same service.
+#[tokio::test]
+async fn p4_p7_a_user_whose_pushes_all_fail_is_in_nobodys_way() {
+    let mut apple = Apple::start().await;
+    let shop = AppConfig { push: apple.config.clone(), ..app("shop") };
+    // Each device that registers looks like a sign-in.
+    let limits = LimitsConfig::none();
+    let server = Server::start(ServerConfig { apps: vec![shop], limits, ..crate::client::config() }).await.unwrap();
+    let address = server.local_addr();
+    for number in 0..32 {
+        let token = format!("{number:02x}").repeat(31) + "ee";
+        let push = PushAddress::Apns { token, background_token: None, sandbox: false };
+        register_of("eve", address, &format!("device {number}"), push).await;
+    }
+    register(address, "phone", phone("a")).await;
+    let mut carl = Client::sign_in(address, "carl").await;
+    for number in 1..=3 {
+        let call_id = CallId::from_bits(number);
+        let mut invite = invite(call_id, 30_000);
+        invite.callees = vec![UserId::new("eve").unwrap()];
+        carl.say(call_id, Word::Invite(Box::new(invite))).await;
+        carl.word().await;
+    }
+    // So many failures in a row, and their destination counts as dead.
+    for _ in 0..32 {
+        assert!(apple.next().await.path.ends_with("ee"));
+    }
+    let mut ann = Client::sign_in(address, "ann").await;
+    ann.say(CALL, Word::Invite(Box::new(invite(CALL, 5_000)))).await;
+    ann.word().await;
+    while apple.next().await.path != format!("/3/device/{}", "a".repeat(64)) {}
+    assert!(matches!(soon("the end of the ring", ann.word()).await, Word::End(_)), "while it still rang");
     server.stop().await;
 }
 
