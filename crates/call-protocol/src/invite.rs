@@ -1,6 +1,6 @@
 //! Invite: somebody wants to talk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub struct Invite {
     pub call_id: CallId,
     /// The device that calls.
     pub caller: Party,
-    /// Who is called; one user in a one-to-one call.
+    /// Who is called; one user in a one-to-one call. Whoever is named twice is called once.
     pub callees: Vec<UserId>,
     /// The kind of call.
     pub call_type: CallType,
@@ -85,6 +85,12 @@ pub enum InviteError {
 }
 
 impl Invite {
+    /// Names each callee once, in the order of their first mention.
+    pub fn fold_callees(&mut self) {
+        let mut seen = BTreeSet::new();
+        self.callees.retain(|callee| seen.insert(callee.clone()));
+    }
+
     /// Whether this invite keeps the limits and makes sense.
     pub fn check(&self) -> Result<(), InviteError> {
         let ext_bytes: usize = self.ext.iter().map(|(key, value)| key.len() + value.len()).sum();

@@ -9,6 +9,8 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use proxy_header::ParseConfig;
+use proxy_header::io::ProxiedStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -16,10 +18,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, run_stream};
 use crate::http::Site;
 use crate::limits::{Limits, Place};
 use crate::metering::Metering;
+use crate::proxy::ClientAddress;
 use crate::tls::Tls;
 
 /// What the loop needs.
@@ -55,10 +58,17 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
         };
         match accepted {
             None => {}
+            Some(Ok((socket, from))) if accepting.limits.begins_with_client(from.ip()) => {
+                let served =
+                    serve_proxied(Arc::clone(&accepting), Arc::clone(&builder), socket, from.ip(), stop.clone());
+                connections.spawn(served);
+            }
             Some(Ok((socket, from))) => match accepting.limits.connect(from.ip()) {
                 Ok(place) => {
                     accepting.metering.connections_accepted.increment(1);
-                    let peer = Peer { socket, ip: from.ip(), place };
+                    let local_ip = local_ip(&socket);
+                    socket.set_nodelay(true).ok();
+                    let peer = Peer { socket, local_ip, address: from.ip().into(), place };
                     connections.spawn(serve(Arc::clone(&accepting), Arc::clone(&builder), peer, stop.clone()));
                 }
                 Err(_) => {
@@ -86,10 +96,42 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
 }
 
 /// Who has just connected.
-struct Peer {
-    socket: TcpStream,
-    ip: IpAddr,
+struct Peer<S> {
+    socket: S,
+    local_ip: Option<IpAddr>,
+    address: ClientAddress,
     place: Option<Place>,
+}
+
+fn local_ip(socket: &TcpStream) -> Option<IpAddr> {
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// Serves a connection of a proxy that says first for whom it speaks; one that does not is closed.
+async fn serve_proxied(
+    accepting: Arc<Accepting>,
+    builder: Arc<Builder<Tasks>>,
+    socket: TcpStream,
+    proxy: IpAddr,
+    mut stop: watch::Receiver<bool>,
+) {
+    let local_ip = local_ip(&socket);
+    socket.set_nodelay(true).ok();
+    let begun = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => return,
+        begun = timeout(accepting.idle_limit, ProxiedStream::create_from_tokio(socket, ParseConfig::default())) => begun,
+    };
+    let Ok(Ok(socket)) = begun else { return };
+    // Without an address it speaks for itself, to see whether the server is well.
+    let ip = socket.proxy_header().proxied_address().map_or(proxy, |told| told.source.ip());
+    let address = ClientAddress { ip, is_proxied: true };
+    match accepting.limits.connect(address) {
+        Ok(place) => {
+            accepting.metering.connections_accepted.increment(1);
+            serve(accepting, builder, Peer { socket, local_ip, address, place }, stop).await;
+        }
+        Err(_) => accepting.metering.connections_limited.increment(1),
+    }
 }
 
 /// Tells a peer that met a limit why it is not served, as far as that goes without waiting for it.
@@ -103,10 +145,14 @@ fn turn_away(accepting: &Accepting, socket: TcpStream) {
     }
 }
 
-async fn serve(accepting: Arc<Accepting>, builder: Arc<Builder<Tasks>>, peer: Peer, stop: watch::Receiver<bool>) {
-    let Peer { socket, ip, place } = peer;
-    socket.set_nodelay(true).ok();
-    let connection = Arc::new(Connection::new(socket.local_addr().ok().map(|address| address.ip()), ip));
+async fn serve(
+    accepting: Arc<Accepting>,
+    builder: Arc<Builder<Tasks>>,
+    peer: Peer<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    stop: watch::Receiver<bool>,
+) {
+    let Peer { socket, local_ip, address, place } = peer;
+    let connection = Arc::new(Connection::new(local_ip, address));
     match accepting.tls.clone() {
         None => serve_http(accepting, builder, connection, socket, stop).await,
         // Boxed: a connection without TLS need not have room for it.
@@ -120,7 +166,7 @@ async fn serve_tls(
     tls: &Tls,
     builder: Arc<Builder<Tasks>>,
     connection: Arc<Connection>,
-    socket: TcpStream,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     mut stop: watch::Receiver<bool>,
 ) {
     let handshake = tokio::select! {
@@ -207,7 +253,7 @@ where
     fn execute(&self, task: F) {
         let alive = self.alive.clone();
         tokio::spawn(async move {
-            task.await;
+            run_stream(task).await;
             drop(alive);
         });
     }

@@ -1,6 +1,5 @@
 //! What a user's app asks outside of any call: where pushes reach a device, and which calls there were.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use call_protocol::account::{Credentials, HistoryPage, HistoryRequest, PAGE_CALLS, PastCall, SetPush};
@@ -9,6 +8,7 @@ use call_protocol::{CallId, UserId};
 
 use crate::limits::Limits;
 use crate::metering::Metering;
+use crate::proxy::ClientAddress;
 use crate::push::PushAddress;
 use crate::store::{Cursor, Store, StoreError, StoredCall};
 use crate::token::{AppNo, Apps, AuthFailure};
@@ -39,7 +39,7 @@ pub(crate) struct Account {
 
 impl Account {
     /// Done once it is written: a call that comes after the reply finds the address.
-    pub(crate) async fn set_push(&self, from: IpAddr, request: SetPush) -> Result<(), Refused> {
+    pub(crate) async fn set_push(&self, from: ClientAddress, request: SetPush) -> Result<(), Refused> {
         let (app, user) = self.admit(from, &request.credentials)?;
         let address = request.address.map(PushAddress::try_from).transpose();
         let address = address.map_err(|error| Refused::Invalid(error.to_string()))?;
@@ -48,7 +48,7 @@ impl Account {
         Ok(())
     }
 
-    pub(crate) async fn history(&self, from: IpAddr, request: HistoryRequest) -> Result<HistoryPage, Refused> {
+    pub(crate) async fn history(&self, from: ClientAddress, request: HistoryRequest) -> Result<HistoryPage, Refused> {
         let (app, user) = self.admit(from, &request.credentials)?;
         if !(1..=PAGE_CALLS).contains(&request.limit) {
             return Err(Refused::Invalid(format!("limit: 1 to {PAGE_CALLS}")));
@@ -76,7 +76,7 @@ impl Account {
     }
 
     /// Who asks, if they may. What costs least is looked at first.
-    fn admit(&self, from: IpAddr, credentials: &Credentials) -> Result<(AppNo, UserId), Refused> {
+    fn admit(&self, from: ClientAddress, credentials: &Credentials) -> Result<(AppNo, UserId), Refused> {
         self.limits.request(from).map_err(|_| Refused::TooMany)?;
         let failed = |failure, error: String| {
             self.metering.auth_failed(failure);

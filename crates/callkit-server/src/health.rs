@@ -71,7 +71,7 @@ impl Health {
         self.stage.load(Ordering::Relaxed) == Stage::Serving as u8
     }
 
-    /// Whether somebody may still sign in for a call that rings here.
+    /// Whether somebody may still sign in for a call that rings here, or come back to a session.
     pub(crate) fn takes_callees(&self) -> bool {
         self.stage.load(Ordering::Relaxed) != Stage::Stopping as u8
     }

@@ -67,14 +67,14 @@ impl Site {
         request: Request<Incoming>,
         connection: Arc<Connection>,
     ) -> Result<Response<Body>, Infallible> {
+        let from = self.limits.client(connection.remote(), request.headers());
         let path = request.uri().path();
         let method_of = |service| path.strip_prefix('/').and_then(|path| path.strip_prefix(service));
         if method_of(wire::SERVICE_NAME) == Some("/Connect") {
             let door = Arc::clone(&self.door);
-            return Ok(wire::serve_connect(request, |inbound| stream::open(door, connection, inbound)).await);
+            return Ok(wire::serve_connect(request, |inbound| stream::open(door, connection, from, inbound)).await);
         }
         let _serving = connection.serve();
-        let from = connection.remote_ip();
         let is_account = method_of(wire::ACCOUNT_SERVICE).is_some_and(|method| method.starts_with('/'));
         let response = if is_account {
             // It looks at the limits itself, and says in its own way that they were met.
@@ -85,7 +85,7 @@ impl Site {
         } else if self.limits.request(from).is_err() {
             let wait = [(header::RETRY_AFTER, HeaderValue::from_static("60"))];
             (StatusCode::TOO_MANY_REQUESTS, wait, "too many requests\n").into_response()
-        } else if path == METRICS && !self.limits.is_trusted(from) {
+        } else if path == METRICS && !self.limits.may_read_metrics(from, request.headers()) {
             (StatusCode::FORBIDDEN, "metrics are for trusted addresses\n").into_response()
         } else {
             match timeout(PAGE_TIMEOUT, self.pages.clone().oneshot(request)).await {

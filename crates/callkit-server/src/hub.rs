@@ -2,24 +2,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
-use call_protocol::session::{RefuseReason, Resume, ServerBody, Welcome};
-use call_protocol::{CallId, CallMessage, Party, UserId, Word};
-use signaling::{ArbiterConfig, Fact, Now, Time, To};
+use call_protocol::session::{RefuseReason, Resume, ServerBody};
+use call_protocol::{CallId, CallMessage, Party, UserId};
+use hyper::body::Bytes;
+use signaling::{ArbiterConfig, Fact, Now, Time};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info};
+use tracing::info;
 
 mod calls;
 mod cc;
 mod channels;
+mod devices;
 mod goodbye;
 mod missed;
+mod outbound;
 mod people;
 mod records;
 mod session;
+mod streams;
 mod timers;
 mod waking;
 
@@ -30,11 +35,12 @@ pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, refusal};
 use crate::cc_keys::CcKeys;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
-use crate::connection::Connection;
+use crate::connection::Cut;
 use crate::dev::Directory;
 use crate::gate::Pass;
 use crate::health::Health;
 use crate::limits::Limits;
+use crate::living::Living;
 use crate::metering::Metering;
 use crate::outbox::{Notice, Outbox};
 use crate::store::{Kept, Store};
@@ -44,8 +50,9 @@ use calls::{CallFact, CallOutput, Calls, CallsConfig, Scope};
 use cc::is_beyond;
 use channels::{Asker, Channels, ChannelsConfig};
 use missed::{Found, LOOKUPS};
+use outbound::Held;
 use people::PeopleOf;
-use session::{Arrival, Session, SessionKey, TooSlow};
+use session::{Arrival, Session, SessionKey};
 use timers::Timers;
 use waking::Waking;
 
@@ -104,6 +111,7 @@ pub(crate) struct Surroundings {
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
+    pub(crate) living: Arc<Living>,
     pub(crate) apps: Arc<Apps>,
     pub(crate) outbox: Outbox,
     pub(crate) cc_keys: Arc<CcKeys>,
@@ -124,13 +132,17 @@ pub(crate) struct Hub {
     devices: HashMap<(AppNo, UserId), Vec<SessionKey>>,
     streams: HashMap<StreamId, SessionKey>,
     /// Streams that were told to end and have not yet.
-    ending: HashMap<StreamId, Arc<Connection>>,
+    ending: HashMap<StreamId, Cut>,
     timers: Timers<Due>,
     calls: Calls,
     channels: Channels,
     waking: HashMap<CallKey, Waking>,
     /// What is being looked up in the store.
     lookups: JoinSet<Found>,
+    /// Bytes kept for all devices.
+    held: Arc<AtomicUsize>,
+    /// What was sent last: the invite of a group is the same for everybody in it.
+    encoded: Option<(ServerBody, Bytes)>,
     permits: Arc<Semaphore>,
     push_permits: Arc<Semaphore>,
     last_session: u64,
@@ -197,6 +209,8 @@ impl Hub {
             channels: Channels::new(channels),
             waking: HashMap::new(),
             lookups: JoinSet::new(),
+            held: Arc::default(),
+            encoded: None,
             permits: Arc::new(Semaphore::new(LOOKUPS)),
             push_permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
@@ -307,7 +321,10 @@ impl Hub {
         self.last_session += 1;
         let key = SessionKey(self.last_session);
         let name = format!("{:032x}", rand::random::<u128>());
-        self.sessions.insert(key, Session::new(name, app, party.clone(), bound));
+        self.around.living.begin(&name);
+        let mut beside = self.devices.get(&device).into_iter().flatten().filter_map(|key| self.sessions.get(key));
+        let held = Held::beside(beside.next().map(|session| &session.outbound.held), &self.held);
+        self.sessions.insert(key, Session::new(name, app, party.clone(), bound, held));
         self.devices.entry(device).or_default().push(key);
         self.take_up(now, key, link, None);
         // A client that asks for a session which is gone has lost nothing itself; one that asks for none was started anew.
@@ -317,49 +334,20 @@ impl Hub {
             None if is_restarted => self.calls.on_restarted(now, app, &party, &scope),
             None => self.calls.on_online(now, app, &party, &scope),
         }
+        self.bound_devices(now, key);
         if bound.is_none() {
             self.look_for_missed(key, None);
         }
     }
 
-    /// Binds a stream to a session, new or resumed.
-    fn take_up(&mut self, now: Now, key: SessionKey, link: Link, resumed_from: Option<u64>) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let stun_server = self.around.stun.announced(link.pulse.connection.local_ip);
-        self.streams.insert(link.stream, key);
-        session.attach(link);
-        if let Some(received) = resumed_from {
-            session.on_ack(received);
-        }
-        let welcome = Welcome {
-            session: session.name.clone(),
-            resumed: resumed_from.is_some(),
-            received: session.received(),
-            server_unix_ms: now.unix_ms,
-            ping_every_ms: self.times.ping_every,
-            silence_limit_ms: self.times.silence_limit,
-            resume_window_ms: self.times.resume_window,
-            stun_servers: vec![stun_server],
-        };
-        let sent = session.send_unnumbered(Some(ServerBody::Welcome(welcome))).and_then(|()| session.replay());
-        let metering = &self.around.metering;
-        info!(session = key.0, resumed = resumed_from.is_some(), for_a_call = session.bound.is_some(), "signed in");
-        match resumed_from {
-            Some(_) => metering.resumes.increment(1),
-            None => metering.sign_ins.increment(1),
-        }
-        if session.bound.is_some() && resumed_from.is_none() {
-            metering.cc_sign_ins.increment(1);
-        }
-        self.check_pace(now, key, sent);
-    }
-
     fn on_frame(&mut self, now: Now, key: SessionKey, seq: u64, ack: u64, body: Option<Body>, pass: Option<&Pass>) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if !session.on_ack(ack) {
+        if !session.on_ack(now.mono, ack) {
             let detail = format!("ack {ack} was never sent");
             return self.end_session(now, key, Some((RefuseReason::BadFrame, detail)), LeaveReason::Dropped);
         }
+        self.on_acknowledged(now, key);
+        let Some(session) = self.sessions.get_mut(&key) else { return };
         let arrival = match (seq, &body) {
             (0, None | Some(Body::Goodbye)) => Arrival::New,
             (0, Some(_)) => Arrival::Gap,
@@ -409,17 +397,6 @@ impl Hub {
         self.acknowledge(now, key);
     }
 
-    fn acknowledge(&mut self, now: Now, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.owes_ack_now() {
-            let sent = session.send_unnumbered(None);
-            self.check_pace(now, key, sent);
-        } else if session.owes_ack() && !session.ack_waits {
-            session.ack_waits = true;
-            self.timers.push(now.mono + self.times.ack_delay, Due::Acknowledge(key));
-        }
-    }
-
     /// Carries out what calls and channels want said, and stores what is to be kept.
     fn pass_on(&mut self, now: Now) {
         loop {
@@ -435,18 +412,7 @@ impl Hub {
 
     fn carry_out(&mut self, now: Now, output: CallOutput) {
         match output {
-            CallOutput::Send { app, to, message } => {
-                let (user, device) = match to {
-                    To::Device(party) => (party.user, Some(party.device)),
-                    To::User(user) => (user, None),
-                };
-                for key in self.recipients(app, user, device.as_ref(), message.call_id) {
-                    if let Word::Missed(invite) = &message.word {
-                        self.on_missed_told(key, invite);
-                    }
-                    self.send(now, key, ServerBody::Call(message.clone()));
-                }
-            }
+            CallOutput::Send { app, to, message } => self.carry(now, app, to, message),
             CallOutput::Save(key, snapshot) => {
                 if let Some(store) = &self.around.store {
                     store.save(key, snapshot);
@@ -475,65 +441,6 @@ impl Hub {
                 metering.ring_seconds.record(std::time::Duration::from_millis(ring_ms));
             }
             CallFact::Arbiter(Fact::Ended { caller_reason, .. }) => metering.ended(caller_reason),
-        }
-    }
-
-    fn send(&mut self, now: Now, key: SessionKey, body: ServerBody) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        self.around.metering.frames_out.increment(1);
-        let sent = session.send(body);
-        self.check_pace(now, key, sent);
-    }
-
-    fn check_pace(&mut self, now: Now, key: SessionKey, sent: Result<(), TooSlow>) {
-        if let Err(TooSlow) = sent {
-            let detail = "frames are not read or not acknowledged".to_owned();
-            self.end_session(now, key, Some((RefuseReason::TooSlow, detail)), LeaveReason::Dropped);
-        }
-    }
-
-    /// The session is over; its calls notice by themselves.
-    fn end_session(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>, reason: LeaveReason) {
-        self.drop_link(now, key, refuse);
-        let Some(session) = self.sessions.remove(&key) else { return };
-        self.note_last_seen(now, &session);
-        let device = (session.app, session.party.user);
-        if let Some(keys) = self.devices.get_mut(&device) {
-            keys.retain(|other| *other != key);
-            if keys.is_empty() {
-                self.devices.remove(&device);
-            }
-        }
-        self.channels.on_session_over(key, reason);
-    }
-
-    /// Ends the session's stream, if it has one. The session stays, for a resume.
-    fn drop_link(&mut self, now: Now, key: SessionKey, refuse: Option<(RefuseReason, String)>) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Some(link) = session.detach(now.mono) else { return };
-        self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
-        self.streams.remove(&link.stream);
-        let mut grace_ms = self.times.close_grace;
-        if let Some((reason, detail)) = refuse {
-            info!(session = key.0, %reason, %detail, "stream ended");
-            self.around.metering.refused(reason);
-            if link.frames.try_send(Arc::new(refusal(reason, detail))).is_err() {
-                grace_ms = 0;
-            }
-        }
-        self.ending.insert(link.stream, Arc::clone(&link.pulse.connection));
-        self.timers.push(now.mono + grace_ms, Due::Cut(link.stream));
-    }
-
-    fn on_stream_ended(&mut self, stream: StreamId) {
-        self.ending.remove(&stream);
-        let Some(key) = self.streams.remove(&stream) else { return };
-        let now = self.around.clock.now();
-        if let Some(session) = self.sessions.get_mut(&key) {
-            debug!(session = key.0, "stream broke");
-            session.detach(now.mono);
-            self.timers.push(now.mono + u64::from(self.times.resume_window), Due::ResumeWindow(key));
-            self.may_have_to_wake(now, key);
         }
     }
 
@@ -566,26 +473,12 @@ impl Hub {
                 Due::Away(key, user) => self.look_for_devices(key, user),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
-                    if let Some(connection) = self.ending.remove(&stream) {
-                        connection.cut();
+                    if let Some(cut) = self.ending.remove(&stream) {
+                        cut.cut();
                     }
                 }
             }
         }
-    }
-
-    /// Drops the streams whose clients have said nothing for the silence limit, and comes back in a quarter of it.
-    fn look_for_silence(&mut self, now: Now) {
-        let limit = u64::from(self.times.silence_limit);
-        let silent =
-            |session: &Session| session.link.as_ref().is_some_and(|link| now.mono - link.pulse.heard_at() >= limit);
-        let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| silent(session)).map(|(key, _)| *key).collect();
-        for key in keys {
-            info!(session = key.0, "silent");
-            self.drop_link(now, key, None);
-        }
-        self.around.metering.upkeep();
-        self.timers.push(now.mono + (limit / 4).max(1), Due::Silence);
     }
 
     fn count(&self) {

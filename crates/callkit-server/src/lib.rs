@@ -38,8 +38,8 @@
 //!   `cc_param`, signed here, with which a phone signs in for that one call, or declines it over HTTP without its app. Who comes late is
 //!   told that the call is over. Missed calls are told to each device once, also after a restart (`docs/push.md`, `docs/webhooks.md`).
 //! - **Account**: `proto/callkit/v1/account.proto` takes push addresses and gives the history, each request with an access token.
-//! - **Channels of two**: a join needs a channel token for that channel and uid, or none where the channel is that of a one-to-one call
-//!   which the device placed or took; it is told who is there and what they send.
+//! - **Channels of two**: a join needs a channel token for that channel and uid, or none where the channel is the own one, named by the
+//!   call's id, of a one-to-one call which the device placed or took; it is told who is there and what they send.
 //!   Descriptions, candidates and mute states go from member to member. A token that ends is announced 30 s before (at half its life
 //!   if that is shorter) and can be renewed. A member whose session was replaced keeps its place for the resume window: a
 //!   join of the same device takes it over, and the others hear `MemberJoined` without a leave before it.
@@ -51,7 +51,7 @@
 //! | --- | --- |
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while it takes sign-ins, else 503 and why |
-//! | `GET /metrics` | for Prometheus, from trusted addresses ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
+//! | `GET /metrics` | for Prometheus, from `metrics_addresses` ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
 //! | `POST /v1/verify` | `{"cc_param"}` to `{"state":"ringing","ring_deadline_unix_ms","server_unix_ms"}` or `{"state":"released_call"}` |
 //! | `POST /v1/decline` | `{"cc_param","user_code"?}`; 204, or 410 `released_call` |
 //! | `POST /dev/register` | with `dev`: `{"user","password"}`; 201, or 409 if taken |
@@ -82,6 +82,7 @@ mod limits;
 mod tls;
 
 mod accept;
+mod proxy;
 #[cfg(unix)]
 mod admin;
 mod connection;
@@ -90,6 +91,7 @@ mod callee;
 mod http;
 
 mod cc_keys;
+mod living;
 mod sign_in;
 mod stream;
 mod token;
@@ -112,6 +114,7 @@ pub use cc_keys::KeyError;
 pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
 pub use limits::LimitsConfig;
 pub use outbox::WebhookConfig;
+pub use proxy::ProxyTells;
 pub use server::{Server, StartError};
 pub use store::StoreError;
 pub use tls::TlsError;

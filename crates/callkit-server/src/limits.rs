@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed, keyed::DashMapStateStore};
 use governor::{Quota, RateLimiter};
@@ -20,15 +21,22 @@ use call_protocol::{CallId, DeviceId, UserId};
 
 use crate::clock::Clock;
 use crate::metering::Metering;
+use crate::proxy::{self, ClientAddress, ProxyTells};
 use crate::token::AppNo;
 
 /// How much may be asked for. Zero takes a limit away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Networks that no limit by address holds for, and that may read `/metrics`. A proxy in front of the server belongs here. Default:
-    /// this machine.
+    /// Networks that no limit by address holds for, unless they are those of proxies. Default: this machine.
     pub trusted_addresses: Vec<IpNet>,
+    /// Networks that may read `/metrics`, but not by way of a proxy. Default: `trusted_addresses`.
+    pub metrics_addresses: Option<Vec<IpNet>>,
+    /// Proxies in front of the server: limits by address hold for the clients they speak for, and for themselves where they say nothing of
+    /// a client. Nobody else is believed. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How these proxies say for whom they speak: "x-forwarded-for", "forwarded" or "proxy-protocol". Default "x-forwarded-for".
+    pub proxies_tell_by: ProxyTells,
     /// Connections of one address at one time; behind one address of a mobile network are many phones. Default 1,000.
     pub connections_per_address: u32,
     /// New connections of one address. Default 1,200.
@@ -41,7 +49,7 @@ pub struct LimitsConfig {
     pub sign_ins_per_user_per_minute: u32,
     /// Frames of one stream, pings among them. A call has about 40. Default 12,000.
     pub frames_per_device_per_minute: u32,
-    /// Invites of one user, on all devices. Default 240.
+    /// Invites of one user, on all devices; one to a group counts for each of its callees. Default 240.
     pub invites_per_user_per_minute: u32,
     /// Invites of one device. Default 120.
     pub invites_per_device_per_minute: u32,
@@ -58,6 +66,9 @@ impl Default for LimitsConfig {
         let loopback_v6 = IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST));
         Self {
             trusted_addresses: loopback.into_iter().chain([loopback_v6]).collect(),
+            metrics_addresses: None,
+            trusted_proxies: Vec::new(),
+            proxies_tell_by: ProxyTells::default(),
             connections_per_address: 1_000,
             connections_per_address_per_minute: 1_200,
             http_requests_per_address_per_minute: 600,
@@ -138,6 +149,9 @@ impl Limit {
 /// The limits of one server and where everybody stands.
 pub(crate) struct Limits {
     trusted: Vec<IpNet>,
+    reads_metrics: Vec<IpNet>,
+    proxies: Vec<IpNet>,
+    proxies_tell_by: ProxyTells,
     at_once: u32,
     places: Arc<Places>,
     connections: Option<Rate>,
@@ -157,6 +171,9 @@ impl Limits {
         let rate = |a_minute| Rate::new(a_minute, clock);
         Self {
             trusted: config.trusted_addresses.clone(),
+            reads_metrics: config.metrics_addresses.as_ref().unwrap_or(&config.trusted_addresses).clone(),
+            proxies: config.trusted_proxies.clone(),
+            proxies_tell_by: config.proxies_tell_by,
             at_once: config.connections_per_address,
             places: Arc::default(),
             connections: rate(config.connections_per_address_per_minute),
@@ -172,17 +189,42 @@ impl Limits {
         }
     }
 
-    pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.trusted.iter().any(|network| network.contains(&address))
+    /// Whether limits by address hold for it.
+    fn is_limited(&self, from: ClientAddress) -> bool {
+        from.is_proxied || !is_in(&self.trusted, from.ip)
     }
 
-    /// A place for a connection; it is free again when dropped.
-    pub(crate) fn connect(&self, from: IpAddr) -> Result<Option<Place>, Limit> {
-        if self.is_trusted(from) {
+    /// Whether this peer is a proxy that is to be believed.
+    pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
+        is_in(&self.proxies, peer)
+    }
+
+    /// Whether this peer begins each connection with whom it speaks for.
+    pub(crate) fn begins_with_client(&self, peer: IpAddr) -> bool {
+        self.proxies_tell_by == ProxyTells::ProxyProtocol && self.is_proxy(peer)
+    }
+
+    /// From whom a request comes that has these headers and comes by a connection of this client.
+    pub(crate) fn client(&self, of_connection: ClientAddress, headers: &HeaderMap) -> ClientAddress {
+        if !self.is_proxy(of_connection.ip) {
+            return of_connection;
+        }
+        let ip = proxy::client_of(of_connection.ip, headers, self.proxies_tell_by, |ip| self.is_proxy(ip));
+        ClientAddress { ip, is_proxied: true }
+    }
+
+    /// Whether such a request may have the metrics: never by way of a proxy, known or not.
+    pub(crate) fn may_read_metrics(&self, from: ClientAddress, headers: &HeaderMap) -> bool {
+        !from.is_proxied && !proxy::is_forwarded(headers) && is_in(&self.reads_metrics, from.ip)
+    }
+
+    /// A place for a connection; it is free again when dropped. Proxies that speak for many by one connection need none.
+    pub(crate) fn connect(&self, from: impl Into<ClientAddress>) -> Result<Option<Place>, Limit> {
+        let from = from.into();
+        if !self.is_limited(from) || self.is_proxy(from.ip) {
             return Ok(None);
         }
-        let key = AddressKey::of(from);
+        let key = AddressKey::of(from.ip);
         if !within(&self.connections, &key) {
             return Err(self.met(Limit::Connections));
         }
@@ -192,12 +234,12 @@ impl Limits {
         }
     }
 
-    pub(crate) fn request(&self, from: IpAddr) -> Result<(), Limit> {
-        self.by_address(&self.http_requests, from, Limit::HttpRequests)
+    pub(crate) fn request(&self, from: impl Into<ClientAddress>) -> Result<(), Limit> {
+        self.by_address(&self.http_requests, from.into(), Limit::HttpRequests)
     }
 
     /// Before the token is looked at, since that takes time.
-    pub(crate) fn sign_in_from(&self, from: IpAddr) -> Result<(), Limit> {
+    pub(crate) fn sign_in_from(&self, from: ClientAddress) -> Result<(), Limit> {
         self.by_address(&self.sign_ins_of_address, from, Limit::SignInsOfAddress)
     }
 
@@ -216,10 +258,18 @@ impl Limits {
     }
 
     /// The narrowest limit first, so that one device does not use up what its app has.
-    pub(crate) fn invite(&self, app: AppNo, user: &UserId, device: &DeviceId) -> Result<(), Limit> {
-        self.by_key(&self.invites_of_device, &(app, user, device), Limit::InvitesOfDevice)?;
-        self.by_key(&self.invites_of_user, &(app, user), Limit::InvitesOfUser)?;
-        self.by_key(&self.invites_of_app, &app, Limit::InvitesOfApp)
+    ///
+    /// Each callee counts: what an invite costs the server, and those who are called, is so many times that of one.
+    pub(crate) fn invite(
+        &self,
+        app: AppNo,
+        user: &UserId,
+        device: &DeviceId,
+        callees: NonZeroU32,
+    ) -> Result<(), Limit> {
+        self.by_key_each(&self.invites_of_device, &(app, user, device), callees, Limit::InvitesOfDevice)?;
+        self.by_key_each(&self.invites_of_user, &(app, user), callees, Limit::InvitesOfUser)?;
+        self.by_key_each(&self.invites_of_app, &app, callees, Limit::InvitesOfApp)
     }
 
     /// What the frames of one stream are counted with.
@@ -248,17 +298,27 @@ impl Limits {
         rates.into_iter().flatten().map(|rate| rate.states.len()).sum()
     }
 
-    fn by_address(&self, rate: &Option<Rate>, from: IpAddr, limit: Limit) -> Result<(), Limit> {
-        if self.is_trusted(from) { Ok(()) } else { self.by_key(rate, &AddressKey::of(from), limit) }
+    fn by_address(&self, rate: &Option<Rate>, from: ClientAddress, limit: Limit) -> Result<(), Limit> {
+        if self.is_limited(from) { self.by_key(rate, &AddressKey::of(from.ip), limit) } else { Ok(()) }
     }
 
     fn by_key(&self, rate: &Option<Rate>, key: &impl Hash, limit: Limit) -> Result<(), Limit> {
-        if within(rate, key) { Ok(()) } else { Err(self.met(limit)) }
+        self.by_key_each(rate, key, NonZeroU32::MIN, limit)
+    }
+
+    fn by_key_each(&self, rate: &Option<Rate>, key: &impl Hash, count: NonZeroU32, limit: Limit) -> Result<(), Limit> {
+        let is_within = rate.as_ref().is_none_or(|rate| rate.take(key, count));
+        if is_within { Ok(()) } else { Err(self.met(limit)) }
     }
 }
 
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
 fn within(rate: &Option<Rate>, key: &impl Hash) -> bool {
-    rate.as_ref().is_none_or(|rate| rate.take(key))
+    rate.as_ref().is_none_or(|rate| rate.take(key, NonZeroU32::MIN))
 }
 
 /// How often the frames of one stream come.
@@ -293,6 +353,8 @@ const FORGET_EVERY_MS: u64 = 10_000;
 /// One limit and where each of its keys stands. Keys are hashed with a seed of this run: nobody can choose whom to collide with.
 struct Rate {
     states: RateLimiter<u64, DashMapStateStore<u64>, Clock, NoOpMiddleware<Duration>>,
+    /// How many may come at once.
+    burst: NonZeroU32,
     hasher: RandomState,
     clock: Clock,
     forgot_at_ms: AtomicU64,
@@ -303,18 +365,20 @@ impl Rate {
         let quota = quota(a_minute)?;
         Some(Rate {
             states: RateLimiter::dashmap_with_clock(quota, clock),
+            burst: quota.burst_size(),
             hasher: RandomState::new(),
             clock,
             forgot_at_ms: AtomicU64::new(0),
         })
     }
 
-    fn take(&self, key: &impl Hash) -> bool {
+    /// Whether so many more are within the limit; as many as are ever allowed at once can come after a pause.
+    fn take(&self, key: &impl Hash, count: NonZeroU32) -> bool {
         self.forget();
         let hash = self.hasher.hash_one(key);
         let is_full = self.states.len() >= KEYS;
         let place = if is_full { hash % SHARED } else { hash };
-        self.states.check_key(&place).is_ok()
+        matches!(self.states.check_key_n(&place, count.min(self.burst)), Ok(Ok(())))
     }
 
     fn forget(&self) {
@@ -379,6 +443,10 @@ mod tests {
         Limits::new(&config, Clock::start(), Arc::new(Metering::new()))
     }
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
     fn stranger(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
     }
@@ -405,7 +473,7 @@ mod tests {
         };
         let limits_of_one = limits(one);
         for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            let address = address.parse().unwrap();
+            let address: IpAddr = address.parse().unwrap();
             for _ in 0..3 {
                 limits_of_one.request(address).unwrap();
                 assert!(matches!(limits_of_one.connect(address), Ok(None)));
@@ -432,9 +500,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_subscriber_with_a_network_of_addresses_is_one() {
         let limits = limits(LimitsConfig { connections_per_address: 1, ..LimitsConfig::default() });
-        let _one = limits.connect("2001:db8:1:2::1".parse().unwrap()).unwrap();
-        assert!(limits.connect("2001:db8:1:2:ffff::9".parse().unwrap()).is_err());
-        assert!(limits.connect("2001:db8:1:3::1".parse().unwrap()).is_ok());
+        let _one = limits.connect(ip("2001:db8:1:2::1")).unwrap();
+        assert!(limits.connect(ip("2001:db8:1:2:ffff::9")).is_err());
+        assert!(limits.connect(ip("2001:db8:1:3::1")).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -450,6 +518,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn behind_a_proxy_each_client_has_its_own_limit_and_nobody_is_trusted() {
+        let proxy = || stranger(200);
+        let limits = limits(LimitsConfig {
+            trusted_addresses: vec!["192.0.2.0/24".parse().unwrap()],
+            trusted_proxies: vec![IpNet::from(proxy())],
+            http_requests_per_address_per_minute: 1,
+            ..LimitsConfig::default()
+        });
+        let client = |said: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(said) = said {
+                headers.insert("x-forwarded-for", said.parse().unwrap());
+            }
+            (limits.client(proxy().into(), &headers), headers)
+        };
+        for said in [Some("192.0.2.7"), Some("192.0.2.8"), Some("127.0.0.1"), None] {
+            let (from, headers) = client(said);
+            assert_eq!(limits.request(from), Ok(()), "{said:?}");
+            assert_eq!(limits.request(from), Err(Limit::HttpRequests), "{said:?}");
+            assert!(!limits.may_read_metrics(from, &headers), "{said:?}");
+        }
+        let (_, headers) = client(Some("192.0.2.9"));
+        assert_eq!(limits.client(stranger(7).into(), &headers), stranger(7).into(), "it is no proxy");
+        assert!(!limits.may_read_metrics(stranger(7).into(), &headers), "it may be one that nobody named");
+        assert!(limits.may_read_metrics(stranger(7).into(), &HeaderMap::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invite_counts_for_each_of_its_callees() {
+        let limits = limits(LimitsConfig { invites_per_device_per_minute: 60, ..LimitsConfig::default() });
+        let (ann, phone) = (UserId::new("ann").unwrap(), DeviceId::new("phone").unwrap());
+        let invite = |callees| limits.invite(AppNo(0), &ann, &phone, NonZeroU32::new(callees).unwrap());
+        assert_eq!(invite(40), Ok(()));
+        assert_eq!(invite(40), Err(Limit::InvitesOfDevice));
+        assert_eq!(invite(20), Ok(()));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(invite(64), Ok(()), "more than can ever come at once is allowed after a pause");
+        assert_eq!(invite(1), Err(Limit::InvitesOfDevice));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn invites_are_counted_for_device_user_and_app() {
         let config = LimitsConfig {
             invites_per_device_per_minute: 2,
@@ -459,7 +568,7 @@ mod tests {
         };
         let limits = limits(config);
         let invite = |user: &str, device: &str| {
-            limits.invite(AppNo(0), &UserId::new(user).unwrap(), &DeviceId::new(device).unwrap())
+            limits.invite(AppNo(0), &UserId::new(user).unwrap(), &DeviceId::new(device).unwrap(), NonZeroU32::MIN)
         };
         assert_eq!(invite("ann", "phone"), Ok(()));
         assert_eq!(invite("ann", "phone"), Ok(()));

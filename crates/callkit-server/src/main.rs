@@ -250,6 +250,7 @@ fn doubts(config: &ServerConfig) -> Vec<&'static str> {
             "there is no tls_cert: tokens travel in plain text unless a proxy adds TLS",
         ),
         (config.limits.trusted_addresses.iter().any(|net| net.prefix_len() == 0), "trusted_addresses holds everybody"),
+        (config.limits.trusted_proxies.iter().any(|net| net.prefix_len() == 0), "trusted_proxies holds everybody"),
         (config.max_connections < 100, "max_connections is below 100"),
     ];
     doubts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt).collect()

@@ -27,6 +27,7 @@ use crate::health::{Health, Stage};
 use crate::http::Site;
 use crate::hub::{Hub, Surroundings};
 use crate::limits::Limits;
+use crate::living::Living;
 use crate::metering::Metering;
 use crate::outbox::{Outbox, Pace};
 use crate::store::{Retention, Store, StoreError};
@@ -133,11 +134,13 @@ impl Server {
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
         let outbox = Outbox::start(store.clone(), &app_configs, Pace::default()).map_err(StartError::Outbox)?;
         let (outbox, notices, sending) = outbox;
+        let living = Arc::new(Living::default());
         let around = Surroundings {
             clock,
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
+            living: Arc::clone(&living),
             apps: Arc::clone(&apps),
             outbox,
             cc_keys: Arc::clone(&cc_keys),
@@ -160,6 +163,7 @@ impl Server {
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
+            living,
             gate,
             hello_timeout: Duration::from_millis(config.hello_timeout_ms.into()),
             silence_limit_ms: config.silence_limit_ms.into(),

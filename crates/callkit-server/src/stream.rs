@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use call_protocol::media::{ChannelRequestBody, JoinRefusal};
-use call_protocol::session::{ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody, ServerFrame};
+use call_protocol::session::{ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody};
 use call_protocol::{ChannelId, Word, limits};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
@@ -15,15 +15,17 @@ use tracing::{debug, info};
 
 use crate::cc_keys::CcKeys;
 use crate::clock::{Clock, unix_ms};
-use crate::connection::{Connection, Serving};
+use crate::connection::{Connection, Cut, Serving};
 use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
 use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
 use crate::limits::{FrameRate, Limit, Limits};
+use crate::living::Living;
 use crate::metering::Metering;
+use crate::proxy::ClientAddress;
 use crate::sign_in;
 use crate::token::{AppNo, Apps, AuthFailure, Grant, TokenError};
-use crate::wire::Received;
+use crate::wire::{Frame, Received};
 
 /// What all streams share.
 pub(crate) struct Door {
@@ -34,6 +36,7 @@ pub(crate) struct Door {
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
+    pub(crate) living: Arc<Living>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) hello_timeout: Duration,
     /// After how much silence a client has vanished, in ms.
@@ -45,9 +48,10 @@ pub(crate) struct Door {
 pub(crate) fn open(
     door: Arc<Door>,
     connection: Arc<Connection>,
+    from: ClientAddress,
     inbound: Streaming<Received>,
-) -> impl Stream<Item = Result<Arc<ServerFrame>, Status>> {
-    let at_door = AtDoor { door, serving: connection.serve(), connection, inbound };
+) -> impl Stream<Item = Result<Frame, Status>> {
+    let at_door = AtDoor { door, serving: connection.serve(), connection, from, inbound };
     stream::unfold(Stage::Door(Box::new(at_door)), Stage::next)
 }
 
@@ -62,6 +66,7 @@ struct AtDoor {
     door: Arc<Door>,
     serving: Serving,
     connection: Arc<Connection>,
+    from: ClientAddress,
     inbound: Streaming<Received>,
 }
 
@@ -71,7 +76,7 @@ struct Open {
     stream: StreamId,
     pulse: Arc<Pulse>,
     inbound: Streaming<Received>,
-    outbound: mpsc::Receiver<Arc<ServerFrame>>,
+    outbound: mpsc::Receiver<Frame>,
     acknowledged: u64,
     /// Nothing more is read: what came was unsound, and the hub is about to end the stream.
     is_deaf: bool,
@@ -92,7 +97,7 @@ struct Waiting {
 }
 
 impl Stage {
-    async fn next(self) -> Option<(Result<Arc<ServerFrame>, Status>, Stage)> {
+    async fn next(self) -> Option<(Result<Frame, Status>, Stage)> {
         let (frame, stage) = match self {
             Stage::Door(at_door) => {
                 let door = Arc::clone(&at_door.door);
@@ -102,7 +107,7 @@ impl Stage {
                     Err((reason, detail)) => {
                         info!(%reason, %detail, "sign-in refused");
                         door.metering.refused(reason);
-                        (Arc::new(refusal(reason, detail)), Stage::Over)
+                        (refusal(reason, detail), Stage::Over)
                     }
                 }
             }
@@ -129,26 +134,33 @@ impl AtDoor {
         };
         let identity = self.admit(&hello)?;
         debug!(agent = %hello.agent.escape_debug(), "hello");
-        // A callee who wakes for a call that rings is a part of work that was accepted before. So is who comes back to a session.
-        let pass = match hello.resume.is_none() && identity.bound.is_none() {
+        // A callee who wakes for a call that rings is a part of work that was accepted before. So is who comes back to a session, where
+        // there is one: after a restart all devices ask for one that is gone.
+        let pass = match identity.bound.is_none() && !self.is_back(&hello) {
             true => Some(self.wait_for_turn().await?),
             false => None,
         };
         self.enter(identity, hello.resume, pass).await
     }
 
+    /// Whether it comes back to a session that is there.
+    fn is_back(&self, hello: &Hello) -> bool {
+        hello.resume.as_ref().is_some_and(|resume| self.door.living.has(&resume.session))
+    }
+
     /// Who signs in, if they may. What costs least is looked at first.
     fn admit(&self, hello: &Hello) -> Result<Identity, (RefuseReason, String)> {
         let Door { apps, cc_keys, metering, limits, health, .. } = &*self.door;
         let many = |what: &str| (RefuseReason::TooMany, format!("{what}: come back in a minute"));
-        limits.sign_in_from(self.connection.remote_ip()).map_err(|_| many("too many sign-ins of this address"))?;
+        limits.sign_in_from(self.from).map_err(|_| many("too many sign-ins of this address"))?;
         let identity = sign_in::check(apps, cc_keys, hello).map_err(|denied| {
             if let Some(failure) = denied.failure {
                 metering.auth_failed(failure);
             }
             (denied.reason, denied.detail)
         })?;
-        let takes = if identity.bound.is_some() { health.takes_callees() } else { health.takes_sign_ins() };
+        let is_old = identity.bound.is_some() || self.is_back(hello);
+        let takes = if is_old { health.takes_callees() } else { health.takes_sign_ins() };
         if !takes {
             return Err((RefuseReason::ShuttingDown, String::new()));
         }
@@ -163,6 +175,7 @@ impl AtDoor {
 
     async fn wait_for_turn(&self) -> Result<Pass, (RefuseReason, String)> {
         let Door { gate, health, metering, .. } = &*self.door;
+        metering.gate_turns.increment(1);
         match gate.turn().await {
             Ok(pass) if health.takes_work(&pass) => Ok(pass),
             Ok(_) | Err(_) => {
@@ -178,10 +191,11 @@ impl AtDoor {
         resume: Option<Resume>,
         pass: Option<Pass>,
     ) -> Result<Box<Open>, (RefuseReason, String)> {
-        let AtDoor { door, serving, connection, inbound } = *self;
+        let AtDoor { door, serving, connection, inbound, .. } = *self;
         let stream = StreamId(door.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
         let (frames, outbound) = mpsc::channel(LINK_FRAMES);
-        let pulse = Arc::new(Pulse::new(door.clock.mono(), connection));
+        let cut = Cut::of_this_stream(Arc::clone(&connection));
+        let pulse = Arc::new(Pulse::new(door.clock.mono(), connection, cut));
         let link = Link { stream, frames, pulse: Arc::clone(&pulse) };
         let app = identity.app;
         let Ok(ended) = door.hub.ended.clone().try_reserve_owned() else {
@@ -213,14 +227,14 @@ impl AtDoor {
 
 impl Open {
     /// The next frame for the client; `None` ends the stream.
-    async fn next(&mut self) -> Option<Arc<ServerFrame>> {
+    async fn next(&mut self) -> Option<Frame> {
         loop {
             tokio::select! {
                 biased;
                 frame = self.outbound.recv() => {
                     if frame.is_none() && self.is_silent() {
                         // Nobody is there to read the end of the stream or to close the connection.
-                        self.pulse.connection.cut();
+                        self.pulse.cut.cut();
                     }
                     return frame;
                 }
@@ -257,7 +271,7 @@ impl Open {
         self.door.clock.mono() - self.pulse.heard_at() >= self.door.silence_limit_ms
     }
 
-    async fn on_frame(&mut self, frame: Received) -> Option<Arc<ServerFrame>> {
+    async fn on_frame(&mut self, frame: Received) -> Option<Frame> {
         let ClientFrame { seq, ack, body } = match frame {
             Ok(frame) => frame,
             Err(error) => {
@@ -271,14 +285,14 @@ impl Open {
                     self.pass_on(0, ack, None, None).await;
                 }
                 let pong = ServerBody::Pong { nonce, server_unix_ms: unix_ms() };
-                let pong = ServerFrame { seq: 0, ack: self.pulse.received(), body: Some(pong) };
-                return Some(Arc::new(pong));
+                return Some(Frame::new(self.pulse.received(), Some(pong)));
             }
             Some(ClientBody::Hello(_)) => {
                 self.unsound("a second hello".into()).await;
                 return None;
             }
             Some(ClientBody::Call(message)) if matches!(message.word, Word::Invite(_)) => {
+                self.door.metering.gate_turns.increment(1);
                 let (turn, body) = (self.door.gate.turn(), Body::Call(message));
                 self.waiting = Some(Box::new(Waiting { turn, seq, ack, body }));
                 return None;

@@ -3,22 +3,24 @@
 //! It serves the method as the generated server would, but with buffers that start small: tonic's own 16 KiB for each stream would be
 //! most of what an idle device costs.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use call_protocol::limits;
-use call_protocol::session::{ClientFrame, ServerFrame};
+use call_protocol::session::{ClientFrame, ServerBody, ServerFrame};
 use call_protocol::wire::{self, WireError};
 use futures_util::Stream;
+use hyper::body::Bytes;
 use hyper::{Request, Response};
 use prost::Message as _;
+use prost::bytes::BufMut as _;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Status, Streaming};
 use tower::Service as _;
 
 use crate::account::{Account, Refused};
+use crate::proxy::ClientAddress;
 
 #[path = "generated/callkit_v1.rs"]
 mod proto;
@@ -29,6 +31,28 @@ pub(crate) use proto::signal_server::SERVICE_NAME;
 /// What a client sent: a frame, or bytes that are none.
 pub(crate) type Received = Result<ClientFrame, WireError>;
 
+/// A frame for a client. Its body is in the bytes of the wire, which all who are sent the same share.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) seq: u64,
+    pub(crate) ack: u64,
+    /// Empty for a bare acknowledgement.
+    pub(crate) body: Bytes,
+}
+
+impl Frame {
+    /// One that is not numbered.
+    pub(crate) fn new(ack: u64, body: Option<ServerBody>) -> Self {
+        Self { seq: 0, ack, body: body.map(encode).unwrap_or_default() }
+    }
+}
+
+/// A body as it stands in a frame: the frame's numbers come before it.
+pub(crate) fn encode(body: ServerBody) -> Bytes {
+    let frame = ServerFrame { seq: 0, ack: 0, body: Some(body) };
+    wire::server_frame_to_proto(&frame).encode_to_vec().into()
+}
+
 /// Bytes with which each direction of a stream starts; it grows to what a frame needs.
 const BUFFER_BYTES: usize = 128;
 
@@ -37,7 +61,7 @@ struct FrameEncoder;
 struct FrameDecoder;
 
 impl Codec for FrameCodec {
-    type Encode = Arc<ServerFrame>;
+    type Encode = Frame;
     type Decode = Received;
     type Encoder = FrameEncoder;
     type Decoder = FrameDecoder;
@@ -52,12 +76,16 @@ impl Codec for FrameCodec {
 }
 
 impl Encoder for FrameEncoder {
-    type Item = Arc<ServerFrame>;
+    type Item = Frame;
     type Error = Status;
 
-    fn encode(&mut self, frame: Arc<ServerFrame>, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let frame = wire::server_frame_to_proto(&frame);
-        frame.encode(bytes).map_err(|_| Status::internal("a buffer that grows has no room"))
+    fn encode(&mut self, frame: Frame, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let Frame { seq, ack, body } = frame;
+        let head = wire::server_frame_to_proto(&ServerFrame { seq, ack, body: None });
+        head.encode(bytes).map_err(|_| Status::internal("a buffer that grows has no room"))?;
+        // Fields of a message may come in any number of pieces: two encodings after each other are one of both.
+        bytes.put(body);
+        Ok(())
     }
 
     fn buffer_settings(&self) -> BufferSettings {
@@ -89,9 +117,9 @@ struct Connect<F>(Option<F>);
 impl<F, S> StreamingService<Received> for Connect<F>
 where
     F: FnOnce(Streaming<Received>) -> S + Send,
-    S: Stream<Item = Result<Arc<ServerFrame>, Status>> + Send + 'static,
+    S: Stream<Item = Result<Frame, Status>> + Send + 'static,
 {
-    type Response = Arc<ServerFrame>;
+    type Response = Frame;
     type ResponseStream = S;
     type Future = std::future::Ready<Result<tonic::Response<S>, Status>>;
 
@@ -105,7 +133,7 @@ where
 pub(crate) async fn serve_connect<F, S>(request: Request<hyper::body::Incoming>, open: F) -> Response<HttpBody>
 where
     F: FnOnce(Streaming<Received>) -> S + Send,
-    S: Stream<Item = Result<Arc<ServerFrame>, Status>> + Send + 'static,
+    S: Stream<Item = Result<Frame, Status>> + Send + 'static,
 {
     let none = EnabledCompressionEncodings::default();
     let mut grpc = Grpc::new(FrameCodec)
@@ -117,7 +145,7 @@ where
 /// The account service for one address.
 struct Accounts {
     account: Arc<Account>,
-    from: IpAddr,
+    from: ClientAddress,
 }
 
 #[tonic::async_trait]
@@ -159,7 +187,7 @@ fn refused(refused: Refused) -> Status {
 pub(crate) async fn serve_account(
     request: Request<hyper::body::Incoming>,
     account: Arc<Account>,
-    from: IpAddr,
+    from: ClientAddress,
 ) -> Response<HttpBody> {
     let service = proto::account_server::AccountServer::new(Accounts { account, from });
     let mut service = service.max_decoding_message_size(limits::FRAME_BYTES);

@@ -506,7 +506,8 @@ impl Arbiter {
 
     /// The call of a snapshot, at its next wake. Everybody counts as just heard: they could not speak meanwhile.
     pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
-        let ArbiterSnapshot { invite, state, release } = snapshot;
+        let ArbiterSnapshot { mut invite, state, release } = snapshot;
+        invite.fold_callees();
         let heard = Link { heard: now.mono, away: false, held: None };
         let state = match state {
             Kept::Ringing { alerted, knows, busy, rang } => {
@@ -556,7 +557,7 @@ pub(crate) fn said_about_end(word: &Word) -> Option<Release> {
 }
 
 /// One call as a store keeps it; times are wall times, since the monotonic clock starts anew with the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ArbiterSnapshot {
     invite: Invite,
     state: Kept,
@@ -564,7 +565,7 @@ pub struct ArbiterSnapshot {
     release: Option<Release>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Kept {
     Ringing {
         alerted: BTreeSet<Party>,

@@ -29,12 +29,13 @@ pub(crate) enum Admission {
 }
 
 impl Line {
-    pub(crate) fn invite(&mut self, now: Now, invite: Invite) -> Result<(), CommandError> {
+    pub(crate) fn invite(&mut self, now: Now, mut invite: Invite) -> Result<(), CommandError> {
         if !self.calls.is_empty() {
             return Err(CommandError::Busy);
         }
         let (call_id, ring_timeout_ms) = (invite.call_id, invite.ring_timeout_ms);
         invite.check()?;
+        invite.fold_callees();
         let arbiter = self.config.arbiter.clone();
         self.send(arbiter.clone(), call_id, Word::Invite(Box::new(invite.clone())));
         let give_up = now.mono + u64::from(ring_timeout_ms) + self.config.caller_patience_ms;
@@ -187,6 +188,7 @@ impl Arbiter {
     /// callees' devices that the driver knows to be within reach; none if it cannot know.
     pub fn open(config: ArbiterConfig, now: Now, from: Party, mut invite: Invite, online: Vec<Party>) -> Arbiter {
         invite.caller = from;
+        invite.fold_callees();
         invite.ring_deadline_unix_ms = now.unix_ms + u64::from(invite.ring_timeout_ms);
         let deadline = now.mono + u64::from(invite.ring_timeout_ms);
         let mut arbiter = Arbiter::with_state(config, invite, ArbiterState::ringing(now, deadline, online));

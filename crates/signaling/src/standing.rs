@@ -47,4 +47,12 @@ impl Arbiter {
             State::Ringing { .. } | State::Answered { .. } => false,
         }
     }
+
+    /// Whether the call was missed and this device of the callee is not known to know.
+    pub fn is_missed_unknown_to(&self, device: &Party) -> bool {
+        match &self.state {
+            State::Ended { outcome, knows, .. } => outcome.is_missed() && !knows.contains(device),
+            State::Ringing { .. } | State::Answered { .. } => false,
+        }
+    }
 }

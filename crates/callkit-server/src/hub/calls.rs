@@ -1,6 +1,7 @@
 //! The calls of the server: one arbiter each, and the heap of their timers.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
@@ -94,6 +95,24 @@ impl Scope {
     }
 }
 
+/// A one-to-one call as one of its parties sees it.
+#[derive(Debug)]
+pub(crate) struct OwnCall {
+    pub(crate) is_caller: bool,
+    /// Who placed it and who took it.
+    pub(crate) parties: Vec<Party>,
+}
+
+/// What is known here of a call that the history has as missed.
+#[derive(Debug)]
+pub(crate) enum MissedBy<'a> {
+    /// The device knows, or nobody missed it.
+    Nobody,
+    /// The call is only in the history.
+    Forgotten,
+    Remembered(&'a Invite),
+}
+
 /// What the metrics count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallFact {
@@ -117,8 +136,8 @@ pub(crate) struct CallsConfig {
 pub(crate) trait People {
     /// Whether there can be such a user.
     fn can_exist(&self, user: &UserId) -> bool;
-    /// Whether a device may open another call now, or why not.
-    fn may_open(&self, caller: &Party) -> Result<(), InviteRefusal>;
+    /// Whether a device may open another call now, to so many, or why not.
+    fn may_open(&self, caller: &Party, callees: usize) -> Result<(), InviteRefusal>;
     /// The devices of a user that are connected.
     fn online(&self, user: &UserId) -> Vec<Party>;
 }
@@ -129,10 +148,14 @@ const NO_DEVICE: &str = "no-app";
 pub(crate) struct Calls {
     config: CallsConfig,
     calls: HashMap<CallKey, Call>,
+    /// The calls of each user that are not over.
     by_user: HashMap<(AppNo, UserId), Vec<CallId>>,
+    /// How many calls each device has opened that are not over.
+    opened: HashMap<(AppNo, Party), usize>,
     timers: Timers<CallKey>,
     outputs: VecDeque<CallOutput>,
     running: usize,
+    hasher: RandomState,
 }
 
 struct Call {
@@ -141,6 +164,8 @@ struct Call {
     span: Span,
     /// Of the caller, and of who took it.
     quality: [Option<Quality>; 2],
+    /// Of what was stored last: what did not change is not stored again.
+    saved: Option<u64>,
 }
 
 impl Call {
@@ -159,9 +184,11 @@ impl Calls {
             config,
             calls: HashMap::new(),
             by_user: HashMap::new(),
+            opened: HashMap::new(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
             running: 0,
+            hasher: RandomState::new(),
         }
     }
 
@@ -207,7 +234,7 @@ impl Calls {
         self.drain(now, key, changes);
     }
 
-    /// A device signed in: what rings for it is to reach it.
+    /// A device signed in: what rings for it is to reach it. What it missed is told from the history, a few calls at a time.
     pub(crate) fn on_online(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
         self.for_each_of(now, app, party, scope, ArbiterInput::Online);
     }
@@ -245,9 +272,25 @@ impl Calls {
         }
     }
 
-    /// The calls in which a user has a part.
+    /// What a device is to be told of a call that it missed by the history: nothing if it knows already.
+    pub(crate) fn missed_by(&self, key: CallKey, device: &Party) -> MissedBy<'_> {
+        match self.calls.get(&key) {
+            None => MissedBy::Forgotten,
+            Some(call) if call.arbiter.is_missed_unknown_to(device) => MissedBy::Remembered(call.arbiter.invite()),
+            Some(_) => MissedBy::Nobody,
+        }
+    }
+
+    /// The calls in which a user has a part and that are not over.
     pub(crate) fn of_user(&self, app: AppNo, user: &UserId) -> Vec<CallId> {
         self.by_user.get(&(app, user.clone())).cloned().unwrap_or_default()
+    }
+
+    /// Whether a device has placed or taken a call that is not over.
+    pub(crate) fn is_in_call(&self, app: AppNo, device: &Party) -> bool {
+        let calls = self.by_user.get(&(app, device.user.clone())).map_or(&[][..], Vec::as_slice);
+        let mut arbiters = calls.iter().filter_map(|call_id| self.calls.get(&CallKey { app, call_id: *call_id }));
+        self.opened_by(app, device) > 0 || arbiters.any(|call| call.arbiter.winner() == Some(device))
     }
 
     /// How a call is for one of its callees.
@@ -283,17 +326,17 @@ impl Calls {
         self.drain(now, key, true);
     }
 
-    /// Whether this party speaks in this channel, as it is that of a one-to-one call it placed or took; and if so, whether it placed it.
-    pub(crate) fn is_caller_in(&self, app: AppNo, party: &Party, channel: &ChannelId, scope: &Scope) -> Option<bool> {
-        let calls = self.by_user.get(&(app, party.user.clone())).map_or(&[][..], Vec::as_slice);
-        let arbiters = calls.iter().filter(|call_id| scope.has(**call_id));
-        let arbiters = arbiters.filter_map(|call_id| self.calls.get(&CallKey { app, call_id: *call_id }));
-        arbiters.map(|call| &call.arbiter).find_map(|arbiter| {
-            let invite = arbiter.invite();
-            let is_caller = invite.caller == *party;
-            let is_its = invite.channel == *channel && invite.call_type.is_one_to_one() && !arbiter.has_ended();
-            (is_its && (is_caller || arbiter.winner() == Some(party))).then_some(is_caller)
-        })
+    /// The call of which this channel is the own one, if it is one-to-one and this party placed or took it.
+    ///
+    /// The own one is named by the call's id and by nothing that the caller wrote: an invite can name any channel.
+    pub(crate) fn own_call(&self, app: AppNo, party: &Party, channel: &ChannelId, scope: &Scope) -> Option<OwnCall> {
+        let call_id: CallId = channel.as_str().parse().ok()?;
+        let arbiter = &self.calls.get(&CallKey { app, call_id })?.arbiter;
+        let invite = arbiter.invite();
+        let parties: Vec<Party> = [&invite.caller].into_iter().chain(arbiter.winner()).cloned().collect();
+        let is_own = *channel == call_id.channel() && invite.call_type.is_one_to_one() && !arbiter.has_ended();
+        let is_caller = invite.caller == *party;
+        (is_own && scope.has(call_id) && parties.contains(party)).then_some(OwnCall { is_caller, parties })
     }
 
     /// Whether it waits for a device of its callee to say anything.
@@ -301,9 +344,9 @@ impl Calls {
         self.calls.get(&key).is_some_and(|call| !call.arbiter.has_rung())
     }
 
-    /// Whether it is known here, running or just over.
-    pub(crate) fn knows(&self, key: CallKey) -> bool {
-        self.calls.contains_key(&key)
+    /// Whether it is not over.
+    pub(crate) fn is_running(&self, key: CallKey) -> bool {
+        self.calls.get(&key).is_some_and(|call| !call.arbiter.has_ended())
     }
 
     /// The channel of a call that is known here.
@@ -337,13 +380,17 @@ impl Calls {
         match message.word {
             Word::Invite(mut invite) => {
                 invite.caller = from.clone();
-                if invite.check().is_err() {
+                let is_sound = invite.check().is_ok();
+                if is_sound {
+                    invite.fold_callees();
+                }
+                if !is_sound {
                     self.refuse(key, from, InviteRefusal::Invalid);
                 } else if !invite.callees.iter().all(|user| people.can_exist(user)) {
                     self.refuse(key, from, InviteRefusal::UnknownUser);
                 } else if self.opened_by(key.app, &from) >= self.config.per_device {
                     self.refuse(key, from, InviteRefusal::TooMany);
-                } else if let Err(refusal) = people.may_open(&from) {
+                } else if let Err(refusal) = people.may_open(&from, invite.callees.len()) {
                     self.refuse(key, from, refusal);
                 } else {
                     let app_server_data = std::mem::take(&mut invite.app_server_data);
@@ -365,17 +412,22 @@ impl Calls {
 
     fn insert(&mut self, app: AppNo, arbiter: Arbiter) -> CallKey {
         let key = CallKey { app, call_id: arbiter.call_id() };
-        for user in users(&arbiter) {
-            self.by_user.entry((app, user)).or_default().push(key.call_id);
+        if !arbiter.has_ended() {
+            for user in users(&arbiter) {
+                self.by_user.entry((app, user)).or_default().push(key.call_id);
+            }
+            *self.opened.entry((app, arbiter.invite().caller.clone())).or_default() += 1;
+            self.running += 1;
         }
-        self.running += usize::from(!arbiter.has_ended());
         let span = info_span!("call", id = %key.call_id);
-        self.calls.insert(key, Call { arbiter, wake_at: None, span, quality: [None; 2] });
+        self.calls.insert(key, Call { arbiter, wake_at: None, span, quality: [None; 2], saved: None });
         key
     }
 
-    fn remove(&mut self, key: CallKey) {
-        let Some(call) = self.calls.remove(&key) else { return };
+    /// The call is over: it is nobody's any more, and only answers who speaks of it.
+    fn on_over(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get(&key) else { return };
+        self.running -= 1;
         for user in users(&call.arbiter) {
             let at = (key.app, user);
             if let Some(calls) = self.by_user.get_mut(&at) {
@@ -385,14 +437,19 @@ impl Calls {
                 }
             }
         }
-        if self.config.keeps {
-            self.outputs.push_back(CallOutput::Forget(key));
+        let caller = (key.app, call.arbiter.invite().caller.clone());
+        if let Some(opened) = self.opened.get_mut(&caller) {
+            *opened -= 1;
+            if *opened == 0 {
+                self.opened.remove(&caller);
+            }
         }
     }
 
     /// Passes on what an arbiter has to say, and stores it if it may have changed.
     fn drain(&mut self, now: Now, key: CallKey, mut changed: bool) {
         let Some(call) = self.calls.get_mut(&key) else { return };
+        let mut is_over = false;
         while let Some(output) = call.arbiter.poll_output() {
             match output {
                 ArbiterOutput::Send { to, message } => {
@@ -400,7 +457,7 @@ impl Calls {
                 }
                 ArbiterOutput::Tell(fact) => {
                     changed = true;
-                    self.running -= usize::from(matches!(fact, Fact::Ended { .. }));
+                    is_over |= matches!(fact, Fact::Ended { .. });
                     call.span.in_scope(|| log_fact(fact));
                     self.outputs.push_back(CallOutput::Tell(CallFact::Arbiter(fact)));
                     if let Some(winner) = call.arbiter.winner()
@@ -430,10 +487,22 @@ impl Calls {
             }
         }
         if call.arbiter.is_done() {
-            self.remove(key);
+            if self.config.keeps {
+                self.outputs.push_back(CallOutput::Forget(key));
+            }
         } else if changed && self.config.keeps {
             let snapshot = Box::new(call.arbiter.snapshot(now));
-            self.outputs.push_back(CallOutput::Save(key, snapshot));
+            let hash = self.hasher.hash_one(&snapshot);
+            if call.saved.replace(hash) != Some(hash) {
+                self.outputs.push_back(CallOutput::Save(key, snapshot));
+            }
+        }
+        let is_done = call.arbiter.is_done();
+        if is_over {
+            self.on_over(key);
+        }
+        if is_done {
+            self.calls.remove(&key);
         }
     }
 
@@ -449,9 +518,7 @@ impl Calls {
     }
 
     fn opened_by(&self, app: AppNo, device: &Party) -> usize {
-        let calls = self.by_user.get(&(app, device.user.clone())).map_or(&[][..], Vec::as_slice);
-        let arbiters = calls.iter().filter_map(|call_id| self.calls.get(&CallKey { app, call_id: *call_id }));
-        arbiters.filter(|call| call.arbiter.invite().caller == *device && !call.arbiter.has_ended()).count()
+        self.opened.get(&(app, device.clone())).copied().unwrap_or_default()
     }
 
     fn refuse(&mut self, key: CallKey, to: Party, refusal: InviteRefusal) {

@@ -85,7 +85,7 @@ impl Hub {
         }
     }
 
-    /// What allows a join or a renewal: the token, or without one that the channel is that of the party's own call.
+    /// What allows a join or a renewal: the token, or without one that the channel is the own one of the party's call.
     pub(super) fn granted(
         &self,
         now: Now,
@@ -110,11 +110,14 @@ impl Hub {
             return grant;
         }
         let scope = session.bound.map_or_else(|| Scope::AllBut(Vec::new()), Scope::Only);
-        let Some(is_caller) = self.calls.is_caller_in(app, party, &request.channel, &scope) else {
+        let own = self.calls.own_call(app, party, &request.channel, &scope);
+        // Who came in with a token of the app's backend need not be of the call, whatever the channel is called.
+        let own = own.filter(|own| self.channels.has_only(app, &request.channel, &own.parties));
+        let Some(own) = own else {
             self.around.metering.auth_failed(AuthFailure::Token(TokenError::Shape));
             return Some(Err(JoinRefusal::TokenInvalid));
         };
-        let uid = self.channels.uid_of_party(app, &request.channel, party, if is_caller { 1 } else { 2 })?;
+        let uid = self.channels.uid_of_party(app, &request.channel, party, if own.is_caller { 1 } else { 2 })?;
         Some(Ok(Grant { uid, until_unix_ms: now.unix_ms + CALL_GRANT_MS, of_call: true }))
     }
 

@@ -160,6 +160,12 @@ impl Channels {
         mine.or_else(|| (wanted..).filter_map(|number| Uid::new(number).ok()).find(is_free))
     }
 
+    /// Whether nobody but these is in the channel.
+    pub(crate) fn has_only(&self, app: AppNo, channel: &ChannelId, parties: &[Party]) -> bool {
+        let key = ChannelKey { app, channel: channel.clone() };
+        self.channels.get(&key).into_iter().flatten().all(|member| parties.contains(&member.party))
+    }
+
     /// The call of a channel is over: who is in it as a party of the call leaves soon.
     pub(crate) fn on_call_over(&mut self, now: Now, app: AppNo, channel: &ChannelId) {
         let key = ChannelKey { app, channel: channel.clone() };

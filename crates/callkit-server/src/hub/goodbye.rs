@@ -1,13 +1,13 @@
 //! The end of the server.
 
-use std::sync::Arc;
-
-use call_protocol::session::{RefuseReason, ServerFrame};
+use call_protocol::session::RefuseReason;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::session::{StreamId, refusal};
 use super::{Hub, Input};
+use crate::connection::Cut;
+use crate::wire::Frame;
 
 impl Hub {
     /// Tells every client that the server stops, and waits until they have read it or their time is over.
@@ -21,7 +21,7 @@ impl Hub {
         // Streams that signed in at this very moment are among the inputs not handled.
         while let Ok(input) = inbox.try_recv() {
             if let Input::SignedIn { link, .. } = input {
-                link.frames.try_send(Arc::new(shutting_down())).ok();
+                link.frames.try_send(shutting_down()).ok();
             }
         }
         for key in self.sessions.keys().copied().collect::<Vec<_>>() {
@@ -37,12 +37,10 @@ impl Hub {
                 () = sleep_until(deadline) => break,
             }
         }
-        for connection in self.ending.values() {
-            connection.cut();
-        }
+        self.ending.values().for_each(Cut::cut);
     }
 }
 
-fn shutting_down() -> ServerFrame {
+fn shutting_down() -> Frame {
     refusal(RefuseReason::ShuttingDown, "")
 }

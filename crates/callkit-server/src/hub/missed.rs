@@ -1,26 +1,29 @@
 //! Missed calls, told to each device once, however long it was away.
 //!
-//! A device knows of what happened until it was last heard; what it was told and has not acknowledged it does not know. While a call that
-//! is over still has its arbiter, that one tells; later the history does.
+//! A device knows of what happened until it was last heard; what it was told and has not acknowledged it does not know. It is told a few
+//! at a time, as it acknowledges, however many there are: others make them, and none of them ends a session.
 
 use call_protocol::end::EndReason;
 use call_protocol::invite::Invite;
 use call_protocol::session::ServerBody;
-use call_protocol::{AppId, CallId, CallMessage, Party, UserId, Word, limits};
+use call_protocol::{AppId, CallId, CallMessage, DeviceId, Party, UserId, Word, limits};
 use signaling::Now;
 use tracing::warn;
 
 use super::Hub;
-use super::calls::{CallKey, EndedCall};
+use super::calls::{CallKey, EndedCall, MissedBy};
 use super::session::{Session, SessionKey};
 use crate::store::{Device, Store, StoreError, StoredCall};
+use crate::token::AppNo;
 
 /// Calls told at one time; the next ones follow when these are acknowledged.
 const AT_ONCE: usize = 32;
 /// Searches in the store at one time, of each kind: after a restart all devices come back at once.
 pub(super) const LOOKUPS: usize = 8;
+/// Missed calls of which a device may not have acknowledged yet that it was told; of more it is told again when it signs in anew.
+const UNSURE: usize = 64;
 /// Searches that may wait; a device that finds no room is told at its next sign-in.
-const LOOKUPS_WAITING: usize = 65_536;
+pub(super) const LOOKUPS_WAITING: usize = 65_536;
 
 /// What was looked up in the store.
 pub(super) enum Found {
@@ -28,6 +31,12 @@ pub(super) enum Found {
         key: CallKey,
         user: UserId,
         devices: Vec<Device>,
+    },
+    /// The devices that a push reaches.
+    Pushed {
+        app: AppNo,
+        user: UserId,
+        pushed: Vec<DeviceId>,
     },
     /// Missed calls, oldest end first.
     Missed {
@@ -40,6 +49,7 @@ impl Hub {
     pub(super) fn on_found(&mut self, now: Now, found: Found) {
         match found {
             Found::Devices { key, user, devices } => self.on_devices(now, key, &user, devices),
+            Found::Pushed { app, user, pushed } => self.end_the_oldest(now, app, &user, false, &pushed),
             Found::Missed { session, calls } => self.on_missed_calls(now, session, &calls),
         }
     }
@@ -67,20 +77,27 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let app = session.app;
         (session.is_looked_up, session.told_until) = (false, None);
-        let mut told = Vec::new();
-        for call in calls.iter().filter(|call| !self.calls.knows(CallKey { app, call_id: call.call_id })) {
+        let mut told: Vec<Invite> = Vec::new();
+        let mut last = None;
+        for call in calls {
+            let invite = match self.calls.missed_by(CallKey { app, call_id: call.call_id }, &session.party) {
+                MissedBy::Nobody => continue,
+                MissedBy::Forgotten => invite_of(call),
+                MissedBy::Remembered(invite) => invite.clone(),
+            };
             if told.len() == AT_ONCE {
-                session.told_until = told.last().map(|last: &&StoredCall| end_of(last));
+                session.told_until = last;
                 break;
             }
+            last = Some(end_of(call));
             session.untold.insert(call.call_id, end_of(call).0);
-            told.push(call);
+            told.push(invite);
         }
         if session.untold.is_empty() {
             self.note_here(now, key);
         }
-        for call in told {
-            let (call_id, word) = (call.call_id, Word::Missed(Box::new(invite_of(call))));
+        for invite in told {
+            let (call_id, word) = (invite.call_id, Word::Missed(Box::new(invite)));
             self.send(now, key, ServerBody::Call(CallMessage { call_id, word }));
         }
     }
@@ -97,6 +114,7 @@ impl Hub {
                 Some(after) => self.look_for_missed(key, Some(after)),
                 None => self.note_here(now, key),
             }
+            self.on_caught_up(key);
         }
     }
 
@@ -108,21 +126,55 @@ impl Hub {
         }
     }
 
-    /// A call was missed: the devices that are here know.
+    /// A call was missed: the devices that are here know, once they have acknowledged what they were told.
     pub(super) fn on_missed(&mut self, now: Now, ended: &EndedCall) {
         for callee in &ended.invite.callees {
             for key in self.devices.get(&(ended.app, callee.clone())).cloned().unwrap_or_default() {
-                let is_here =
-                    |session: &Session| session.link.is_some() && session.untold.is_empty() && !session.is_looked_up;
-                if self.sessions.get(&key).is_some_and(is_here) {
-                    self.note_here(now, key);
+                let Some(session) = self.sessions.get_mut(&key) else { continue };
+                let has_all = session.untold.is_empty() && !session.is_looked_up && session.behind_since.is_none();
+                if session.link.is_some() && has_all && session.unsure.len() < UNSURE {
+                    session.unsure.push_back((session.outbound.last(), now.unix_ms));
+                    self.on_caught_up(key);
                 }
             }
         }
     }
 
+    /// A device was never told that a call rang, as it has not acknowledged what it was told before: if it missed the call it is told that
+    /// when it has.
+    pub(super) fn on_unseen(&mut self, now: Now, key: SessionKey, call: CallKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.bound.is_none() && !matches!(self.calls.missed_by(call, &session.party), MissedBy::Nobody) {
+            session.behind_since.get_or_insert(now.unix_ms);
+        }
+    }
+
+    /// A device may have acknowledged what it was told.
+    pub(super) fn on_caught_up(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let acknowledged = session.outbound.acknowledged();
+        let mut known_until = None;
+        while let Some((_, unix_ms)) = session.unsure.front().copied().filter(|(last, _)| *last <= acknowledged) {
+            known_until = Some(unix_ms);
+            session.unsure.pop_front();
+        }
+        let is_told = session.untold.is_empty() && !session.is_looked_up && session.told_until.is_none();
+        let looks = is_told && !session.outbound.is_behind() && session.behind_since.take().is_some();
+        if let Some(unix_ms) = known_until
+            && let Some(session) = self.sessions.get(&key)
+        {
+            self.note_seen(session, unix_ms);
+        }
+        if looks {
+            self.look_for_missed(key, None);
+        }
+    }
+
     fn note_here(&self, now: Now, key: SessionKey) {
-        if let Some(session) = self.sessions.get(&key) {
+        // What it has not acknowledged, or was not told yet, it does not know.
+        if let Some(session) = self.sessions.get(&key).filter(|session| session.behind_since.is_none())
+            && session.unsure.is_empty()
+        {
             self.note_seen(session, now.unix_ms);
         }
     }
@@ -134,8 +186,10 @@ impl Hub {
         }
         let heard = session.link.as_ref().map_or(session.heard, |link| link.pulse.heard_at());
         let heard_unix_ms = now.unix_ms.saturating_sub(now.mono - heard);
-        let first_untold = session.untold.values().min().map(|ended| ended.saturating_sub(1));
-        self.note_seen(session, first_untold.unwrap_or(heard_unix_ms));
+        let untold = session.untold.values().min().copied();
+        let unsure = session.unsure.front().map(|(_, unix_ms)| *unix_ms);
+        let first_untold = untold.into_iter().chain(unsure).chain(session.behind_since).min();
+        self.note_seen(session, first_untold.map_or(heard_unix_ms, |ended| ended.saturating_sub(1)));
     }
 
     fn note_seen(&self, session: &Session, unix_ms: u64) {

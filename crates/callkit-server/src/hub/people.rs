@@ -1,6 +1,7 @@
 //! What calls ask about users, and who hears of a call.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use call_protocol::ring::InviteRefusal;
 use call_protocol::{CallId, DeviceId, Party, UserId};
@@ -29,13 +30,15 @@ impl People for PeopleOf<'_> {
         self.directory.is_none_or(|known| known.knows(user) || self.devices.contains_key(&(self.app, user.clone())))
     }
 
-    fn may_open(&self, caller: &Party) -> Result<(), InviteRefusal> {
+    fn may_open(&self, caller: &Party, callees: usize) -> Result<(), InviteRefusal> {
         let Surroundings { limits, health, metering, .. } = self.around;
-        if !self.pass.is_some_and(|pass| health.takes_work(pass)) {
+        // A server that drains lets its calls end and begins none.
+        if !health.takes_sign_ins() || !self.pass.is_some_and(|pass| health.takes_work(pass)) {
             metering.shed_invites.increment(1);
             return Err(InviteRefusal::Overloaded);
         }
-        limits.invite(self.app, &caller.user, &caller.device).map_err(|_| InviteRefusal::TooMany)
+        let callees = u32::try_from(callees).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        limits.invite(self.app, &caller.user, &caller.device, callees).map_err(|_| InviteRefusal::TooMany)
     }
 
     fn online(&self, user: &UserId) -> Vec<Party> {

@@ -15,7 +15,7 @@ impl Hub {
         let EndedCall { app, invite, caller_reason, callee_reason, release, ended_unix_ms, talk_ms, missed, quality } =
             ended;
         let [caller_quality, callee_quality] = *quality;
-        self.channels.on_call_over(now, *app, &invite.channel);
+        self.channels.on_call_over(now, *app, &invite.call_id.channel());
         self.cancel_pushes(now, CallKey { app: *app, call_id: invite.call_id }, None);
         let app_id = self.around.apps.name(*app).clone();
         let (reason, source) = release

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use call_protocol::session::{Refuse, RefuseReason, ServerBody, ServerFrame};
+use call_protocol::session::{Refuse, RefuseReason, ServerBody};
 use call_protocol::{CallId, Party, limits};
+use hyper::body::Bytes;
 use signaling::Time;
 use tokio::sync::mpsc;
 
-use crate::connection::Connection;
+use super::outbound::{About, Held, Outbound, Passed};
+use crate::connection::{Connection, Cut};
 use crate::token::AppNo;
+use crate::wire::Frame;
 
 /// One session, for as long as the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,11 +31,12 @@ pub(crate) struct Pulse {
     /// The highest number received in the session, for the acknowledgement in a pong.
     received: AtomicU64,
     pub(crate) connection: Arc<Connection>,
+    pub(crate) cut: Cut,
 }
 
 impl Pulse {
-    pub(crate) fn new(now: Time, connection: Arc<Connection>) -> Self {
-        Self { heard_ms: AtomicU64::new(now.0), received: AtomicU64::new(0), connection }
+    pub(crate) fn new(now: Time, connection: Arc<Connection>, cut: Cut) -> Self {
+        Self { heard_ms: AtomicU64::new(now.0), received: AtomicU64::new(0), connection, cut }
     }
 
     pub(crate) fn heard_at(&self) -> Time {
@@ -52,7 +56,7 @@ impl Pulse {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) stream: StreamId,
-    pub(crate) frames: mpsc::Sender<Arc<ServerFrame>>,
+    pub(crate) frames: mpsc::Sender<Frame>,
     pub(crate) pulse: Arc<Pulse>,
 }
 
@@ -70,7 +74,15 @@ pub(crate) enum Arrival {
     Gap,
 }
 
-/// The client does not keep up.
+/// Whether a device was sent the invite of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Yes,
+    /// It waited, or found no room.
+    No,
+}
+
+/// The client does not read what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooSlow;
 
@@ -92,16 +104,23 @@ pub(crate) struct Session {
     pub(crate) is_looked_up: bool,
     /// The last call told of, where there are more to tell.
     pub(crate) told_until: Option<(u64, CallId)>,
+    /// Missed calls that it was told of as they ended: with which frame at most, and when, in ms since 1970.
+    pub(crate) unsure: VecDeque<(u64, u64)>,
+    /// When the first call ended of which it was not told since too much waited, in ms since 1970.
+    pub(crate) behind_since: Option<u64>,
     /// Whether a timer for an acknowledgement runs.
     pub(crate) ack_waits: bool,
-    sent: u64,
-    unacknowledged: VecDeque<Arc<ServerFrame>>,
+    pub(crate) outbound: Outbound,
+    /// When it last acknowledged something, or was sent the first of what it has not.
+    progressed_at: Time,
+    /// Calls that ring, as far as this device was to hear of them.
+    pub(crate) calls: BTreeMap<CallId, Seen>,
     received: u64,
     acknowledged: u64,
 }
 
 impl Session {
-    pub(crate) fn new(name: String, app: AppNo, party: Party, bound: Option<CallId>) -> Self {
+    pub(crate) fn new(name: String, app: AppNo, party: Party, bound: Option<CallId>, held: Held) -> Self {
         Self {
             name,
             app,
@@ -113,9 +132,12 @@ impl Session {
             untold: BTreeMap::new(),
             is_looked_up: false,
             told_until: None,
+            unsure: VecDeque::new(),
+            behind_since: None,
             ack_waits: false,
-            sent: 0,
-            unacknowledged: VecDeque::new(),
+            outbound: Outbound::new(held),
+            progressed_at: Time(0),
+            calls: BTreeMap::new(),
             received: 0,
             acknowledged: 0,
         }
@@ -126,32 +148,67 @@ impl Session {
     }
 
     /// Sends a numbered frame and keeps it until the client has acknowledged it. Without a stream it waits for a resume.
-    pub(crate) fn send(&mut self, body: ServerBody) -> Result<(), TooSlow> {
-        if self.unacknowledged.len() >= limits::UNACKNOWLEDGED_FRAMES {
-            return Err(TooSlow);
+    pub(crate) fn send(&mut self, now: Time, body: Bytes, about: About) -> Result<Passed, TooSlow> {
+        let call = match about {
+            About::Invite(call_id) => Some(call_id),
+            About::Member(..) | About::Other => None,
+        };
+        // Said again to a device that has it: it need not wait for that.
+        if let Some(call_id) = call
+            && self.outbound.is_behind()
+            && self.calls.get(&call_id) == Some(&Seen::Yes)
+        {
+            return Ok(Passed::Folded);
         }
-        self.sent += 1;
-        let frame = Arc::new(ServerFrame { seq: self.sent, ack: self.received, body: Some(body) });
-        self.unacknowledged.push_back(Arc::clone(&frame));
-        self.acknowledged = self.received;
-        self.pass_on(frame)
+        let passed = self.outbound.put(body, about);
+        if let Some(call_id) = call
+            && matches!(passed, Passed::Waits | Passed::Dropped)
+        {
+            self.calls.entry(call_id).or_insert(Seen::No);
+        }
+        self.flush(now)?;
+        Ok(passed)
     }
 
-    /// Sends a frame that is not numbered and is lost with the stream.
-    pub(crate) fn send_unnumbered(&mut self, body: Option<ServerBody>) -> Result<(), TooSlow> {
-        self.acknowledged = self.received;
-        self.pass_on(Arc::new(ServerFrame { seq: 0, ack: self.received, body }))
-    }
-
-    /// Sends again what the client has not acknowledged.
-    pub(crate) fn replay(&mut self) -> Result<(), TooSlow> {
-        for frame in self.unacknowledged.clone() {
+    /// Sends what waits and has room now.
+    pub(crate) fn flush(&mut self, now: Time) -> Result<(), TooSlow> {
+        while let Some((frame, about)) = self.outbound.next(self.received) {
+            if let About::Invite(call_id) = about {
+                self.calls.insert(call_id, Seen::Yes);
+            }
+            if frame.seq == self.first_unacknowledged() {
+                self.progressed_at = now;
+            }
+            self.acknowledged = self.received;
             self.pass_on(frame)?;
         }
         Ok(())
     }
 
-    fn pass_on(&self, frame: Arc<ServerFrame>) -> Result<(), TooSlow> {
+    /// What rang, perhaps, does no more. True if the device never saw that it did, and will not.
+    pub(crate) fn stops_ringing(&mut self, call_id: CallId) -> bool {
+        let is_unseen = self.calls.remove(&call_id) == Some(Seen::No);
+        if is_unseen {
+            self.outbound.withdraw(call_id);
+        }
+        is_unseen
+    }
+
+    /// Sends a frame that is not numbered and is lost with the stream.
+    pub(crate) fn send_unnumbered(&mut self, body: Option<ServerBody>) -> Result<(), TooSlow> {
+        self.acknowledged = self.received;
+        self.pass_on(Frame::new(self.received, body))
+    }
+
+    /// Sends again what the client has not acknowledged.
+    pub(crate) fn replay(&mut self) -> Result<(), TooSlow> {
+        for frame in self.outbound.unacknowledged() {
+            self.pass_on(frame.clone())?;
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, frame: Frame) -> Result<(), TooSlow> {
         match self.link.as_ref().map(|link| link.frames.try_send(frame)) {
             // A closed link is one whose stream has just broken: the frame waits for a resume.
             None | Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) => Ok(()),
@@ -159,18 +216,26 @@ impl Session {
         }
     }
 
-    /// The client has everything up to `ack`. False if that was never sent.
-    pub(crate) fn on_ack(&mut self, ack: u64) -> bool {
-        while self.unacknowledged.front().is_some_and(|frame| frame.seq <= ack) {
-            self.unacknowledged.pop_front();
+    fn first_unacknowledged(&self) -> u64 {
+        self.outbound.unacknowledged().next().map_or(0, |frame| frame.seq)
+    }
+
+    /// The client has everything up to `ack`; what waits can be sent by [`Session::flush`]. False if that was never sent.
+    pub(crate) fn on_ack(&mut self, now: Time, ack: u64) -> bool {
+        if ack >= self.first_unacknowledged() {
+            self.progressed_at = now;
         }
-        ack <= self.sent
+        self.outbound.on_ack(ack)
+    }
+
+    /// Whether it reads, or at least speaks, and has acknowledged nothing of what it was sent for so long.
+    pub(crate) fn is_stalled(&self, now: Time, limit_ms: u64) -> bool {
+        self.link.is_some() && !self.outbound.is_quiet() && now - self.progressed_at >= limit_ms
     }
 
     /// Whether a client that has everything up to `received` can go on without losing anything.
     pub(crate) fn can_resume_from(&self, received: u64) -> bool {
-        let first_kept = self.unacknowledged.front().map_or(self.sent + 1, |frame| frame.seq);
-        received <= self.sent && received + 1 >= first_kept
+        self.outbound.can_resume_from(received)
     }
 
     pub(crate) fn on_numbered(&mut self, seq: u64) -> Arrival {
@@ -204,7 +269,8 @@ impl Session {
     }
 
     /// Takes up a stream.
-    pub(crate) fn attach(&mut self, link: Link) {
+    pub(crate) fn attach(&mut self, now: Time, link: Link) {
+        self.progressed_at = now;
         link.pulse.received.store(self.received, Ordering::Relaxed);
         self.link = Some(link);
         self.lost_at = None;
@@ -212,13 +278,13 @@ impl Session {
 }
 
 /// The last frame of a stream.
-pub(crate) fn refusal(reason: RefuseReason, detail: impl Into<String>) -> ServerFrame {
+pub(crate) fn refusal(reason: RefuseReason, detail: impl Into<String>) -> Frame {
     let mut detail: String = detail.into();
     if detail.len() > limits::NOTE_BYTES {
         let end = (0..=limits::NOTE_BYTES).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
         detail.truncate(end);
     }
-    ServerFrame { seq: 0, ack: 0, body: Some(ServerBody::Refuse(Refuse { reason, detail })) }
+    Frame::new(0, Some(ServerBody::Refuse(Refuse { reason, detail })))
 }
 
 #[cfg(test)]
@@ -226,47 +292,49 @@ mod tests {
     use super::*;
     use call_protocol::{DeviceId, UserId};
 
-    fn session() -> (Session, mpsc::Receiver<Arc<ServerFrame>>) {
+    const NOW: Time = Time(0);
+
+    fn session() -> (Session, mpsc::Receiver<Frame>) {
         let party = Party { user: UserId::new("ann").unwrap(), device: DeviceId::new("phone").unwrap() };
-        let mut session = Session::new("name".into(), AppNo(0), party, None);
+        let mut session = Session::new("name".into(), AppNo(0), party, None, Held::default());
         let frames = attach(&mut session, LINK_FRAMES);
         (session, frames)
     }
 
-    fn attach(session: &mut Session, room: usize) -> mpsc::Receiver<Arc<ServerFrame>> {
+    fn attach(session: &mut Session, room: usize) -> mpsc::Receiver<Frame> {
         let (sender, frames) = mpsc::channel(room);
-        let pulse = Arc::new(Pulse::new(Time(0), Arc::new(Connection::default())));
-        session.attach(Link { stream: StreamId(1), frames: sender, pulse });
+        let pulse = Arc::new(Pulse::new(Time(0), Arc::new(Connection::default()), Cut::default()));
+        session.attach(NOW, Link { stream: StreamId(1), frames: sender, pulse });
         frames
     }
 
-    fn pong(nonce: u64) -> ServerBody {
-        ServerBody::Pong { nonce, server_unix_ms: 0 }
+    fn send(session: &mut Session) -> Result<Passed, TooSlow> {
+        session.send(NOW, Bytes::from_static(b"pong"), About::Other)
     }
 
-    fn numbers(frames: &mut mpsc::Receiver<Arc<ServerFrame>>) -> Vec<u64> {
+    fn numbers(frames: &mut mpsc::Receiver<Frame>) -> Vec<u64> {
         std::iter::from_fn(|| frames.try_recv().ok()).map(|frame| frame.seq).collect()
     }
 
     #[test]
     fn what_was_not_acknowledged_comes_again_after_a_resume() {
         let (mut session, mut frames) = session();
-        for nonce in 1..=4 {
-            session.send(pong(nonce)).unwrap();
+        for _ in 1..=4 {
+            send(&mut session).unwrap();
         }
         assert_eq!(numbers(&mut frames), [1, 2, 3, 4]);
-        assert!(session.on_ack(2));
+        assert!(session.on_ack(NOW, 2));
         session.link = None;
-        session.send(pong(5)).unwrap();
+        send(&mut session).unwrap();
 
         assert!(session.can_resume_from(2) && session.can_resume_from(5));
         assert!(!session.can_resume_from(1), "frame 2 is gone");
         assert!(!session.can_resume_from(6), "never sent");
         let mut frames = attach(&mut session, LINK_FRAMES);
-        session.on_ack(3);
+        session.on_ack(NOW, 3);
         session.replay().unwrap();
         assert_eq!(numbers(&mut frames), [4, 5]);
-        assert!(!session.on_ack(6));
+        assert!(!session.on_ack(NOW, 6));
     }
 
     #[test]
@@ -277,22 +345,47 @@ mod tests {
         assert_eq!(arrivals, [New, New, Duplicate, Duplicate, Gap, New]);
         assert_eq!(session.received(), 3);
         assert!(session.owes_ack() && !session.owes_ack_now());
-        session.send(pong(1)).unwrap();
+        send(&mut session).unwrap();
         assert!(!session.owes_ack(), "it rode on the frame");
     }
 
     #[test]
-    fn a_client_that_does_not_acknowledge_or_does_not_read_is_too_slow() {
-        let (mut session, _frames) = session();
-        for nonce in 0..limits::UNACKNOWLEDGED_FRAMES as u64 {
-            session.send(pong(nonce)).unwrap();
+    fn what_others_cause_waits_and_who_acknowledges_nothing_for_long_is_stalled() {
+        let (mut session, mut frames) = session();
+        for _ in 0..2 * limits::UNACKNOWLEDGED_FRAMES {
+            assert!(send(&mut session).is_ok());
         }
-        assert_eq!(session.send(pong(0)), Err(TooSlow));
+        assert_eq!(numbers(&mut frames).len(), limits::UNACKNOWLEDGED_FRAMES);
+        assert!(!session.is_stalled(Time(19), 20) && session.is_stalled(Time(20), 20));
+        session.on_ack(Time(20), 1);
+        session.flush(Time(20)).unwrap();
+        assert_eq!(numbers(&mut frames), [limits::UNACKNOWLEDGED_FRAMES as u64 + 1]);
+        assert!(!session.is_stalled(Time(39), 20), "slow is not stalled");
 
-        let mut session = Session::new("name".into(), AppNo(0), session.party, None);
+        let mut session = Session::new("name".into(), AppNo(0), session.party, None, Held::default());
         let _unread = attach(&mut session, 2);
-        session.send(pong(1)).unwrap();
-        session.send(pong(2)).unwrap();
-        assert_eq!(session.send(pong(3)), Err(TooSlow));
+        send(&mut session).unwrap();
+        send(&mut session).unwrap();
+        assert_eq!(session.send_unnumbered(None), Err(TooSlow));
+    }
+
+    #[test]
+    fn a_call_is_unseen_until_its_invite_went_out() {
+        let (mut session, _frames) = session();
+        let invite = |session: &mut Session, number| {
+            let call_id = CallId::from_bits(number);
+            session.send(NOW, Bytes::from_static(b"invite"), About::Invite(call_id)).unwrap()
+        };
+        assert_eq!(invite(&mut session, 1), Passed::Sent);
+        while send(&mut session) == Ok(Passed::Sent) {}
+        assert_eq!(invite(&mut session, 1), Passed::Folded, "it has it");
+        assert_eq!(invite(&mut session, 2), Passed::Waits);
+        assert_eq!(invite(&mut session, 3), Passed::Waits);
+        session.on_ack(NOW, 2);
+        session.flush(NOW).unwrap();
+        assert!(!session.stops_ringing(CallId::from_bits(1)));
+        assert!(!session.stops_ringing(CallId::from_bits(2)), "it went out in the place of an acknowledged one");
+        assert!(session.stops_ringing(CallId::from_bits(3)));
+        assert!(!session.stops_ringing(CallId::from_bits(3)));
     }
 }

@@ -42,7 +42,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Declared {
 }
 
 /// The metrics, in the order of the documentation.
-pub(crate) const DECLARED: [Declared; 44] = [
+pub(crate) const DECLARED: [Declared; 46] = [
     gauge("callkit_build_info", "version", "1, with the version of the server"),
     gauge("callkit_ready", "", "1 while sign-ins are taken, else 0"),
     gauge("callkit_connections", "", "TCP connections that are open"),
@@ -67,7 +67,13 @@ pub(crate) const DECLARED: [Declared; 44] = [
     counter("callkit_limited_total", "limit", "Requests refused because a limit was met, by limit"),
     gauge("callkit_limit_keys", "", "Addresses, users and devices that limits remember"),
     counter("callkit_shed_total", "what", "Sign-ins and invites refused because the server is overloaded"),
+    counter("callkit_gate_turns_total", "", "Sign-ins and invites that waited for their turn as new work"),
     counter("callkit_frames_total", "direction", "Frames of signed-in devices, by direction"),
+    counter(
+        "callkit_frames_dropped_total",
+        "",
+        "Frames for which there was no room, as their device acknowledges too little",
+    ),
     gauge("callkit_hub_queue", "", "Frames that wait for the hub"),
     histogram("callkit_hub_delay_seconds", "How long the longest-waiting frame of a batch waited for the hub"),
     gauge("callkit_calls", "", "Calls that ring or are answered"),

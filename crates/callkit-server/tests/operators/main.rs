@@ -10,4 +10,5 @@ mod words;
 
 mod drain;
 mod program;
+mod proxies;
 mod tls;

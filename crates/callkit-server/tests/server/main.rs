@@ -1,6 +1,7 @@
 //! The server from outside: real sockets on loopback, a client that speaks frames.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "these modules are one program of tests")]
 
+mod abuse;
 mod calls;
 mod channels;
 mod client;

@@ -6,9 +6,12 @@ const TESTS: &str = concat!(
     include_str!("reflection.rs"),
     include_str!("slow.rs"),
     include_str!("tokens.rs"),
+    include_str!("../operators/proxies.rs"),
     include_str!("../operators/tls.rs"),
+    include_str!("../server/abuse.rs"),
     include_str!("../sleepers/bound.rs"),
     include_str!("../sleepers/callee.rs"),
+    include_str!("../sleepers/pushes.rs"),
     include_str!("../sleepers/released.rs"),
 );
 

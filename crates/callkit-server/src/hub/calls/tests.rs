@@ -47,7 +47,7 @@ impl People for Anybody {
         true
     }
 
-    fn may_open(&self, _: &Party) -> Result<(), InviteRefusal> {
+    fn may_open(&self, _: &Party, _: usize) -> Result<(), InviteRefusal> {
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl People for Somebody {
         self.0
     }
 
-    fn may_open(&self, _: &Party) -> Result<(), InviteRefusal> {
+    fn may_open(&self, _: &Party, _: usize) -> Result<(), InviteRefusal> {
         Ok(())
     }
 
@@ -182,7 +182,7 @@ impl People for Busy {
         true
     }
 
-    fn may_open(&self, _: &Party) -> Result<(), InviteRefusal> {
+    fn may_open(&self, _: &Party, _: usize) -> Result<(), InviteRefusal> {
         Err(InviteRefusal::Overloaded)
     }
 
