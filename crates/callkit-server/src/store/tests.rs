@@ -302,6 +302,6 @@ async fn what_an_older_server_left_to_be_sent_is_sent() {
     let work = store.work(20, free()).await.unwrap();
     let ids: Vec<_> = work.due.iter().map(|waiting| waiting.item.id.as_str()).collect();
     assert_eq!(ids, ["p"]);
-    let room = [(format!("push/apns/shop\u{1f}bob"), Room::default())].into();
+    let room = [("push/apns/shop\u{1f}bob".to_owned(), Room::default())].into();
     assert!(store.work(20, Busy { room, ..free() }).await.unwrap().due.is_empty(), "its destination is bob's own");
 }
