@@ -1,9 +1,11 @@
 //! Media is set up while it rings, or is not, and nothing is heard or recorded before the answer.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use callkit::{AudioInput, AudioOutput, CallId, WarmPath};
+use callkit::{AudioInput, AudioOutput, CallId, Interfaces, WarmPath};
+use rtc_transport::runtime::LocalAddresses;
 
 use crate::house::{House, Phone};
 use crate::post::{Post, Said};
@@ -108,6 +110,40 @@ async fn a_warm_path_over_relays_only_is_none_where_there_is_no_relay() {
     assert!(!before_the_answer(&said).iter().any(|said| said.shows_media_of("bob")));
     let said = answered_late(WarmPath::RelayOnly, WarmPath::Full).await;
     assert!(!before_the_answer(&said).iter().any(|said| said.shows_media_of("alice")));
+}
+
+/// A machine on a network that leads nowhere else.
+#[derive(Debug)]
+struct WithoutRoute;
+
+impl LocalAddresses for WithoutRoute {
+    fn addresses(&self) -> Vec<IpAddr> {
+        vec![Ipv4Addr::LOCALHOST.into()]
+    }
+
+    fn default_route(&self) -> Vec<IpAddr> {
+        vec![]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_are_not_of_the_default_route_are_shown_by_the_answer_and_then_used() {
+    let house = House::open().await;
+    let post = Post::new();
+    let interfaces = Interfaces::Source(Arc::new(WithoutRoute));
+    let (of_alice, of_bob) = (interfaces.clone(), interfaces);
+    let mut alice = post.phone_with(&house, "alice", "phone", ALICE, |b| b.interfaces(of_alice)).await;
+    let mut bob = post.phone_with(&house, "bob", "phone", BOB, |b| b.interfaces(of_bob)).await;
+    let call_id: CallId = alice.calls(&mut bob).await;
+    post.until(|said| said.iter().filter(|said| said.is("bob", "alert")).count() >= 2).await;
+    bob.kit.answer(call_id).await.unwrap();
+    bob.hears(ALICE).await;
+    alice.hears(BOB).await;
+    let said = post.said();
+    let before = before_the_answer(&said);
+    assert!(before.iter().any(|said| said.shows_media_of("alice")), "the path is set up while it rings");
+    assert!(!before.iter().any(|said| said.is_candidate_of("alice") || said.is_candidate_of("bob")));
+    assert!(is_reachable(&said, "alice") && is_reachable(&said, "bob"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

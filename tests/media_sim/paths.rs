@@ -1,9 +1,11 @@
 //! What a kit does about the paths of its call: the same steps as those of `callkit`.
 
+use std::time::Duration;
+
 use call_protocol::end::EndReason;
 use call_protocol::media::NegotiationBody;
 use call_protocol::{CallMessage, Party, wire};
-use rtc_transport::PathState;
+use rtc_transport::{AddressMode, PathConfig, PathState, Politeness};
 use signaling::{Address, Command, Input, Role};
 
 use crate::device::{PathLink, Remote};
@@ -16,6 +18,8 @@ use crate::world::World;
 const SETUP_MS: u64 = 20_000;
 /// How long media may be interrupted before the call is given up, in ms.
 const INTERRUPTION_MS: u64 = 15_000;
+/// How long a path looks for a way: the accept may show it.
+const WARM_PATIENCE: Duration = Duration::from_secs(180);
 /// How often a new way is looked for meanwhile, in ms.
 const RESTART_MS: u64 = 2_000;
 
@@ -35,7 +39,17 @@ impl World {
         if media.remotes.contains_key(&other) {
             return;
         }
-        let peer = Peer::start(device.host.path_config(), media.role, (at, other.clone(), serial), reports);
+        let config = PathConfig {
+            // What is opened after the accept has nothing to hide.
+            address_mode: if media.winner.is_some() { AddressMode::All } else { AddressMode::DefaultRoute },
+            politeness: match media.role {
+                Role::Caller => Politeness::Impolite,
+                Role::Callee => Politeness::Polite,
+            },
+            failed_after: WARM_PATIENCE,
+            ..device.host.path_config()
+        };
+        let peer = Peer::start(config, (at, other.clone(), serial), reports);
         if media.role == Role::Caller {
             peer.send(PeerCommand::Offer);
         }
@@ -94,6 +108,7 @@ impl World {
             Role::Caller => self.open_path(at, winner.clone()),
             Role::Callee => self.take_offers(at),
         }
+        self.tell_peer(at, &winner, PeerCommand::ShowAllAddresses);
         self.open_sound(at, &winner);
     }
 
@@ -187,7 +202,7 @@ impl World {
             PathLink::Interrupted { restart, .. } if now >= *restart => {
                 *restart = now + RESTART_MS;
                 let looks = can_negotiate && self.plant != Some(Plant::NobodyRebinds);
-                if let (Role::Caller, true, Some(winner)) = (media.role, looks, media.winner.clone()) {
+                if let (true, Some(winner)) = (looks, media.winner.clone()) {
                     self.tell_peer(at, &winner, PeerCommand::Restart);
                 }
             }

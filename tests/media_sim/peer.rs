@@ -8,7 +8,6 @@ use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationB
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rtc_transport::{MediaPath, NegotiationError, OutgoingVoice, PathConfig, PathEvent, PathState, Rebound};
-use signaling::Role;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -20,6 +19,7 @@ pub(crate) enum PeerCommand {
     /// The call is accepted: voice flows, from and to here.
     Voice,
     Control(Bytes),
+    ShowAllAddresses,
     Restart,
     Rebind,
 }
@@ -61,14 +61,13 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn start(
         config: PathConfig,
-        role: Role,
         (device, other, serial): (usize, Party, u64),
         reports: mpsc::UnboundedSender<Report>,
     ) -> Peer {
         let (commands, receiver) = mpsc::unbounded_channel();
         let tell = move |notice| drop(reports.send(Report { device, other: other.clone(), serial, notice }));
         tokio::spawn(async move {
-            run(config, role, device as u8, receiver, &tell).await;
+            run(config, device as u8, receiver, &tell).await;
             tell(PeerNotice::Gone);
         });
         Peer { commands, serial }
@@ -82,7 +81,6 @@ impl Peer {
 
 struct Running<'a, T> {
     path: MediaPath,
-    role: Role,
     me: u8,
     /// An offer of this side waits for its answer.
     offers: bool,
@@ -93,7 +91,6 @@ struct Running<'a, T> {
 
 async fn run<T: Fn(PeerNotice)>(
     config: PathConfig,
-    role: Role,
     me: u8,
     mut commands: mpsc::UnboundedReceiver<PeerCommand>,
     tell: &T,
@@ -102,7 +99,7 @@ async fn run<T: Fn(PeerNotice)>(
         Ok(opened) => opened,
         Err(error) => return tell(PeerNotice::Failed(error.to_string())),
     };
-    let mut running = Running { path, role, me, offers: false, voice: false, said: 0, tell };
+    let mut running = Running { path, me, offers: false, voice: false, said: 0, tell };
     let mut rebinding: Option<BoxFuture<'static, Rebound>> = None;
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -139,6 +136,11 @@ async fn run<T: Fn(PeerNotice)>(
                 }
             }
             event = events.recv() => match event {
+                Some(PathEvent::NegotiationNeeded) => {
+                    if let Err(error) = running.obey(PeerCommand::Offer).await {
+                        tell(PeerNotice::Failed(error.to_string()));
+                    }
+                }
                 Some(event) => running.on_event(event),
                 None => break,
             },
@@ -161,7 +163,7 @@ impl<T: Fn(PeerNotice)> Running<'_, T> {
                 sdp_mline_index: candidate.sdp_mline_index,
                 username_fragment: candidate.username_fragment,
             })),
-            PathEvent::GatheringComplete => return,
+            PathEvent::GatheringComplete | PathEvent::NegotiationNeeded => return,
             PathEvent::Control(bytes) => PeerNotice::Control(bytes),
             PathEvent::StateChanged(state) => PeerNotice::State(state),
         };
@@ -185,29 +187,25 @@ impl<T: Fn(PeerNotice)> Running<'_, T> {
                 self.offers = true;
                 self.describe(DescriptionKind::Offer, self.path.create_offer().await?);
             }
-            PeerCommand::Restart => match self.role {
-                Role::Caller => self.restart().await?,
-                Role::Callee => (self.tell)(PeerNotice::Negotiation(NegotiationBody::Restart)),
-            },
-            PeerCommand::Negotiation(NegotiationBody::Restart) => match self.role {
-                Role::Caller => self.restart().await?,
-                Role::Callee => {}
-            },
+            PeerCommand::Restart | PeerCommand::Negotiation(NegotiationBody::Restart) => self.restart().await?,
+            PeerCommand::ShowAllAddresses => self.path.show_all_addresses(),
             // For the app, not for the path.
             PeerCommand::Negotiation(NegotiationBody::Notice(_)) => {}
-            PeerCommand::Negotiation(NegotiationBody::Description(Description { kind, sdp })) => {
-                match (kind, self.role) {
-                    (DescriptionKind::Offer, Role::Callee) => {
-                        self.describe(DescriptionKind::Answer, self.path.accept_offer(&sdp).await?);
+            PeerCommand::Negotiation(NegotiationBody::Description(Description { kind, sdp })) => match kind {
+                DescriptionKind::Offer => match self.path.accept_offer(&sdp).await {
+                    Ok(answer) => {
+                        self.offers = false;
+                        self.describe(DescriptionKind::Answer, answer);
                     }
-                    (DescriptionKind::Answer, Role::Caller) => {
-                        if std::mem::take(&mut self.offers) {
-                            self.path.accept_answer(&sdp).await?;
-                        }
+                    Err(NegotiationError::OfferCollision) => {}
+                    Err(error) => return Err(error),
+                },
+                DescriptionKind::Answer => {
+                    if std::mem::take(&mut self.offers) {
+                        self.path.accept_answer(&sdp).await?;
                     }
-                    (DescriptionKind::Offer, Role::Caller) | (DescriptionKind::Answer, Role::Callee) => {}
                 }
-            }
+            },
             PeerCommand::Negotiation(NegotiationBody::Candidate(candidate)) => {
                 let candidate = rtc_transport::Candidate {
                     candidate: candidate.candidate,

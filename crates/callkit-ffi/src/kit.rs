@@ -51,7 +51,10 @@ impl From<Interfaces> for callkit::Interfaces {
 /// Whether ICE and DTLS are set up while it rings, so that the accept only opens the sound. Nothing is heard or said before the accept.
 #[uniffi::remote(Enum)]
 pub enum WarmPath {
-    /// Over every address. Each side sees the other one's addresses while it rings.
+    /// Over the addresses of the default routes, and of IPv6 the temporary ones (RFC 8828 mode 2). While it rings the other side sees those,
+    /// and what a STUN server sees of them; after the accept every address, so that two on one network connect that have no other way.
+    DefaultRoute,
+    /// Over every address. Each side sees all addresses of the other one while it rings, those of a VPN too.
     Full,
     /// Over relays only, so that the other side sees no address of this one before the accept; the call stays on the relay. Without a relay
     /// as with off.

@@ -116,8 +116,8 @@ impl Builder {
         self
     }
 
-    /// Whether media is set up while it rings, so that the voice is there at once after the answer. Default: [`WarmPath::Full`], by which
-    /// each side sees the other one's addresses before the answer.
+    /// Whether media is set up while it rings, so that the voice is there at once after the answer, and which addresses each side thereby
+    /// sees of the other one before it. Default: [`WarmPath::DefaultRoute`].
     pub fn warm_path(mut self, warm_path: WarmPath) -> Self {
         self.warm_path = warm_path;
         self

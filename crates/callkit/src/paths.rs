@@ -1,9 +1,11 @@
 //! The media paths of a call: while it rings one to each device that may take it, after the accept one to the device that did.
 
+use std::time::Duration;
+
 use call_protocol::end::EndReason;
 use call_protocol::media::NegotiationBody;
 use call_protocol::{CallId, CallMessage, Party, wire};
-use rtc_transport::{MediaPath, PathConfig, PathState};
+use rtc_transport::{AddressMode, IcePolicy, MediaPath, PathConfig, PathState, Politeness};
 use signaling::{Address, Command, Input, Role};
 
 use crate::core::{Core, Report};
@@ -20,6 +22,9 @@ const SETUP_MS: u64 = 20_000;
 const INTERRUPTION_MS: u64 = 15_000;
 /// How often a new way is looked for while media is interrupted, in ms.
 const RESTART_MS: u64 = 2_000;
+/// How long a path looks for a way: longer than it may ring, since the way may be shown by the accept only. How long a call waits for media
+/// is counted here.
+const WARM_PATIENCE: Duration = Duration::from_secs(180);
 /// Devices that a caller sets a path up to while they ring; further ones get theirs if they answer.
 const WARM_PATHS: usize = 8;
 /// Steps of the caller kept while it rings: an offer and its candidates.
@@ -28,8 +33,11 @@ const OFFERED: usize = 40;
 /// Whether ICE and DTLS are set up while it rings, so that the accept only opens the sound. Nothing is heard or said before the accept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WarmPath {
-    /// Over every address. Each side sees the other one's addresses while it rings.
+    /// Over the addresses of the default routes, and of IPv6 the temporary ones (RFC 8828 mode 2). While it rings the other side sees those,
+    /// and what a STUN server sees of them; after the accept every address, so that two on one network connect that have no other way.
     #[default]
+    DefaultRoute,
+    /// Over every address. Each side sees all addresses of the other one while it rings, those of a VPN too.
     Full,
     /// Over relays only, so that the other side sees no address of this one before the accept; the call stays on the relay. Without a relay
     /// as with `Off`.
@@ -59,7 +67,7 @@ impl Core {
 
     fn may_warm_up(&self) -> bool {
         match self.settings.warm_path {
-            WarmPath::Full => true,
+            WarmPath::DefaultRoute | WarmPath::Full => true,
             WarmPath::RelayOnly => !self.settings.turn_servers.is_empty(),
             WarmPath::Off => false,
         }
@@ -76,16 +84,25 @@ impl Core {
             interfaces: self.settings.interfaces.clone(),
             turn_servers: self.settings.turn_servers.clone(),
             policy: match warm_path {
-                WarmPath::RelayOnly => rtc_transport::IcePolicy::RelayOnly,
-                WarmPath::Full | WarmPath::Off => rtc_transport::IcePolicy::All,
+                WarmPath::RelayOnly => IcePolicy::RelayOnly,
+                WarmPath::DefaultRoute | WarmPath::Full | WarmPath::Off => IcePolicy::All,
             },
+            address_mode: match warm_path {
+                WarmPath::DefaultRoute => AddressMode::DefaultRoute,
+                WarmPath::RelayOnly | WarmPath::Full | WarmPath::Off => AddressMode::All,
+            },
+            politeness: match media.role {
+                Role::Caller => Politeness::Impolite,
+                Role::Callee => Politeness::Polite,
+            },
+            failed_after: WARM_PATIENCE,
             ..PathConfig::default()
         };
         self.last_path += 1;
         let serial = self.last_path;
         let (reports, to) = (self.reports.clone(), device.clone());
         let tell = move |notice| drop(reports.send(Report::Peer { call_id, device: to.clone(), serial, notice }));
-        let peer = Peer::start(config, media.role, tell);
+        let peer = Peer::start(config, tell);
         if media.role == Role::Caller {
             peer.send(PeerCommand::Offer);
         }
@@ -154,6 +171,8 @@ impl Core {
             Role::Caller => self.open_path(call_id, winner.clone(), WarmPath::Full),
             Role::Callee => self.take_offers(call_id, WarmPath::Full),
         }
+        // Shows nothing where the path is of relays only.
+        self.tell_peer(call_id, &winner, PeerCommand::ShowAllAddresses);
         self.open_sound(call_id, &winner);
     }
 
@@ -322,7 +341,7 @@ impl Core {
             }
             PathLink::Interrupted { restart, .. } if now >= *restart => {
                 *restart = now + RESTART_MS;
-                if let (Role::Caller, true, Some(winner)) = (media.role, can_negotiate, media.winner.clone()) {
+                if let (true, Some(winner)) = (can_negotiate, media.winner.clone()) {
                     self.tell_peer(call_id, &winner, PeerCommand::Restart);
                 }
             }

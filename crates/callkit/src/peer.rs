@@ -8,7 +8,6 @@ use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationB
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathState, Rebound};
-use signaling::Role;
 use tokio::sync::mpsc;
 
 use crate::voice::VoiceCommand;
@@ -25,6 +24,8 @@ pub(crate) enum PeerCommand {
     Quiet,
     /// Say this to the other end.
     Control(Bytes),
+    /// The call is accepted: every address of this machine may be shown.
+    ShowAllAddresses,
     /// Look for a new way (RFC 8445 section 9).
     Restart,
     /// The addresses of this machine changed: follow them, or look for a new way.
@@ -48,9 +49,9 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Opens a path. `tell` is called on its task.
-    pub(crate) fn start(config: PathConfig, role: Role, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
+    pub(crate) fn start(config: PathConfig, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(config, role, receiver, tell));
+        tokio::spawn(run(config, receiver, tell));
         Peer { commands }
     }
 
@@ -62,7 +63,6 @@ impl Peer {
 
 struct Running<T> {
     path: MediaPath,
-    role: Role,
     /// An offer of this side waits for its answer.
     offers: bool,
     voice: Option<std_mpsc::Sender<VoiceCommand>>,
@@ -71,7 +71,6 @@ struct Running<T> {
 
 async fn run(
     config: PathConfig,
-    role: Role,
     mut commands: mpsc::UnboundedReceiver<PeerCommand>,
     tell: impl Fn(PeerNotice) + Send + Sync,
 ) {
@@ -80,7 +79,7 @@ async fn run(
         Err(error) => return tell(PeerNotice::Failed(error.to_string())),
     };
     tell(PeerNotice::Opened(path.clone()));
-    let mut running = Running { path, role, offers: false, voice: None, tell };
+    let mut running = Running { path, offers: false, voice: None, tell };
     let mut rebinding: Option<BoxFuture<'static, Rebound>> = None;
     loop {
         let rebound = async {
@@ -112,6 +111,12 @@ async fn run(
                 }
             }
             event = events.recv() => match event {
+                // What this side had offered gave way to an offer of the other side, and is offered again.
+                Some(PathEvent::NegotiationNeeded) => {
+                    if let Err(error) = running.obey(PeerCommand::Offer).await {
+                        tracing::warn!(%error, "another offer");
+                    }
+                }
                 Some(event) => running.on_event(event),
                 None => break,
             },
@@ -138,7 +143,7 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                     username_fragment: candidate.username_fragment,
                 })));
             }
-            PathEvent::GatheringComplete => {}
+            PathEvent::GatheringComplete | PathEvent::NegotiationNeeded => {}
             PathEvent::Control(bytes) => (self.tell)(PeerNotice::Control(bytes)),
             PathEvent::StateChanged(state) => (self.tell)(PeerNotice::State(state)),
         }
@@ -150,14 +155,9 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                 self.offers = true;
                 self.describe(DescriptionKind::Offer, self.path.create_offer().await?);
             }
-            PeerCommand::Restart => match self.role {
-                Role::Caller => self.restart().await?,
-                Role::Callee => (self.tell)(PeerNotice::Negotiation(NegotiationBody::Restart)),
-            },
-            PeerCommand::Negotiation(NegotiationBody::Restart) => match self.role {
-                Role::Caller => self.restart().await?,
-                Role::Callee => {}
-            },
+            // An end of an earlier version asks for a restart in place of offering one.
+            PeerCommand::Restart | PeerCommand::Negotiation(NegotiationBody::Restart) => self.restart().await?,
+            PeerCommand::ShowAllAddresses => self.path.show_all_addresses(),
             // For the app, not for the path.
             PeerCommand::Negotiation(NegotiationBody::Notice(_)) => {}
             PeerCommand::Negotiation(NegotiationBody::Description(description)) => {
@@ -195,19 +195,24 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
         Ok(())
     }
 
-    /// Offers are the caller's, answers the callee's.
+    /// Either side may offer; where both do at once the callee gives way.
     async fn on_description(&mut self, description: Description) -> Result<(), NegotiationError> {
         let Description { kind, sdp } = description;
-        match (kind, self.role) {
-            (DescriptionKind::Offer, Role::Callee) => {
-                self.describe(DescriptionKind::Answer, self.path.accept_offer(&sdp).await?);
-            }
-            (DescriptionKind::Answer, Role::Caller) => {
+        match kind {
+            DescriptionKind::Offer => match self.path.accept_offer(&sdp).await {
+                Ok(answer) => {
+                    self.offers = false;
+                    self.describe(DescriptionKind::Answer, answer);
+                }
+                // The other side answers what was offered here.
+                Err(NegotiationError::OfferCollision) => {}
+                Err(error) => return Err(error),
+            },
+            DescriptionKind::Answer => {
                 if std::mem::take(&mut self.offers) {
                     self.path.accept_answer(&sdp).await?;
                 }
             }
-            (DescriptionKind::Offer, Role::Caller) | (DescriptionKind::Answer, Role::Callee) => {}
         }
         Ok(())
     }

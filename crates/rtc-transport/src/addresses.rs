@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
 
 use crate::config::Interfaces;
+use crate::shown::Shown;
 
 impl Interfaces {
     /// The addresses there are now, the one towards the internet first of its family.
@@ -24,18 +26,68 @@ impl Interfaces {
     }
 }
 
+impl Interfaces {
+    /// The addresses of the default routes as they are now.
+    pub(crate) fn default_route(&self) -> Vec<IpAddr> {
+        match self {
+            Interfaces::Loopback => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            Interfaces::Addresses(addresses) => addresses.clone(),
+            Interfaces::Source(source) => source.default_route(),
+            Interfaces::All => {
+                let mut route = outward();
+                // Stands in where there is nothing else, and tells nothing.
+                route.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                route
+            }
+        }
+    }
+}
+
 /// What can be bound and reached, of every interface.
 fn usable() -> io::Result<Vec<IpAddr>> {
-    let mut usable: Vec<IpAddr> = rtc::shared::ifaces::ifaces()?
+    let mut usable: Vec<(String, IpAddr)> = rtc::shared::ifaces::ifaces()?
         .into_iter()
-        .filter_map(|interface| interface.addr.map(|address| address.ip()))
-        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !link_local(ip))
+        .filter_map(|interface| Some((interface.name, interface.addr?.ip())))
+        .filter(|(_, ip)| !ip.is_loopback() && !ip.is_unspecified() && !link_local(ip))
         .collect();
-    usable.sort();
-    usable.dedup();
+    usable.sort_by_key(|(_, ip)| *ip);
+    usable.dedup_by_key(|(_, ip)| *ip);
+    let mut usable = one_of_each_prefix(usable, sends_from);
     let outward = outward();
     usable.sort_by_key(|ip| !outward.contains(ip));
     Ok(usable)
+}
+
+/// Leaves, of the IPv6 addresses that an interface has in one prefix of 64 bits, the one that the system sends from: a
+/// temporary one goes before the stable one (RFC 6724 section 5, rule 7; RFC 8835 section 3.2), and which is which only
+/// the system can tell, on each in another way.
+fn one_of_each_prefix(usable: Vec<(String, IpAddr)>, sends_from: impl Fn(Ipv6Addr) -> Option<IpAddr>) -> Vec<IpAddr> {
+    let prefix = |ip: &IpAddr| match ip {
+        IpAddr::V6(ip) => Some(u128::from(*ip) >> 64),
+        IpAddr::V4(_) => None,
+    };
+    let neighbours = |name: &str, of: u128| {
+        let on_the_same = usable.iter().filter(move |(other, ip)| other == name && prefix(ip) == Some(of));
+        on_the_same.map(|(_, ip)| *ip).collect::<Vec<_>>()
+    };
+    let is_left = |(name, ip): &&(String, IpAddr)| {
+        let Some(of) = prefix(ip) else { return true };
+        let neighbours = neighbours(name, of);
+        let chosen = match neighbours.len() {
+            1 => None,
+            // Nobody has to be there: nothing is sent.
+            _ => sends_from(Ipv6Addr::from((of << 64) | 0xFFFF)),
+        };
+        chosen.filter(|chosen| neighbours.contains(chosen)).is_none_or(|chosen| chosen == *ip)
+    };
+    usable.iter().filter(is_left).map(|(_, ip)| *ip).collect()
+}
+
+/// The address the system sends from to this one. Connecting a UDP socket sends nothing.
+fn sends_from(to: Ipv6Addr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((to, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The addresses the machine sends from when it sends into the internet, which tells a change of the default route.
@@ -56,12 +108,15 @@ pub(crate) fn outward() -> Vec<IpAddr> {
 
 /// The addresses of a path in the form the engine takes: it asks again at every ICE restart. An engine that can bind
 /// nothing gives up for good, so an address that is just gone is left out, and loopback stands in where there is none.
-pub(crate) struct BindAddresses(pub(crate) Interfaces);
+pub(crate) struct BindAddresses(pub(crate) Interfaces, pub(crate) Arc<Shown>);
 
 impl ToSocketAddrs for BindAddresses {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        // What waits to be shown is of sockets that are about to be replaced.
+        self.1.forget_waiting();
+        self.1.refresh();
         let mut addresses = self.0.addresses().unwrap_or_default();
         addresses.retain(|ip| can_be_bound(*ip));
         if addresses.is_empty() {
@@ -79,5 +134,31 @@ fn link_local(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_temporary_address_of_a_prefix_goes_before_the_stable_ones() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let has = |name: &str, text: &str| (name.to_owned(), ip(text));
+        let (stable, temporary) = ("2001:db8:1:1:21a:2bff:fe3c:4d5e", "2001:db8:1:1:9c1d:77aa:3f02:55b1");
+        let machine = vec![
+            has("wifi", "192.0.2.5"),
+            has("wifi", "192.0.2.6"),
+            has("wifi", stable),
+            has("wifi", temporary),
+            has("wifi", "fd00:1::5"),
+            has("vpn", "2001:db8:1:1::77"),
+        ];
+        let asks = |to: Ipv6Addr| to.to_string().starts_with("2001:db8:1:1:").then(|| ip(temporary));
+        let left = one_of_each_prefix(machine.clone(), asks);
+        assert_eq!(left, [ip("192.0.2.5"), ip("192.0.2.6"), ip(temporary), ip("fd00:1::5"), ip("2001:db8:1:1::77")]);
+        // A system that does not tell, or tells of another interface, leaves them all.
+        assert_eq!(one_of_each_prefix(machine.clone(), |_| None).len(), machine.len());
+        assert_eq!(one_of_each_prefix(machine.clone(), |_| Some(ip("2001:db8:1:1::77"))).len(), machine.len());
     }
 }

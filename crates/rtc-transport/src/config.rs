@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::negotiation::Politeness;
 use crate::runtime::{LocalAddresses, Runtime};
 
 /// How a [`MediaPath`](crate::MediaPath) is opened; every field has a default that suits a phone.
@@ -12,15 +13,20 @@ pub struct PathConfig {
     /// STUN servers that tell the public address, as `stun:host:port` (RFC 7064); none by default.
     ///
     /// A name is resolved while the path opens, at most [`PathConfig::resolve_timeout`] long; a server that cannot be
-    /// resolved is left out.
+    /// resolved, or is of another kind (`stuns:`, an unknown scheme), is left out and logged.
     pub stun_servers: Vec<String>,
     /// Relays (TURN over UDP, RFC 8656) for ends that cannot reach each other; none by default. Names are resolved like
-    /// those of STUN servers.
+    /// those of STUN servers, and what is not supported (`turns:`, `?transport=tcp`) is left out like them.
     pub turn_servers: Vec<TurnServer>,
     /// Whether the other end may learn this end's addresses; [`IcePolicy::All`] by default.
     pub policy: IcePolicy,
+    /// Which end gives way when both make an offer at once (W3C "perfect negotiation"); by default both tell from their
+    /// certificates. Where the application knows which end is the polite one it says so, at both ends.
+    pub politeness: Politeness,
     /// Which local addresses take part; [`Interfaces::All`] by default.
     pub interfaces: Interfaces,
+    /// Which of them the other end is told of to begin with; [`AddressMode::All`] by default.
+    pub address_mode: AddressMode,
     /// Clock, timers, tasks and sockets; tokio with the machine's own sockets by default.
     pub runtime: Option<Arc<dyn Runtime>>,
     /// Silence on the selected pair after which the path reports `Disconnected`; 2.5 s by default.
@@ -42,7 +48,9 @@ impl Default for PathConfig {
             stun_servers: Vec::new(),
             turn_servers: Vec::new(),
             policy: IcePolicy::default(),
+            politeness: Politeness::default(),
             interfaces: Interfaces::All,
+            address_mode: AddressMode::default(),
             runtime: None,
             disconnected_after: Duration::from_millis(2_500),
             failed_after: Duration::from_secs(15),
@@ -80,6 +88,24 @@ pub enum IcePolicy {
     /// Only relays: no description and no candidate tells an address of this end. Costs the way over the relay, and
     /// connecting takes longer, since some measures of [`Swiftness`] work on direct ways only.
     RelayOnly,
+}
+
+/// Which of a path's addresses the other end is shown (RFC 8828 section 5.2).
+///
+/// Of the IPv6 addresses of one interface and prefix only the one that the system sends from takes part in either mode:
+/// the temporary one (RFC 8981), where there is one, and not the stable one by which a machine is known again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AddressMode {
+    /// Every one that [`PathConfig::interfaces`] gives (mode 1).
+    #[default]
+    All,
+    /// Those that the default routes lead out from, one of each family, and what a STUN server sees of them (mode 2):
+    /// other networks of this machine, such as a VPN, stay hidden, and nothing is sent to the other end from them.
+    /// An explicit list ([`Interfaces::Addresses`]) is shown as it is.
+    ///
+    /// Ends that only reach each other over an address that is hidden connect once it is shown
+    /// ([`MediaPath::show_all_addresses`](crate::MediaPath::show_all_addresses)).
+    DefaultRoute,
 }
 
 /// Which local addresses a path uses.

@@ -4,14 +4,20 @@
 //! channel would open only 400 ms after the path is connected.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use rtc::rtcp::goodbye::Goodbye;
 use rtc::rtcp::raw_packet::RawPacket;
+use rtc::rtcp::receiver_report::ReceiverReport;
 
 /// The name by which an APP packet is known for ours.
 const NAME: [u8; 4] = *b"CALL";
 /// The name of the packet that says that its sender closes the path.
 const CLOSING: [u8; 4] = *b"SHUT";
+/// The reason in the BYE of an end that closes. Without it BYE says that a source has ended (RFC 3550 section 6.6), and
+/// ends of other kinds say that when they go silent on hold, too.
+const LEAVING: &[u8] = b"path closed";
 /// RTCP version 2, no padding.
 const VERSION: u8 = 0x80;
+const GOODBYE: u8 = 203;
 const APPLICATION_DEFINED: u8 = 204;
 /// Version and subtype, type, length, source and name.
 const HEADER: usize = 12;
@@ -21,9 +27,30 @@ pub(crate) fn packet(source: u32, word: &[u8]) -> RawPacket {
     named(NAME, source, word)
 }
 
-/// The packet that says that this end closes the path, where the encryption's own notice does not come through.
-pub(crate) fn closing(source: u32) -> RawPacket {
-    named(CLOSING, source, &[])
+/// What says that this end closes the path, also where the encryption's own notice does not come through: BYE behind an
+/// empty report, as every end of RTP understands it, and the packet that ends of this crate before it know.
+pub(crate) fn closing(source: u32) -> Vec<Box<dyn rtc::rtcp::Packet>> {
+    let report = ReceiverReport { ssrc: source, ..ReceiverReport::default() };
+    vec![Box::new(report), Box::new(bye(source)), Box::new(named(CLOSING, source, &[]))]
+}
+
+fn bye(source: u32) -> RawPacket {
+    let text = 1 + LEAVING.len();
+    let length = 8 + text.next_multiple_of(4);
+    let mut bytes = BytesMut::with_capacity(length);
+    bytes.put_u8(VERSION | 1);
+    bytes.put_u8(GOODBYE);
+    bytes.put_u16((length / 4 - 1) as u16);
+    bytes.put_u32(source);
+    bytes.put_u8(LEAVING.len() as u8);
+    bytes.put_slice(LEAVING);
+    bytes.put_bytes(0, text.next_multiple_of(4) - text);
+    RawPacket(bytes.freeze())
+}
+
+/// Whether a BYE says that its sender closes the path.
+pub(crate) fn is_last_bye(bye: &Goodbye) -> bool {
+    bye.reason.as_ref() == LEAVING
 }
 
 /// Whether a packet says that its sender closes the path.
@@ -72,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_packet_of_somebody_else_is_no_word() {
-        assert!(is_closing(&closing(1)) && word(&closing(1)).is_none() && !is_closing(&packet(1, b"SHUT")));
+        let closing = named(CLOSING, 1, &[]);
+        assert!(is_closing(&closing) && word(&closing).is_none() && !is_closing(&packet(1, b"SHUT")));
         let ours = packet(1, b"held").0;
         for (at, byte) in [(0, 0x84), (0, 0xA0), (1, 203), (8, b'X')] {
             let mut bytes = ours.to_vec();
@@ -83,5 +111,18 @@ mod tests {
         let mut none_left = ours.slice(..12).to_vec();
         none_left[0] = 0x81;
         assert_eq!(word(&RawPacket(none_left.into())), None);
+    }
+    #[test]
+    fn a_close_is_a_compound_packet_with_a_bye_that_says_why() {
+        let packets = closing(0x0102_0304);
+        let mut bytes = BytesMut::new();
+        packets.iter().for_each(|packet| bytes.extend_from_slice(&packet.marshal().unwrap()));
+        let mut bytes = bytes.freeze();
+        let read = rtc::rtcp::packet::unmarshal(&mut bytes).unwrap();
+        assert!(read[0].as_any().is::<ReceiverReport>(), "RFC 3550 section 6.1: a report comes first");
+        let bye = read[1].as_any().downcast_ref::<Goodbye>().unwrap();
+        assert_eq!(bye.sources, [0x0102_0304]);
+        assert!(is_last_bye(bye) && !is_last_bye(&Goodbye { sources: vec![1], ..Goodbye::default() }));
+        assert!(is_closing(read[2].as_any().downcast_ref().unwrap()));
     }
 }

@@ -22,10 +22,11 @@ use webrtc::peer_connection::{
 use crate::addresses::{BindAddresses, can_be_bound};
 use crate::config::{IcePolicy, PathConfig};
 use crate::error::OpenError;
-use crate::event::{Candidate, EventQueue, PathEvent, PathState};
+use crate::event::{Candidate, PathEvent, PathState};
 use crate::reports::{Reports, Shared};
 use crate::runtime::Runtime;
 use crate::seam::Seam;
+use crate::shown::Shown;
 use crate::voice::Outbox;
 use crate::{AUDIO_LEVEL_URI, CLOCK_RATE};
 
@@ -128,8 +129,8 @@ pub(crate) async fn build(
         .with_setting_engine(settings(config, seam)?)
         .with_interceptor_registry(Registry::new().with(Slot::ReceiverReport, reports))
         .with_runtime(runtime)
+        .with_udp_addrs(vec![BindAddresses(config.interfaces.clone(), handler.shown.clone())])
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(vec![BindAddresses(config.interfaces.clone())])
         // Only an engine on a reactor of its own ends when its handle is dropped. The runtime the seam gives it puts
         // that reactor where every other task is.
         .with_dedicated_reactor_pool_size(1)
@@ -141,11 +142,12 @@ pub(crate) async fn build(
 
 /// Hears the engine. It is awaited by the task that also drives ICE and DTLS, so it only queues.
 pub(crate) struct Handler {
-    pub(crate) events: Arc<EventQueue>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) seam: Arc<Seam>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) policy: IcePolicy,
+    pub(crate) shown: Arc<Shown>,
 }
 
 #[async_trait]
@@ -154,12 +156,16 @@ impl PeerConnectionEventHandler for Handler {
         match event.candidate.to_json() {
             Ok(init) if !init.candidate.is_empty() => {
                 let Some(candidate) = self.policy.said_of_candidate(&init.candidate) else { return };
-                self.events.push(PathEvent::LocalCandidate(Candidate {
+                let candidate = Candidate {
                     candidate,
                     sdp_mid: init.sdp_mid.filter(|mid| !mid.is_empty()).or_else(|| Some("0".to_owned())),
                     sdp_mline_index: init.sdp_mline_index.or(Some(0)),
-                    username_fragment: init.username_fragment,
-                }));
+                    // Tells the other end to which of its descriptions the candidate belongs.
+                    username_fragment: self.shared.local_fragment(),
+                };
+                if let Some(candidate) = self.shown.pass(candidate) {
+                    self.shared.events.push(PathEvent::LocalCandidate(candidate));
+                }
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a local candidate cannot be written"),
@@ -168,7 +174,7 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.events.push(PathEvent::GatheringComplete);
+            self.shared.events.push(PathEvent::GatheringComplete);
         }
     }
 
@@ -192,7 +198,7 @@ impl PeerConnectionEventHandler for Handler {
             PathState::Failed | PathState::Closed => self.outbox.set_open(false),
             PathState::New | PathState::Connecting | PathState::Disconnected => {}
         }
-        self.events.push(PathEvent::StateChanged(state));
+        self.shared.events.push(PathEvent::StateChanged(state));
     }
 }
 

@@ -8,13 +8,7 @@ pub enum OpenError {
     /// No local address could be used.
     #[error("no local address to send from")]
     NoAddress,
-    /// A STUN server is not written as `stun:host:port`.
-    #[error("not a STUN server address: {0}")]
-    BadStunServer(String),
-    /// A relay is not written as `turn:host:port`, or asks for another transport than UDP.
-    #[error("not a relay address: {0}")]
-    BadTurnServer(String),
-    /// Only relays may be used, and none is given.
+    /// Only relays may be used, and none is given that this end can use.
     #[error("no relay to use")]
     NoRelay,
     /// The engine refused, for example because no socket could be bound.
@@ -25,9 +19,16 @@ pub enum OpenError {
 /// Why a description or a candidate was not taken.
 #[derive(Debug, Error)]
 pub enum NegotiationError {
-    /// The description or candidate cannot be read, or does not fit the state of the negotiation.
+    /// The description cannot be read or does not fit the state of the negotiation, or the engine refuses a candidate.
     #[error("the other end's description does not fit: {0}")]
     Rejected(String),
+    /// Both ends have made an offer at once, and this one's goes first: the other end drops its own and answers. Nothing
+    /// is to be done.
+    #[error("an offer of this end goes first")]
+    OfferCollision,
+    /// What was said to be a candidate is none (RFC 8839 section 5.1). The path is as it was, and further ones are taken.
+    #[error("not a candidate")]
+    UnreadableCandidate,
     /// The engine could not make a description, or not in this state.
     #[error("no description could be made: {0}")]
     Unavailable(String),

@@ -24,6 +24,9 @@ pub enum PathEvent {
     StateChanged(PathState),
     /// A voice packet arrived.
     Voice(IncomingVoice),
+    /// This end has dropped an offer of its own for one of the other end that does not do what its own was for: make
+    /// another ([`MediaPath::create_offer`](crate::MediaPath::create_offer)).
+    NegotiationNeeded,
     /// A control word of the other end arrived ([`MediaPath::send_control`](crate::MediaPath::send_control)).
     Control(Bytes),
 }
@@ -183,7 +186,10 @@ impl EventQueue {
                 match event {
                     PathEvent::Voice(_) => waiting.voice -= 1,
                     PathEvent::Control(_) => waiting.control -= 1,
-                    PathEvent::LocalCandidate(_) | PathEvent::GatheringComplete | PathEvent::StateChanged(_) => {}
+                    PathEvent::LocalCandidate(_)
+                    | PathEvent::GatheringComplete
+                    | PathEvent::NegotiationNeeded
+                    | PathEvent::StateChanged(_) => {}
                 }
                 Some(Some(event))
             }

@@ -55,9 +55,21 @@
 //! - When the machine's own addresses change ([`NetworkWatch`]), [`MediaPath::rebind`] replaces the sockets under the
 //!   path; the other end sees what it would see of a NAT. Two round trips, no signalling.
 //! - Where the other end cannot be reached that way, [`MediaPath::restart_ice`] starts over at both ends, over the
-//!   addresses there are then. Until the way is found there is no voice.
+//!   addresses there are then. From the answer until the way is found there is no voice.
 //!
 //! An end of another kind than this crate follows only the last.
+//!
+//! # What the other end sees
+//!
+//! Descriptions and candidates tell this end's addresses to the other end, and to whoever carries them.
+//! [`AddressMode::DefaultRoute`] tells only those of the default route until [`MediaPath::show_all_addresses`], and
+//! [`IcePolicy::RelayOnly`] none. The fingerprints in the descriptions are all that ties the encryption to the other
+//! end: whoever could change them on their way could be that end.
+//!
+//! # Both at once
+//!
+//! Either end may make an offer at any time; where both do, one gives way ([`PathConfig::politeness`]) and what both
+//! wanted is done in the end. An offer that is never answered, or refused, leaves a path that is in use as it is.
 //!
 //! # Relays
 //!
@@ -70,9 +82,8 @@
 //! - Coding, jitter buffering, mixing: payloads are opaque, and packets come as the network delivers them, each once.
 //! - Relays over TCP or TLS, ICE over TCP, mDNS candidates.
 //! - Video and further streams: one voice each way so far.
-//! - Media while ICE restarts: the engine gives up the old way when the restart begins.
+//! - Media while ICE restarts: the engine gives up the old way when the restart is agreed on.
 //! - Following an end that moves while media takes a relay: that needs a restart.
-//! - Two restarts at once: the callee's offer of one has to give way to the caller's, which the signalling sees to.
 //!
 //! # Testing
 //!
@@ -80,13 +91,16 @@
 #![warn(missing_docs)]
 
 mod addresses;
+mod candidate;
 mod config;
 mod control;
 mod engine;
 mod error;
 mod event;
+mod negotiation;
 mod path;
 mod policy;
+mod recent;
 mod reception;
 mod reports;
 pub mod runtime;
@@ -94,15 +108,17 @@ mod seam;
 mod selected;
 mod sending;
 mod servers;
+mod shown;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 mod stats;
 mod voice;
 mod watch;
 
-pub use config::{IcePolicy, Interfaces, PathConfig, Swiftness, TurnServer};
+pub use config::{AddressMode, IcePolicy, Interfaces, PathConfig, Swiftness, TurnServer};
 pub use error::{MAX_CONTROL, MAX_PAYLOAD, NegotiationError, OpenError, SendError};
 pub use event::{AudioLevel, Candidate, IncomingVoice, PathEvent, PathEvents, PathState};
+pub use negotiation::Politeness;
 pub use path::MediaPath;
 pub use seam::Rebound;
 pub use stats::{CandidateKind, IncomingStats, OutgoingStats, PathStats, Protocol, SelectedPair};

@@ -1,35 +1,33 @@
-//! One path to one other end: opening, negotiation, sending, closing.
+//! One path to one other end: opening, sending, closing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify};
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpSender;
 
 use crate::config::{IcePolicy, Interfaces, PathConfig};
 use crate::engine::{self, Handler, OPUS_PAYLOAD_TYPE, voice_track};
 use crate::error::{NegotiationError, OpenError, SendError};
 use crate::event::{Candidate, PathEvent, PathEvents, PathState, lock};
+use crate::negotiation::{Negotiation, Politeness};
 use crate::reports::Shared;
 use crate::runtime::{Runtime, tokio as tokio_runtime};
 use crate::seam::{Rebound, Seam, SeamRuntime};
 use crate::selected;
 use crate::sending::Sending;
 use crate::servers;
+use crate::shown::Shown;
 use crate::stats::{CandidateKind, PathStats};
 use crate::voice::{Outbox, OutgoingVoice};
-
-/// Candidates kept while there is no description yet; a machine has a handful.
-const PARKED_LIMIT: usize = 64;
 
 /// One encrypted media path to one other end; a cheap handle, closed when its last copy is dropped.
 #[derive(Clone)]
 pub struct MediaPath {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl std::fmt::Debug for MediaPath {
@@ -38,26 +36,22 @@ impl std::fmt::Debug for MediaPath {
     }
 }
 
-struct Inner {
-    connection: Arc<dyn PeerConnection>,
+pub(crate) struct Inner {
+    pub(crate) connection: Arc<dyn PeerConnection>,
     sender: Arc<dyn RtpSender>,
     runtime: Arc<dyn Runtime>,
-    seam: Arc<Seam>,
-    shared: Arc<Shared>,
+    pub(crate) seam: Arc<Seam>,
+    pub(crate) shared: Arc<Shared>,
     outbox: Arc<Outbox>,
-    changed: Arc<Notify>,
+    pub(crate) changed: Arc<Notify>,
     payload_type: Arc<AtomicU8>,
     interfaces: Interfaces,
+    shown: Arc<Shown>,
     policy: IcePolicy,
-    /// One negotiation step at a time; inside: candidates that came before the description.
+    pub(crate) politeness: Politeness,
+    /// One negotiation step at a time.
     negotiation: Mutex<Negotiation>,
     closed: AtomicBool,
-}
-
-#[derive(Default)]
-struct Negotiation {
-    described: bool,
-    parked: Vec<Candidate>,
 }
 
 impl MediaPath {
@@ -67,14 +61,17 @@ impl MediaPath {
         let servers = servers::resolve(&config, &*runtime).await?;
         let shared = Arc::new(Shared::default());
         let changed = shared.changed.clone();
-        let seam = Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone(), changed.clone()));
+        let shown = Arc::new(Shown::new(config.interfaces.clone(), config.address_mode));
+        let seam =
+            Arc::new(Seam::new(config.swiftness, runtime.clone(), shared.clone(), shown.clone(), changed.clone()));
         let outbox = Arc::new(Outbox::default());
         let handler = Handler {
-            events: shared.events.clone(),
+            shared: shared.clone(),
             outbox: outbox.clone(),
             seam: seam.clone(),
             changed: changed.clone(),
             policy: config.policy,
+            shown: shown.clone(),
         };
         let seam_runtime = Arc::new(SeamRuntime::new(runtime.clone(), seam.clone()));
         let connection: Arc<dyn PeerConnection> =
@@ -109,59 +106,13 @@ impl MediaPath {
             changed,
             payload_type,
             interfaces: config.interfaces,
+            shown,
             policy: config.policy,
+            politeness: config.politeness,
             negotiation: Mutex::default(),
             closed: AtomicBool::new(false),
         };
         Ok((MediaPath { inner: Arc::new(inner) }, events))
-    }
-
-    /// Makes the offer; whoever makes it is the caller and decides which pair is used (ICE controlling).
-    ///
-    /// Local candidates follow as events. Not cancel safe: a call dropped half-way leaves an offer the other end
-    /// never saw, which the next `create_offer` replaces.
-    pub async fn create_offer(&self) -> Result<String, NegotiationError> {
-        let _one = self.begin().await?;
-        self.offer(None).await
-    }
-
-    /// Takes the other end's offer and makes the answer.
-    pub async fn accept_offer(&self, sdp: &str) -> Result<String, NegotiationError> {
-        let mut negotiation = self.begin().await?;
-        let offer = RTCSessionDescription::offer(sdp.to_owned()).map_err(rejected)?;
-        self.inner.seam.on_remote_description(sdp, true);
-        self.inner.connection.set_remote_description(offer).await.map_err(rejected)?;
-        let answer = self.inner.connection.create_answer(None).await.map_err(unavailable)?;
-        let sdp = self.inner.policy.said(&answer.sdp);
-        self.inner.connection.set_local_description(answer).await.map_err(unavailable)?;
-        self.described(&mut negotiation).await;
-        Ok(sdp)
-    }
-
-    /// Takes the answer to this end's offer.
-    pub async fn accept_answer(&self, sdp: &str) -> Result<(), NegotiationError> {
-        let mut negotiation = self.begin().await?;
-        let answer = RTCSessionDescription::answer(sdp.to_owned()).map_err(rejected)?;
-        self.inner.seam.on_remote_description(sdp, false);
-        self.inner.connection.set_remote_description(answer).await.map_err(rejected)?;
-        self.described(&mut negotiation).await;
-        Ok(())
-    }
-
-    /// Takes a candidate of the other end, before or after its description.
-    pub async fn add_candidate(&self, candidate: Candidate) -> Result<(), NegotiationError> {
-        let mut negotiation = self.begin().await?;
-        if candidate.candidate.is_empty() {
-            return Ok(());
-        }
-        if negotiation.described {
-            return self.add_now(candidate).await;
-        }
-        if negotiation.parked.len() == PARKED_LIMIT {
-            return Err(NegotiationError::TooManyCandidates);
-        }
-        negotiation.parked.push(candidate);
-        Ok(())
     }
 
     /// Follows a change of the machine's addresses ([`NetworkWatch`](crate::NetworkWatch)) without signalling: sockets
@@ -174,19 +125,14 @@ impl MediaPath {
     /// are replaced by the first poll, the rest is waiting.
     pub async fn rebind(&self) -> Rebound {
         let addresses = self.inner.interfaces.addresses().unwrap_or_default();
+        self.inner.tell(self.inner.shown.refresh());
         self.inner.seam.rebind(&addresses).await
     }
 
-    /// Starts over with finding a way, over new sockets at the addresses there are now, at both ends; the encryption
-    /// and the voice go on.
-    ///
-    /// Gives a new offer, to be answered like the first. Either end may ask. There is no voice from here until both
-    /// ends have found a pair, about two round trips after the answer.
-    pub async fn restart_ice(&self) -> Result<String, NegotiationError> {
-        let mut negotiation = self.begin().await?;
-        // Candidates that overtake the new answer belong to it.
-        negotiation.described = false;
-        self.offer(Some(RTCOfferOptions { ice_restart: true })).await
+    /// Shows the other end every address from now on ([`AddressMode::All`](crate::AddressMode::All)), as when a call is
+    /// accepted: those hidden so far follow as [`PathEvent::LocalCandidate`] at once, and the path may use them.
+    pub fn show_all_addresses(&self) {
+        self.inner.tell(self.inner.shown.show_all());
     }
 
     /// Queues a voice packet; never waits, so it may be called from a media thread.
@@ -232,62 +178,51 @@ impl MediaPath {
         self.inner.shared.events.close();
     }
 
-    async fn begin(&self) -> Result<tokio::sync::MutexGuard<'_, Negotiation>, NegotiationError> {
+    pub(crate) async fn begin(&self) -> Result<tokio::sync::MutexGuard<'_, Negotiation>, NegotiationError> {
         let guard = self.inner.negotiation.lock().await;
         if self.inner.closed.load(Ordering::Acquire) { Err(NegotiationError::Closed) } else { Ok(guard) }
-    }
-
-    async fn offer(&self, options: Option<RTCOfferOptions>) -> Result<String, NegotiationError> {
-        let offer = self.inner.connection.create_offer(options).await.map_err(unavailable)?;
-        let sdp = self.inner.seam.on_offer(&self.inner.policy.said(&offer.sdp));
-        self.inner.connection.set_local_description(offer).await.map_err(unavailable)?;
-        Ok(sdp)
-    }
-
-    /// Both descriptions are there: adds what was parked, learns what was agreed.
-    async fn described(&self, negotiation: &mut Negotiation) {
-        negotiation.described = true;
-        for candidate in std::mem::take(&mut negotiation.parked) {
-            if let Err(error) = self.add_now(candidate).await {
-                tracing::warn!(%error, "a candidate that came early");
-            }
-        }
-        self.inner.seam.on_described();
-        if let Ok(parameters) = self.inner.sender.get_parameters().await
-            && let Some(codec) = parameters.rtp_parameters.codecs.first()
-        {
-            self.inner.payload_type.store(codec.payload_type, Ordering::Relaxed);
-        }
-    }
-
-    async fn add_now(&self, candidate: Candidate) -> Result<(), NegotiationError> {
-        let line = candidate.candidate.clone();
-        let init = RTCIceCandidateInit {
-            candidate: candidate.candidate,
-            sdp_mid: candidate.sdp_mid,
-            sdp_mline_index: candidate.sdp_mline_index,
-            username_fragment: candidate.username_fragment,
-            url: None,
-        };
-        self.inner.connection.add_ice_candidate(init).await.map_err(rejected)?;
-        self.inner.seam.on_remote_candidate(&line);
-        Ok(())
     }
 }
 
 impl Inner {
+    /// A description of this end as the other end may see it.
+    pub(crate) fn said(&self, sdp: &str) -> String {
+        self.shown.said(&self.policy.said(sdp))
+    }
+
+    fn tell(&self, candidates: Vec<Candidate>) {
+        candidates.into_iter().for_each(|candidate| self.shared.events.push(PathEvent::LocalCandidate(candidate)));
+    }
+
+    /// Both descriptions are there: learns what was agreed.
+    pub(crate) async fn on_described(&self) {
+        self.seam.on_described();
+        if let Ok(parameters) = self.sender.get_parameters().await
+            && let Some(codec) = parameters.rtp_parameters.codecs.first()
+        {
+            self.payload_type.store(codec.payload_type, Ordering::Relaxed);
+        }
+    }
+
     async fn say_the_last_words(&self) {
         /// Time in which the engine sends what it has taken through a relay.
         const RELAYED: Duration = Duration::from_millis(3);
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
         let said = self.outbox.finish();
         self.have_left(said).await;
+        if !self.outbox.is_open() {
+            return;
+        }
+        self.have_left(self.outbox.say_closing()).await;
         // An engine that closes gives its relay back first, and the notice of the encryption has no way.
-        let way = lock(&self.shared.accounts).selected;
-        if self.outbox.is_open() && way.is_some_and(|way| way.local == CandidateKind::Relay) {
-            for _ in 0..3 {
-                self.have_left(self.outbox.say_closing()).await;
+        if lock(&self.shared.accounts).selected.is_some_and(|way| way.local == CandidateKind::Relay) {
+            for _ in 0..2 {
                 self.runtime.sleep(RELAYED).await;
+                self.have_left(self.outbox.say_closing()).await;
             }
+            self.runtime.sleep(RELAYED).await;
         }
     }
 
@@ -295,8 +230,12 @@ impl Inner {
     async fn have_left(&self, said: u64) {
         const AT_MOST: Duration = Duration::from_millis(100);
         let left = async {
-            while self.shared.controls_left.load(Ordering::Acquire) < said {
-                self.shared.control_left.notified().await;
+            loop {
+                let left = self.shared.control_left.notified();
+                if self.shared.controls_left.load(Ordering::Acquire) >= said {
+                    return;
+                }
+                left.await;
             }
         };
         tokio::select! {
@@ -318,12 +257,4 @@ impl Drop for Inner {
         self.shut();
         self.shared.events.close();
     }
-}
-
-fn rejected(error: impl std::fmt::Display) -> NegotiationError {
-    NegotiationError::Rejected(error.to_string())
-}
-
-fn unavailable(error: impl std::fmt::Display) -> NegotiationError {
-    NegotiationError::Unavailable(error.to_string())
 }

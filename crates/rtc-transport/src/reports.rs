@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::control;
 use crate::event::{AudioLevel, EventQueue, IncomingVoice, PathEvent, lock};
+use crate::recent::Recent;
 use crate::stats::Accounts;
 use crate::{AUDIO_LEVEL_URI, CLOCK_RATE};
 
@@ -48,6 +49,18 @@ pub(crate) struct Shared {
     pub(crate) closed_by_other_end: AtomicBool,
     /// Told when the pair in use may be another or the path closed.
     pub(crate) changed: Arc<Notify>,
+    /// The ICE user name fragment of this end as it was described last.
+    local_fragment: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(crate) fn local_fragment(&self) -> Option<String> {
+        lock(&self.local_fragment).clone()
+    }
+
+    pub(crate) fn set_local_fragment(&self, fragment: &str) {
+        *lock(&self.local_fragment) = Some(fragment.to_owned());
+    }
 }
 
 pub(crate) struct Reports {
@@ -55,8 +68,8 @@ pub(crate) struct Reports {
     epoch: (Instant, Duration),
     incoming_level_id: u8,
     outgoing: Option<Outgoing>,
-    /// For each remote source the middle of the last sender report's NTP time and when it came.
-    heard: Vec<(u32, u32, Instant)>,
+    /// For the remote sources heard last the middle of the last sender report's NTP time and when it came.
+    heard: Recent<(u32, Instant)>,
     next: Option<Instant>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
@@ -77,7 +90,7 @@ impl Reports {
             epoch: (now, wall),
             incoming_level_id: 0,
             outgoing: None,
-            heard: Vec::new(),
+            heard: Recent::default(),
             next: None,
             reads: VecDeque::new(),
             writes: VecDeque::new(),
@@ -114,22 +127,30 @@ impl Reports {
     fn on_reports(&mut self, now: Instant, packets: &[Box<dyn rtc::rtcp::Packet>]) {
         for packet in packets {
             if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
-                self.heard.retain(|(ssrc, ..)| *ssrc != report.ssrc);
-                self.heard.push((report.ssrc, (report.ntp_time >> 16) as u32, now));
+                let last = ((report.ntp_time >> 16) as u32, now);
+                *self.heard.heard(report.ssrc, || last) = last;
                 self.on_blocks(now, &report.reports);
             } else if let Some(report) = packet.as_any().downcast_ref::<ReceiverReport>() {
                 self.on_blocks(now, &report.reports);
             } else if let Some(bye) = packet.as_any().downcast_ref::<Goodbye>() {
-                self.heard.retain(|(ssrc, ..)| !bye.sources.contains(ssrc));
+                bye.sources.iter().for_each(|ssrc| self.heard.forget(*ssrc));
+                if control::is_last_bye(bye) {
+                    self.on_closed();
+                }
             } else if let Some(raw) = packet.as_any().downcast_ref() {
                 if let Some(word) = control::word(raw) {
                     self.shared.events.push(PathEvent::Control(word));
                 } else if control::is_closing(raw) {
-                    self.shared.closed_by_other_end.store(true, Ordering::Release);
-                    self.shared.changed.notify_one();
+                    self.on_closed();
                 }
             }
         }
+    }
+
+    /// The other end has said, in a packet that only it can have sent, that it closes.
+    fn on_closed(&self) {
+        self.shared.closed_by_other_end.store(true, Ordering::Release);
+        self.shared.changed.notify_one();
     }
 
     fn on_blocks(&mut self, now: Instant, blocks: &[ReceptionReport]) {
@@ -164,15 +185,15 @@ impl Reports {
             .iter_mut()
             .map(|(ssrc, stream)| {
                 let block = stream.report();
-                let heard = self.heard.iter().find(|(of, ..)| of == ssrc);
+                let heard = self.heard.get(ssrc);
                 ReceptionReport {
-                    ssrc: *ssrc,
+                    ssrc,
                     fraction_lost: block.fraction_lost,
                     total_lost: block.total_lost,
                     last_sequence_number: block.highest,
                     jitter: block.jitter,
-                    last_sender_report: heard.map_or(0, |(_, middle, _)| *middle),
-                    delay: heard.map_or(0, |(.., at)| {
+                    last_sender_report: heard.map_or(0, |(middle, _)| *middle),
+                    delay: heard.map_or(0, |(_, at)| {
                         (now.saturating_duration_since(*at).as_secs_f64() * 65_536.0).round() as u32
                     }),
                 }
@@ -242,10 +263,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Reports {
     fn poll_write(&mut self) -> Option<TaggedPacket> {
         let next = self.writes.pop_front()?;
         if let Packet::Rtcp(packets) = &next.message.packet {
-            let words = packets.iter().filter_map(|packet| packet.as_any().downcast_ref::<RawPacket>()).count();
-            if words > 0 {
-                self.shared.controls_left.fetch_add(words as u64, Ordering::Release);
-                self.shared.control_left.notify_one();
+            // One word to a packet; what else is in it goes with it.
+            if packets.iter().any(|packet| packet.as_any().is::<RawPacket>()) {
+                self.shared.controls_left.fetch_add(1, Ordering::Release);
+                self.shared.control_left.notify_waiters();
             }
         }
         Some(next)

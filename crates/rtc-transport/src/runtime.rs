@@ -21,4 +21,11 @@ pub fn tokio() -> Arc<dyn Runtime> {
 pub trait LocalAddresses: Debug + Send + Sync {
     /// Those there are now, the best one first.
     fn addresses(&self) -> Vec<IpAddr>;
+
+    /// Those of them that the default routes lead out from; unless told otherwise the first of each family.
+    fn default_route(&self) -> Vec<IpAddr> {
+        let addresses = self.addresses();
+        let first = |v4: bool| addresses.iter().copied().find(|ip| ip.is_ipv4() == v4);
+        [first(true), first(false)].into_iter().flatten().collect()
+    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
-use rtc::rtcp::raw_packet::RawPacket;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
@@ -32,14 +31,14 @@ impl Sending {
                     Ok(()) => sequence = sequence.wrapping_add(1),
                     Err(error) => tracing::debug!(%error, "a voice packet was not sent"),
                 },
-                Outgoing::Control(word) => self.write(control::packet(self.ssrc, &word)).await,
+                Outgoing::Control(word) => self.write(vec![Box::new(control::packet(self.ssrc, &word))]).await,
                 Outgoing::Closing => self.write(control::closing(self.ssrc)).await,
             }
         }
     }
 
-    async fn write(&self, packet: RawPacket) {
-        if let Err(error) = self.track.write_rtcp(vec![Box::new(packet)]).await {
+    async fn write(&self, packets: Vec<Box<dyn rtc::rtcp::Packet>>) {
+        if let Err(error) = self.track.write_rtcp(packets).await {
             tracing::debug!(%error, "a control word was not sent");
         }
     }

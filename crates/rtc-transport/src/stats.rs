@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::recent::Recent;
 use crate::reception::Reception;
 
 /// The figures of a path at one moment.
@@ -99,7 +100,7 @@ pub(crate) struct Accounts {
     pub(crate) sent_bytes: u64,
     sent_recently: VecDeque<(Instant, usize)>,
     /// The incoming streams by source; one voice has one, an ICE restart keeps it.
-    pub(crate) streams: Vec<(u32, Reception)>,
+    pub(crate) streams: Recent<Reception>,
     /// Sender reports on their way: middle 32 bits of their NTP time, and when they left.
     reports_sent: VecDeque<(u32, Instant)>,
     pub(crate) report_rtt: Option<Duration>,
@@ -113,8 +114,6 @@ pub(crate) struct Accounts {
 
 /// Sender reports remembered for the round trip time: half a minute of them.
 const REPORTS_KEPT: usize = 30;
-/// Incoming sources followed at once; more come only from a sender that makes them up.
-const STREAMS_KEPT: usize = 8;
 
 impl Accounts {
     pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize) {
@@ -127,17 +126,7 @@ impl Accounts {
     }
 
     pub(crate) fn stream(&mut self, ssrc: u32, clock_rate: u32) -> &mut Reception {
-        let at = match self.streams.iter().position(|(of, _)| *of == ssrc) {
-            Some(at) => at,
-            None => {
-                if self.streams.len() == STREAMS_KEPT {
-                    self.streams.remove(0);
-                }
-                self.streams.push((ssrc, Reception::new(clock_rate)));
-                self.streams.len() - 1
-            }
-        };
-        &mut self.streams[at].1
+        self.streams.heard(ssrc, || Reception::new(clock_rate))
     }
 
     pub(crate) fn on_report_sent(&mut self, now: Instant, ntp: u64) {
@@ -166,7 +155,7 @@ impl Accounts {
             None => 0,
         };
         // The stream that spoke last is the voice.
-        let incoming = self.streams.last_mut().map_or_else(IncomingStats::default, |(_, stream)| IncomingStats {
+        let incoming = self.streams.last_mut().map_or_else(IncomingStats::default, |stream| IncomingStats {
             packets: stream.received(),
             bytes: stream.bytes(),
             bitrate: stream.recent_bitrate(now),

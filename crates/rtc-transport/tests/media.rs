@@ -245,6 +245,45 @@ fn candidates_before_the_description_wait_for_it_and_not_without_limit() {
 }
 
 #[test]
+fn candidates_of_kinds_that_are_not_supported_are_left_out_wherever_they_stand() {
+    const OTHERS: [&str; 5] = [
+        "candidate:1 1 tcp 1518280447 127.1.0.9 9 typ host tcptype active generation 0",
+        "candidate:2 1 udp 2122260223 6a3f3a34-6b8b-4cf8-9b3a-1d6e3f3a9c55.local 50000 typ host generation 0",
+        "candidate:3 1 quic 2122260223 127.1.0.9 50000 typ host",
+        "candidate:4 1 udp 2122260223 127.1.0.9 50000 typ tunnelled",
+        "candidate:5 2 udp 2122260222 127.1.0.9 50001 typ host",
+    ];
+    call(14, Link::delayed(ms(20)), async |mut call| {
+        for other in OTHERS {
+            let candidate = Candidate { candidate: other.to_owned(), ..Candidate::default() };
+            call.callee.path.add_candidate(candidate.clone()).await.unwrap();
+            call.caller.path.add_candidate(candidate).await.unwrap();
+        }
+        let strewn = |sdp: &str| {
+            let lines: String = OTHERS.iter().map(|other| format!("a={other}\r\n")).collect();
+            format!("{sdp}{lines}a=candidate:not one\r\n")
+        };
+        let offer = strewn(&call.caller.path.create_offer().await.unwrap());
+        let answer = strewn(&call.callee.path.accept_offer(&offer).await.unwrap());
+        call.caller.path.accept_answer(&answer).await.unwrap();
+        let (caller, callee) = (call.caller.path.clone(), call.callee.path.clone());
+        let both = async {
+            tokio::join!(
+                call.caller.until(PathState::Connected, &callee, ms(20)),
+                call.callee.until(PathState::Connected, &caller, ms(20))
+            )
+        };
+        assert_eq!(tokio::time::timeout(LIMIT, both).await.unwrap(), (true, true));
+        for other in OTHERS {
+            let candidate = Candidate { candidate: other.to_owned(), ..Candidate::default() };
+            call.caller.path.add_candidate(candidate).await.unwrap();
+        }
+        speak(&caller, 0, 5).await;
+        assert_eq!(number(&call.callee.voice().await), 0);
+    });
+}
+
+#[test]
 fn bad_descriptions_and_payloads_are_refused_and_leave_the_path_usable() {
     call(10, Link::delayed(ms(10)), async |mut call| {
         for bad in ["", "v=0", "garbage\r\n", "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio x y z\r\n"] {
@@ -261,7 +300,7 @@ fn bad_descriptions_and_payloads_are_refused_and_leave_the_path_usable() {
         call.caller.path.send_voice(largest).unwrap();
         assert_eq!(call.callee.voice().await.payload.len(), MAX_PAYLOAD);
         let wrong = Candidate { candidate: "candidate:nonsense".into(), ..Candidate::default() };
-        assert!(matches!(call.caller.path.add_candidate(wrong).await, Err(NegotiationError::Rejected(_))));
+        assert!(matches!(call.caller.path.add_candidate(wrong).await, Err(NegotiationError::UnreadableCandidate)));
     });
 }
 
@@ -324,6 +363,9 @@ fn two_ends_of_one_config_share_nothing() {
         let call = Call::with(12, Link::default(), |config| PathConfig { keepalive: ms(200), ..config }).await;
         let (one, two) =
             (call.caller.path.create_offer().await.unwrap(), call.callee.path.create_offer().await.unwrap());
+        for sdp in [&one, &two] {
+            assert!(sdp.contains("a=ssrc:"), "a source that is declared is always let in");
+        }
         let secret = |sdp: &str, name: &str| sdp.lines().find(|line| line.contains(name)).unwrap().to_owned();
         for name in ["ice-pwd", "fingerprint", "ice-ufrag", "x-dtls-cookie"] {
             assert_ne!(secret(&one, name), secret(&two, name));

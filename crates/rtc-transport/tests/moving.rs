@@ -150,6 +150,25 @@ fn new_sockets_bring_the_voice_back_without_signalling() {
 }
 
 #[test]
+fn an_end_that_moves_again_asks_anew_whether_it_is_heard() {
+    call(8, Link::delayed(ms(50)), async |mut call| {
+        call.connect(LIMIT).await.unwrap();
+        chatter(&call);
+        for _ in 0..3 {
+            call.alice.moves();
+            assert_eq!(call.caller.path.rebind().await, Rebound::Answered);
+            // Further answers of the same move come when nobody waits for them any more.
+            pass(ms(1_000)).await;
+        }
+        call.network.cut(&call.alice, &call.bob);
+        call.alice.moves();
+        let start = Instant::now();
+        assert_eq!(call.caller.path.rebind().await, Rebound::Unreachable);
+        assert!(start.elapsed() >= ms(950), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
 fn both_ends_may_move_at_once_if_an_ice_restart_follows() {
     call(5, Link::delayed(ms(50)), async |mut call| {
         call.connect(LIMIT).await.unwrap();

@@ -20,6 +20,7 @@ mod record;
 mod relayed;
 mod runtime;
 mod socket;
+mod sources;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::config::Swiftness;
 use crate::event::lock;
 use crate::reports::Shared;
 use crate::runtime::Runtime;
+use crate::shown::{Shown, is_for_a_peer};
 use checks::{Checks, Outgoing};
 use cookie::{COOKIE_ATTRIBUTE, CookieProvider};
 use flights::{Flights, Sent};
@@ -41,7 +43,8 @@ use moves::{Answered, Moves};
 pub use rebind::Rebound;
 use record::{COOKIE_LENGTH, Handshake};
 pub(crate) use runtime::SeamRuntime;
-use socket::Port;
+use socket::{Port, is_media};
+use sources::Sources;
 
 /// Datagrams that may wait for the engine to be ready for them.
 const HELD_LIMIT: usize = 32;
@@ -56,9 +59,10 @@ pub(crate) struct Seam {
     swiftness: Swiftness,
     runtime: Arc<dyn Runtime>,
     shared: Arc<Shared>,
+    shown: Arc<Shown>,
     changed: Arc<Notify>,
     crypto: Option<Arc<dyn RTCCryptoProvider>>,
-    /// The other end has answered a check of the seam.
+    /// The other end has answered a check of the seam; whoever does not wait at that moment is not told.
     answered: Notify,
     cookie: [u8; COOKIE_LENGTH],
     /// The engine can decrypt: media needs no look at it any more.
@@ -71,6 +75,7 @@ struct State {
     checks: Checks,
     flights: Flights,
     moves: Moves,
+    sources: Sources,
     /// The cookie the other end's DTLS server will ask for.
     remote_cookie: Option<[u8; COOKIE_LENGTH]>,
     remote_fragment: Option<String>,
@@ -112,6 +117,7 @@ impl Seam {
         swiftness: Swiftness,
         runtime: Arc<dyn Runtime>,
         shared: Arc<Shared>,
+        shown: Arc<Shown>,
         changed: Arc<Notify>,
     ) -> Self {
         let provider = default_provider().ok();
@@ -125,6 +131,7 @@ impl Seam {
             swiftness,
             runtime,
             shared,
+            shown,
             changed,
             crypto,
             answered: Notify::new(),
@@ -152,11 +159,13 @@ impl Seam {
         (u32::from_be_bytes([a, b, c, d]).max(1), u16::from_be_bytes([e, f]) >> 1)
     }
 
-    /// This end makes an offer; gives what to send to the other end.
-    pub(crate) fn on_offer(&self, sdp: &str) -> String {
-        let mut state = lock(&self.state);
-        state.start(self.swiftness);
-        drop(state);
+    /// This end describes itself anew: nothing learned of pairs before holds.
+    pub(crate) fn on_new_generation(&self) {
+        lock(&self.state).start(self.swiftness);
+    }
+
+    /// An offer as the other end is to get it.
+    pub(crate) fn announced(&self, sdp: &str) -> String {
         if self.swiftness.announce_cookie { cookie::announce(sdp, &self.cookie) } else { sdp.to_owned() }
     }
 
@@ -178,6 +187,7 @@ impl Seam {
         state.dtls_client =
             if is_offer { setup.as_deref() != Some("active") } else { setup.as_deref() == Some("passive") };
         state.checks.set_remote_password(attribute("ice-pwd"));
+        state.sources.declare(sdp);
         if is_offer && self.swiftness.announce_cookie {
             state.remote_cookie = attribute(COOKIE_ATTRIBUTE).and_then(|hex| cookie::parse(&hex));
         }
@@ -248,6 +258,9 @@ impl Seam {
             }
             return Way::Out;
         }
+        if is_stun(bytes) && is_for_a_peer(bytes) && !self.shown.is_shown(local.ip()) {
+            return Way::Nowhere;
+        }
         if is_stun(bytes) {
             let was_selected = state.checks.is_selected();
             let way = match state.checks.on_sent(now, (local, remote), bytes, crypto) {
@@ -290,7 +303,7 @@ impl Seam {
             if record::is_alert(inner) && state.flights.is_complete() {
                 self.changed.notify_one();
             }
-            return (true, vec![]);
+            return (!is_media(inner) || state.sources.admit(inner, true), vec![]);
         }
         let keep = self.swiftness.keep_early;
         let held = || Held { local, remote, bytes: bytes.to_vec() };
@@ -373,11 +386,18 @@ impl Seam {
         let genuine = self.crypto.as_ref().and_then(|crypto| state.checks.genuine_answer(bytes, crypto));
         if let Some(id) = genuine {
             match state.moves.on_answer(now, id, from) {
-                Answered::Here => self.answered.notify_one(),
+                Answered::Here => self.answered.notify_waiters(),
                 Answered::Twice | Answered::NotAsked => {}
             }
         }
         true
+    }
+
+    /// Whether a media datagram is of a source that the engine may get to know.
+    fn admits(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+        let mut state = lock(&self.state);
+        let expected = state.moves.pair().is_none_or(|(_, remote)| remote == from);
+        state.sources.admit(bytes, expected)
     }
 
     fn is_media_open(&self) -> bool {

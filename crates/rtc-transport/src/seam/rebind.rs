@@ -30,15 +30,18 @@ pub enum Rebound {
 impl Seam {
     /// Gives each socket whose address is gone a new one, and asks the other end whether it hears this end.
     pub(crate) async fn rebind(&self, addresses: &[IpAddr]) -> Rebound {
+        // An answer counts from here on only: what came to an earlier call, when nobody waited any more, says nothing
+        // of the sockets there are now.
+        let answered = self.answered.notified();
+        tokio::pin!(answered);
         self.replace_sockets(addresses);
         for _ in 0..TRIES {
-            let answered = self.answered.notified();
             let Some((socket, check)) = self.check_pair() else { return Rebound::Unreachable };
             if let Err(error) = socket.send_to(&check.bytes, check.remote).await {
                 tracing::debug!(%error, "a check over new sockets");
             }
             tokio::select! {
-                () = answered => return Rebound::Answered,
+                () = &mut answered => return Rebound::Answered,
                 () = self.sleep(GAP) => {}
             }
         }

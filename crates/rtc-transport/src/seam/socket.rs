@@ -158,6 +158,9 @@ impl SeamSocket {
     fn sort(&self, cx: &mut Context<'_>, bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) {
         for (buf, meta) in bufs.iter().zip(meta) {
             for datagram in buf[..meta.len].chunks(meta.stride.max(1)) {
+                if is_media(datagram) && !self.seam.admits(meta.addr, datagram) {
+                    continue;
+                }
                 // Of a server's words nothing follows.
                 if is_media(datagram) || is_check(datagram) {
                     self.ask(cx, meta.addr);
@@ -236,11 +239,10 @@ impl AsyncUdpSocket for SeamSocket {
                 Poll::Ready(Ok(count)) => count,
                 other => return other,
             };
-            let media_only = bufs
-                .iter()
-                .zip(meta.iter())
-                .take(count)
-                .all(|(buf, meta)| meta.len > 0 && buf[..meta.len].chunks(meta.stride.max(1)).all(is_media));
+            let admitted = |from, datagram: &[u8]| is_media(datagram) && self.seam.admits(from, datagram);
+            let media_only = bufs.iter().zip(meta.iter()).take(count).all(|(buf, meta)| {
+                meta.len > 0 && buf[..meta.len].chunks(meta.stride.max(1)).all(|it| admitted(meta.addr, it))
+            });
             if media_only && self.seam.is_media_open() {
                 meta.iter().take(count).for_each(|meta| self.ask(cx, meta.addr));
                 return Poll::Ready(Ok(count));
@@ -266,7 +268,7 @@ fn describe(meta: &mut RecvMeta, from: SocketAddr, len: usize) {
 }
 
 /// RTP or RTCP (RFC 7983).
-fn is_media(datagram: &[u8]) -> bool {
+pub(super) fn is_media(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(128..=191))
 }
 

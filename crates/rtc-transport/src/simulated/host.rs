@@ -41,6 +41,18 @@ impl Host {
         state.places.insert(self.id, Place::new(address));
     }
 
+    /// Gives the host a further address beside its own, as of a VPN.
+    pub fn add_address(&self) -> IpAddr {
+        let address = lock(&self.network.inner.state).new_address();
+        self.change(|place| place.further.push(address));
+        address
+    }
+
+    /// From now on no default route leads out from the host's address, as on a network of its own.
+    pub fn without_default_route(&self) {
+        self.change(|place| place.has_route = false);
+    }
+
     /// From now on the host stands behind a NAT.
     pub fn behind_nat(&self) {
         self.change(Place::put_nat);
@@ -69,7 +81,13 @@ impl Host {
 
 impl LocalAddresses for Host {
     fn addresses(&self) -> Vec<IpAddr> {
-        vec![self.address()]
+        let place = &lock(&self.network.inner.state).places[&self.id];
+        std::iter::once(place.address).chain(place.further.iter().copied()).collect()
+    }
+
+    fn default_route(&self) -> Vec<IpAddr> {
+        let place = &lock(&self.network.inner.state).places[&self.id];
+        place.has_route.then_some(place.address).into_iter().collect()
     }
 }
 

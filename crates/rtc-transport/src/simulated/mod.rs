@@ -67,6 +67,8 @@ struct State {
     addresses: u32,
     names: HashMap<String, SocketAddr>,
     sockets: HashMap<SocketAddr, Open>,
+    /// Datagrams that left each address.
+    sent: HashMap<IpAddr, u64>,
     /// Where each host is now.
     places: HashMap<HostId, Place>,
     /// One direction each.
@@ -125,6 +127,11 @@ impl Network {
         state.wires.get(&(from.id, to.id)).map_or_else(LinkCounts::default, |wire| wire.counts)
     }
 
+    /// Datagrams that were sent from sockets at an address so far, whatever became of them.
+    pub fn sent_from(&self, address: IpAddr) -> u64 {
+        lock(&self.inner.state).sent.get(&address).copied().unwrap_or_default()
+    }
+
     /// Gives a name to an address, for hosts that resolve it.
     pub fn name(&self, name: &str, address: SocketAddr) {
         lock(&self.inner.state).names.insert(name.to_owned(), address);
@@ -144,6 +151,7 @@ impl Network {
         let now = tokio::time::Instant::now();
         let mut state = lock(&self.inner.state);
         let state = &mut *state;
+        *state.sent.entry(from.ip()).or_default() += 1;
         let Some(from) = state.seen_from(sender, from) else { return };
         let Some((receiver, mailbox)) = state.receiver(to) else { return };
         let ends = (sender, receiver);

@@ -10,6 +10,10 @@ const FIRST_PORT: u16 = 40_000;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) address: IpAddr,
+    /// Of further networks, where nobody stands in between.
+    pub(super) further: Vec<IpAddr>,
+    /// The first address is that of the default route.
+    pub(super) has_route: bool,
     nat: Option<Nat>,
 }
 
@@ -23,7 +27,7 @@ struct Nat {
 
 impl Place {
     pub(super) fn new(address: IpAddr) -> Self {
-        Self { address, nat: None }
+        Self { address, further: vec![], has_route: true, nat: None }
     }
 
     /// Stands a NAT before the host. Nobody can be reached at its own address any more.
@@ -43,6 +47,9 @@ impl Place {
     }
 
     pub(super) fn outward(&mut self, socket: SocketAddr) -> Option<SocketAddr> {
+        if self.further.contains(&socket.ip()) {
+            return Some(socket);
+        }
         if socket.ip() != self.address {
             return None;
         }
@@ -61,6 +68,6 @@ impl Place {
 
     /// Whether what is sent to `address` reaches the socket at `inside`.
     pub(super) fn takes(&self, address: SocketAddr, inside: SocketAddr) -> bool {
-        inside.ip() == self.address && (self.nat.is_none() || address != inside)
+        self.further.contains(&inside.ip()) || inside.ip() == self.address && (self.nat.is_none() || address != inside)
     }
 }
