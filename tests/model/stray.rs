@@ -111,7 +111,7 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         Word::Invite(Box::new(invite.clone())),
         Word::Missed(Box::new(invite)),
         Word::Alert(Alert { callee: stranger.clone() }),
-        Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX }),
+        Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX, left_ms: Some(u32::MAX) }),
         Word::RingConfirm(RingConfirm::Over { reason, release: None }),
         Word::RingConfirm(RingConfirm::Refused { refusal: InviteRefusal::Invalid }),
         answer(AnswerResult::Accept),

@@ -53,6 +53,53 @@ fn a_party_that_stays_away_has_dropped() {
 }
 
 #[test]
+fn a_server_that_stands_still_or_is_cut_off_ends_no_call() {
+    for for_ms in [5_000, 16_000, 60_000, 300_000] {
+        for is_cut_off in [false, true] {
+            let (mut story, call_id) = talking();
+            if is_cut_off {
+                story.server_is_cut_off(for_ms);
+            } else {
+                story.server_stalls(for_ms);
+            }
+            story.passes(for_ms + 30_000);
+            let phases = [story.phase(ALICE), story.phase(BOB)];
+            let transcript = story.so_far();
+            assert_eq!(phases, [Phase::InCall(call_id); 2], "{for_ms} ms, cut off: {is_cut_off}\n{transcript}");
+            assert!(!transcript.contains("cannot be heard"), "{transcript}");
+            // Who is gone when it is back is noticed as ever.
+            story.crashes(BOB, None);
+            story.rests();
+            assert_eq!(story.ends(call_id), [Some(RemoteDrop), None]);
+        }
+    }
+}
+
+#[test]
+fn a_party_that_is_gone_when_the_server_is_back_is_noticed() {
+    let (mut story, call_id) = talking();
+    story.server_stalls(60_000);
+    story.passes(10_000);
+    story.crashes(BOB, None);
+    story.passes(51_000);
+    assert_eq!(story.phase(ALICE), Phase::InCall(call_id));
+    story.passes(16_000);
+    assert_eq!(story.ends(call_id), [Some(RemoteDrop), None]);
+    story.rests();
+}
+
+#[test]
+fn a_call_of_which_nobody_is_left_is_over_after_ten_minutes() {
+    let (mut story, _) = talking();
+    story.crashes(ALICE, None);
+    story.crashes(BOB, None);
+    story.passes(590_000);
+    assert!(!story.so_far().contains("end (remote_drop)"));
+    story.passes(20_000);
+    assert!(story.so_far().contains("end (remote_drop)"));
+}
+
+#[test]
 fn a_party_whose_app_crashes_has_dropped() {
     let (mut story, call_id) = talking();
     story.crashes(ALICE, Some(1_000));

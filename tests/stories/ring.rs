@@ -259,13 +259,58 @@ fn of_two_that_call_at_once_one_rings_and_the_other_hears_busy() {
 }
 
 #[test]
+fn a_phone_rings_to_the_deadline_whatever_the_wall_clocks_show() {
+    for by_ms in [-3_600_000, -60_000, -20_000, 20_000, 60_000, 3_600_000] {
+        let mut story = Story::new();
+        story.server_clock_is_set(by_ms);
+        let call_id = story.calls(ALICE, BOB).unwrap();
+        story.passes(20_000);
+        assert_eq!(story.phase(BOB), Phase::Ringing(call_id), "{by_ms}");
+        // Nothing more is heard: it stops by itself.
+        story.goes_dark(BOB, 60_000);
+        story.passes(10_500);
+        assert_eq!(story.phase(BOB), Phase::Idle, "{by_ms}");
+        story.rests();
+        assert_eq!(story.ends(call_id), [Some(RemoteNoResponse), Some(NoResponse)], "{by_ms}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_while_it_rings_changes_nothing() {
+    for by_ms in [-60_000, 60_000] {
+        let mut story = Story::new();
+        let call_id = story.calls(ALICE, BOB).unwrap();
+        story.passes(10_000);
+        story.server_clock_is_set(by_ms);
+        story.passes(19_000);
+        assert_eq!(story.phase(BOB), Phase::Ringing(call_id));
+        story.rests();
+        assert_eq!(story.ends(call_id), [Some(RemoteNoResponse), Some(NoResponse)]);
+    }
+}
+
+#[test]
+fn a_call_rings_on_while_the_server_stands_still() {
+    let mut story = Story::new();
+    let call_id = story.calls(ALICE, BOB).unwrap();
+    story.passes(1_000);
+    story.server_stalls(16_000);
+    story.passes(17_000);
+    story.answers(BOB).unwrap();
+    story.passes(500);
+    assert_eq!([story.phase(ALICE), story.phase(BOB)], [Phase::InCall(call_id); 2]);
+    story.hangs_up(BOB).unwrap();
+    story.rests();
+}
+
+#[test]
 fn a_confirmation_from_a_stranger_does_not_ring() {
     let mut story = Story::new();
     story.to_phone("ring_confirm", Fate::Twice(0));
     story.to_phone("ring_confirm", Fate::Lost);
     let call_id = story.calls(ALICE, BOB).unwrap();
     story.passes(500);
-    let ring = RingConfirm::Ring { deadline_unix_ms: u64::MAX / 2 };
+    let ring = RingConfirm::Ring { deadline_unix_ms: u64::MAX / 2, left_ms: Some(u32::MAX) };
     story.hears_from(BOB, CAROL, call_id, Word::RingConfirm(ring));
     assert_eq!(story.phase(BOB), Phase::Idle);
     story.hangs_up(ALICE).unwrap();

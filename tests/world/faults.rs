@@ -51,6 +51,8 @@ impl World {
             Fault::Sleep => self.sleeps_for(device, for_ms),
             Fault::SignOut => self.signs_out(device, for_ms),
             Fault::ServerKill => self.server_is_killed(for_ms),
+            Fault::ServerStall => self.server_stalls(for_ms),
+            Fault::ServerCutOff => self.server_is_cut_off(for_ms),
         }
     }
 
@@ -144,8 +146,46 @@ impl World {
         self.agenda.add(self.now + for_ms, Happening::ServerStarts { era: self.server.era });
     }
 
+    /// The server stands still, as a process that is stopped: what is said to it waits, where it waits at all, and so do its timers.
+    pub(crate) fn server_stalls(&mut self, for_ms: u64) {
+        if !self.server.is_up() || self.plan.placement == Placement::Chat {
+            return;
+        }
+        self.transcript.line(self.now, || format!("the server stands still for {for_ms} ms"));
+        self.troubled = true;
+        self.server.stalled_since = Some(self.now);
+        self.server.down_until = self.now + for_ms;
+        self.rules.server_is_back_at = u64::MAX;
+        self.agenda.add(self.now + for_ms, Happening::ServerGoesOn);
+    }
+
+    pub(crate) fn server_goes_on(&mut self) {
+        let Some(since) = self.server.stalled_since.take() else { return };
+        self.transcript.line(self.now, || "the server goes on".to_owned());
+        self.server.down_until = self.now;
+        let ms = self.now - since;
+        self.rules.stalled(self.now, ms);
+        for call_id in self.server.calls.keys().copied().collect::<Vec<_>>() {
+            self.arbitrate(call_id, ArbiterInput::Stalled { ms });
+        }
+        for device in 0..self.devices.len() {
+            self.sign_in(device);
+        }
+    }
+
+    /// Nobody reaches the server, and it does not know that this is its own fault.
+    pub(crate) fn server_is_cut_off(&mut self, for_ms: u64) {
+        if self.plan.placement == Placement::Chat {
+            return;
+        }
+        self.transcript.line(self.now, || format!("the server is cut off for {for_ms} ms"));
+        for at in 0..self.devices.len() {
+            self.link_is_bad(at, self.now + for_ms, self.now + for_ms);
+        }
+    }
+
     pub(crate) fn start_server(&mut self, era: u32) {
-        if self.server.era != era || self.server.is_up() {
+        if self.server.era != era || !self.server.stopped {
             return;
         }
         self.transcript.line(self.now, || "the server starts".to_owned());
@@ -191,9 +231,10 @@ impl World {
     pub(crate) fn mend(&mut self) {
         self.transcript.line(self.now, || "all is mended".to_owned());
         self.carrier.mended = true;
-        if !self.server.is_up() {
+        if self.server.stopped {
             self.start_server(self.server.era);
         }
+        self.server_goes_on();
         for at in 0..self.devices.len() {
             let device = &mut self.devices[at];
             device.link.mute_until = device.link.mute_until.min(self.now);

@@ -29,6 +29,8 @@ pub(crate) enum Happening {
     DeviceStarts { device: usize, life: u32 },
     /// The server is started.
     ServerStarts { era: u32 },
+    /// The server goes on where it stood still.
+    ServerGoesOn,
     /// By now two who called each other have to be in one call.
     GlareIsOver { first: CallId },
     /// By now this device has to know that it missed this call, if nothing came between.

@@ -45,6 +45,10 @@ pub enum Fault {
     SignOut,
     /// The server is killed and goes on with what its store holds.
     ServerKill,
+    /// The server stands still, and goes on.
+    ServerStall,
+    /// Nobody reaches the server, nor it anybody.
+    ServerCutOff,
 }
 
 /// The conditions of one world. Probabilities are for each message, times in ms.
@@ -152,8 +156,8 @@ impl Plan {
         let shortest = rng.random_range(1_000..=5_000);
         let faults = [Fault::LinkDown, Fault::HalfOpen, Fault::Crash, Fault::Sleep, Fault::SignOut, Fault::ServerKill];
         let breaks = rough && rng.random_bool(0.7);
-        let faults = faults.into_iter().filter(|_| breaks && rng.random_bool(0.6)).collect();
-        Plan {
+        let mut faults: Vec<Fault> = faults.into_iter().filter(|_| breaks && rng.random_bool(0.6)).collect();
+        let mut plan = Plan {
             placement,
             devices,
             waiting: [0.0, 0.5, 1.0][rng.random_range(0..3)],
@@ -169,15 +173,23 @@ impl Plan {
             stray: if rough { sometimes(rng, 0.4, 0.1) } else { 0.0 },
             warm: rng.random_bool(0.6),
             direct_loss: rng.random_bool(0.7).then(|| sometimes(rng, 0.5, 0.5)),
-            faults,
+            faults: Vec::new(),
             fault_ms: rng.random_range(3_000..=60_000),
             outage_ms: [500, 5_000, 12_000, 30_000][rng.random_range(0..4)],
             holds: rng.random_bool(0.4),
             skew_ms: [0, 0, 300, 2_000][rng.random_range(0..4)],
             forgery: sometimes(rng, 0.5, 0.2),
-            arbiter: ArbiterConfig { liveness_ms, resume_window_ms, ..ArbiterConfig::default() },
+            arbiter: ArbiterConfig { liveness_ms, resume_window_ms, abandoned_ms: 60_000, ..ArbiterConfig::default() },
             line: LineConfig { keep_alive_ms, liveness_ms, resume_window_ms, ..LineConfig::default() },
+        };
+        // Drawn from what was drawn before, so that a seed that was written down still is the same world in other things.
+        for (nth, fault) in [Fault::ServerStall, Fault::ServerCutOff].into_iter().enumerate() {
+            if breaks && plan.fault_ms % 4 == nth as u64 {
+                faults.push(fault);
+            }
         }
+        plan.faults = faults;
+        plan
     }
 
     /// Whether the carrier and the machines do what they are to do: then fewer ways to end are allowed.
@@ -241,6 +253,10 @@ pub enum Switch {
     SignOut,
     /// A killed server.
     ServerKill,
+    /// A server that stands still.
+    ServerStall,
+    /// A server that is cut off.
+    ServerCutOff,
     /// All users but two.
     Users,
     /// All devices of a user but one.
@@ -249,7 +265,7 @@ pub enum Switch {
 
 impl Switch {
     /// Every one, in the order in which they are tried.
-    pub const ALL: [Switch; 21] = [
+    pub const ALL: [Switch; 23] = [
         Switch::Forgery,
         Switch::Stray,
         Switch::Repeat,
@@ -269,6 +285,8 @@ impl Switch {
         Switch::Sleep,
         Switch::SignOut,
         Switch::ServerKill,
+        Switch::ServerStall,
+        Switch::ServerCutOff,
         Switch::Users,
         Switch::Devices,
     ];
@@ -296,6 +314,8 @@ impl Switch {
             Switch::Sleep => without(plan, Fault::Sleep),
             Switch::SignOut => without(plan, Fault::SignOut),
             Switch::ServerKill => without(plan, Fault::ServerKill),
+            Switch::ServerStall => without(plan, Fault::ServerStall),
+            Switch::ServerCutOff => without(plan, Fault::ServerCutOff),
             Switch::Users => {
                 let more = plan.devices.len() > 2;
                 plan.devices.truncate(2);
@@ -338,6 +358,8 @@ impl fmt::Display for Switch {
             Switch::Sleep => "sleep",
             Switch::SignOut => "sign-out",
             Switch::ServerKill => "server-kill",
+            Switch::ServerStall => "server-stall",
+            Switch::ServerCutOff => "server-cut-off",
             Switch::Users => "users",
             Switch::Devices => "devices",
         })

@@ -142,7 +142,12 @@ impl World {
         let Some(truth) = self.rules.truths.get(&message.call_id) else { return };
         let calls = truth.caller == to;
         let party = &self.devices[to].party;
-        let rings = || Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: BEGIN_UNIX_MS + self.now + 5_000 });
+        let rings = || {
+            Word::RingConfirm(RingConfirm::Ring {
+                deadline_unix_ms: BEGIN_UNIX_MS + self.now + 5_000,
+                left_ms: Some(5_000),
+            })
+        };
         match (self.plant, &message.word) {
             (Some(Plant::RingConfirmAfterEnd), Word::RingConfirm(RingConfirm::Over { .. })) if !calls => {
                 message.word = rings();
@@ -188,7 +193,8 @@ impl World {
         if self.devices[caller].alive && self.devices[caller].life == truth.caller_life {
             return false;
         }
-        let word = Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: truth.invite.ring_deadline_unix_ms });
+        let (deadline_unix_ms, left_ms) = (truth.invite.ring_deadline_unix_ms, None);
+        let word = Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, left_ms });
         for to in 0..self.devices.len() {
             if self.devices[to].user == callee {
                 let message = CallMessage { call_id: message.call_id, word: word.clone() };

@@ -169,6 +169,8 @@ pub(crate) struct Truth {
     pub(crate) ended: Option<(u64, EndReason, EndReason)>,
     /// When the arbiter last heard the caller, and the winner.
     pub(crate) heard: [u64; 2],
+    /// Until when neither of the two was heard, the last time that this lasted.
+    pub(crate) unheard_until: u64,
     /// When the arbiter last heard any device speak of it.
     pub(crate) spoken_at: u64,
     /// Whether the other one was told that this one cannot be heard.
@@ -257,7 +259,27 @@ impl Rules {
     pub(crate) fn heard(&mut self, call_id: &CallId, from: usize, now: u64) {
         if let Some(truth) = self.truths.get_mut(call_id) {
             truth.spoken_at = now;
-            truth.side(from).into_iter().for_each(|side| truth.heard[side] = now);
+            let Some(side) = truth.side(from) else { return };
+            let unheard_ms = now - truth.heard[0].max(truth.heard[1]);
+            if truth.winner.is_some() && unheard_ms > self.liveness_ms / 2 {
+                truth.heard[1 - side] += unheard_ms;
+                truth.unheard_until = now;
+            }
+            truth.heard[side] = now;
+        }
+    }
+
+    /// How long one side is silent, as far as that counts: while the other one is heard.
+    pub(crate) fn silence(&self, truth: &Truth, side: usize) -> u64 {
+        let until = self.now.min(truth.heard[1 - side] + self.liveness_ms / 2);
+        until.saturating_sub(truth.heard[side])
+    }
+
+    /// The server could hear nobody for so long.
+    pub(crate) fn stalled(&mut self, now: u64, ms: u64) {
+        self.server_is_back_at = now;
+        for truth in self.truths.values_mut() {
+            truth.heard = truth.heard.map(|heard| (heard + ms).min(now));
         }
     }
 

@@ -13,9 +13,13 @@ pub(crate) struct Server {
     pub(crate) calls: BTreeMap<CallId, Slot>,
     pub(crate) stopped: bool,
     pub(crate) down_until: u64,
+    /// Since when it stands still, with all that it knows.
+    pub(crate) stalled_since: Option<u64>,
     /// How often it was started; its monotonic clock begins anew each time.
     pub(crate) era: u32,
     started_at: u64,
+    /// By how much its wall clock was set.
+    pub(crate) clock_set_ms: i64,
     /// Whether it writes its calls down: where it is never killed, that only takes time.
     pub(crate) keeps: bool,
     /// What its store holds: each call as it was after its last change.
@@ -31,11 +35,14 @@ pub(crate) struct Slot {
 
 impl Server {
     pub(crate) fn is_up(&self) -> bool {
-        !self.stopped
+        !self.stopped && self.stalled_since.is_none()
     }
 
     pub(crate) fn now(&self, now: u64) -> Now {
-        Now { mono: Time(now - self.started_at), unix_ms: BEGIN_UNIX_MS + now }
+        Now {
+            mono: Time(now - self.started_at),
+            unix_ms: (BEGIN_UNIX_MS + now).saturating_add_signed(self.clock_set_ms),
+        }
     }
 
     pub(crate) fn moment(&self, time: Time) -> u64 {

@@ -218,6 +218,22 @@ impl Story {
         self.world.server_is_killed(after_ms);
     }
 
+    /// The server stands still, with all that it knows.
+    pub fn server_stalls(&mut self, for_ms: u64) {
+        self.world.server_stalls(for_ms);
+    }
+
+    /// Nobody reaches the server.
+    pub fn server_is_cut_off(&mut self, for_ms: u64) {
+        self.world.server_is_cut_off(for_ms);
+    }
+
+    /// The server's wall clock is set, forth or back.
+    pub fn server_clock_is_set(&mut self, by_ms: i64) {
+        self.world.transcript.line(self.world.now, || format!("the server's wall clock is set by {by_ms} ms"));
+        self.world.server.clock_set_ms += by_ms;
+    }
+
     /// The server forgets a call, as if its store were lost.
     pub fn server_forgets(&mut self, call_id: CallId) {
         self.world.troubled = true;

@@ -7,7 +7,6 @@ use call_protocol::{CallId, Party, UserId};
 use rand::RngExt;
 use signaling::{Command, Event, Phase};
 
-use crate::device::BEGIN_UNIX_MS;
 use crate::happening::Happening;
 use crate::transcript;
 use crate::world::World;
@@ -312,9 +311,4 @@ impl World {
             }
         }
     }
-}
-
-/// The deadline of an invite as a moment of the world.
-pub(crate) fn moment_of_unix(unix_ms: u64) -> u64 {
-    unix_ms.saturating_sub(BEGIN_UNIX_MS)
 }

@@ -231,6 +231,10 @@ impl World {
     }
 
     pub(crate) fn wake_arbiter(&mut self, call_id: CallId, era: u32) {
+        if self.server.stalled_since.is_some() {
+            self.agenda.add(self.server.down_until, Happening::ArbiterWake { call_id, era });
+            return;
+        }
         if !self.server.is_up() || self.server.era != era || self.plant == Some(Plant::ArbiterWithoutClock) {
             return;
         }

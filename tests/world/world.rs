@@ -111,6 +111,7 @@ impl World {
             Happening::LinkUp { device } => self.link_is_up(device),
             Happening::DeviceStarts { device, life } => self.start_device(device, life),
             Happening::ServerStarts { era } => self.start_server(era),
+            Happening::ServerGoesOn => self.server_goes_on(),
             Happening::GlareIsOver { first } => self.check_glare(first),
             Happening::MissedIsTold { device, life, call_id, since } => {
                 self.check_missed_is_told(device, life, call_id, since);

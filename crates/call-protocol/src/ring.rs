@@ -19,6 +19,9 @@ pub enum RingConfirm {
     Ring {
         /// When ringing ends, in ms of the server's wall clock.
         deadline_unix_ms: u64,
+        /// How long it still rings from the moment at which this is said, in ms; `None` from an arbiter that does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left_ms: Option<u32>,
     },
     /// The call is over: do not ring.
     Over {

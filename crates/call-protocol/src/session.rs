@@ -73,6 +73,17 @@ pub struct Welcome {
     pub resume_window_ms: u32,
     /// Servers for server-reflexive candidates, "stun:host:port".
     pub stun_servers: Vec<String>,
+    /// How long the access token of the session is good from now on, in ms; `None` where that has no end or is not told.
+    pub access_left_ms: Option<u64>,
+}
+
+/// How the access token of a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessStatus {
+    /// How long it is good from now on, in ms; zero when it has ended.
+    pub left_ms: u64,
+    /// Why a new token was not taken; the one before it counts.
+    pub refused: Option<RefuseReason>,
 }
 
 /// Why the server ends a stream.
@@ -157,7 +168,7 @@ pub struct ClientFrame {
 }
 
 /// The kinds of [`ClientFrame`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum ClientBody {
     /// Sign in.
     Hello(Hello),
@@ -172,6 +183,24 @@ pub enum ClientBody {
     },
     /// Sign out.
     Goodbye,
+    /// The access token from now on: JWT HS256 by the app's backend ([`crate::token::AccessClaims`]).
+    RenewAccess {
+        /// Of the same user.
+        access_token: String,
+    },
+}
+
+impl std::fmt::Debug for ClientBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ClientBody::Hello(hello) => f.debug_tuple("Hello").field(hello).finish(),
+            ClientBody::Call(message) => f.debug_tuple("Call").field(message).finish(),
+            ClientBody::Channel(request) => f.debug_tuple("Channel").field(request).finish(),
+            ClientBody::Ping { nonce } => f.debug_struct("Ping").field("nonce", nonce).finish(),
+            ClientBody::Goodbye => f.write_str("Goodbye"),
+            ClientBody::RenewAccess { .. } => f.debug_struct("RenewAccess").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// What the server sends.
@@ -203,4 +232,6 @@ pub enum ServerBody {
         /// The server's wall clock in ms.
         server_unix_ms: u64,
     },
+    /// How the access token stands: in answer to a new one, and when it is about to end.
+    Access(AccessStatus),
 }

@@ -233,9 +233,12 @@ fn end_reason(number: i32) -> EndReason {
 
 fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
     match confirm {
-        RingConfirm::Ring { deadline_unix_ms } => {
-            proto::RingConfirm { valid: true, ring_deadline_unix_ms: deadline_unix_ms, ..Default::default() }
-        }
+        RingConfirm::Ring { deadline_unix_ms, left_ms } => proto::RingConfirm {
+            valid: true,
+            ring_deadline_unix_ms: deadline_unix_ms,
+            ring_left_ms: left_ms,
+            ..Default::default()
+        },
         RingConfirm::Over { reason, release } => {
             proto::RingConfirm { reason: reason as i32, release: release.map(release_to_proto), ..Default::default() }
         }
@@ -255,7 +258,8 @@ fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
 
 fn ring_confirm_from_proto(confirm: proto::RingConfirm) -> Result<RingConfirm, WireError> {
     if confirm.valid {
-        return Ok(RingConfirm::Ring { deadline_unix_ms: confirm.ring_deadline_unix_ms });
+        let (deadline_unix_ms, left_ms) = (confirm.ring_deadline_unix_ms, confirm.ring_left_ms);
+        return Ok(RingConfirm::Ring { deadline_unix_ms, left_ms });
     }
     let refused = |refusal| RingConfirm::Refused { refusal };
     Ok(match confirm.refusal() {

@@ -25,13 +25,22 @@ pub struct ArbiterConfig {
     /// How long after the first busy device other devices of the user may still alert, in ms, where it is not known that there are none.
     /// Default 2,000.
     pub busy_grace_ms: u64,
+    /// How long an answered call goes on of which neither party can be heard, in ms: the arbiter may be what is cut off. Default 600,000.
+    pub abandoned_ms: u64,
     /// Answer each sign of life in a call, so that the parties notice when the arbiter is gone: for one on a device. Default: no.
     pub echo: bool,
 }
 
 impl Default for ArbiterConfig {
     fn default() -> Self {
-        Self { liveness_ms: 10_000, resume_window_ms: 15_000, tombstone_ms: 60_000, busy_grace_ms: 2_000, echo: false }
+        Self {
+            liveness_ms: 10_000,
+            resume_window_ms: 15_000,
+            tombstone_ms: 60_000,
+            busy_grace_ms: 2_000,
+            abandoned_ms: 600_000,
+            echo: false,
+        }
     }
 }
 
@@ -57,6 +66,11 @@ pub enum ArbiterInput {
         reason: EndReason,
         /// What is said about it.
         release: Release,
+    },
+    /// Whoever runs the arbiter stood still, or could hear nobody at all, for so long until now: that is nobody's silence.
+    Stalled {
+        /// For how long.
+        ms: u64,
     },
     /// It is later now.
     Wake,
@@ -291,6 +305,9 @@ impl Arbiter {
 
     /// The door in.
     pub fn handle_input(&mut self, now: Now, input: ArbiterInput) {
+        if let ArbiterInput::Stalled { ms } = input {
+            self.on_stalled(now, ms);
+        }
         self.end_what_is_late(now, &input);
         match input {
             ArbiterInput::Message { from, word } => self.on_message(now, from, word),
@@ -298,7 +315,7 @@ impl Arbiter {
             ArbiterInput::Online(party) => self.on_online(party),
             ArbiterInput::Restarted(party) => self.on_restarted(now, party),
             ArbiterInput::SignedOut(party) => self.on_signed_out(now, party),
-            ArbiterInput::Wake => {}
+            ArbiterInput::Stalled { .. } | ArbiterInput::Wake => {}
         }
         self.on_time(now);
     }
@@ -438,14 +455,20 @@ impl Arbiter {
                     .min()
             }
             State::Answered { caller_link, callee_link, .. } => {
-                let due = |link: &Link| {
-                    if link.away {
-                        (link.heard + self.config.resume_window_ms, Timer::ResumeWindow)
+                let due = |link: &Link, other: &Link| {
+                    let (ms, timer) = if link.away {
+                        (self.config.resume_window_ms, Timer::ResumeWindow)
                     } else {
-                        (link.heard + self.config.liveness_ms, Timer::Liveness)
-                    }
+                        (self.config.liveness_ms, Timer::Liveness)
+                    };
+                    let at = link.heard + ms;
+                    (at <= self.counts_until(other)).then_some((at, timer))
                 };
-                Some(due(caller_link).min(due(callee_link)))
+                let abandoned = caller_link.heard.max(callee_link.heard) + self.config.abandoned_ms;
+                [due(caller_link, callee_link), due(callee_link, caller_link), Some((abandoned, Timer::Abandoned))]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
             State::Ended { forget, .. } => (!self.done).then_some((*forget, Timer::Tombstone)),
         }
@@ -504,7 +527,8 @@ impl Arbiter {
         ArbiterSnapshot { invite: self.invite.clone(), state, release: self.release }
     }
 
-    /// The call of a snapshot, at its next wake. Everybody counts as just heard: they could not speak meanwhile.
+    /// The call of a snapshot, at its next wake. Everybody counts as just heard: they could not speak meanwhile. A wall clock that was set
+    /// meanwhile makes nothing last longer than it can.
     pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
         let ArbiterSnapshot { mut invite, state, release } = snapshot;
         invite.fold_callees();
@@ -512,6 +536,7 @@ impl Arbiter {
         let state = match state {
             Kept::Ringing { alerted, knows, busy, rang } => {
                 let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
+                let left_ms = left_ms.min(invite.ring_timeout_ms.into());
                 State::Ringing {
                     deadline: now.mono + left_ms,
                     alerted: alerted.into_iter().map(|device| (device, now.mono)).collect(),
@@ -530,7 +555,8 @@ impl Arbiter {
                 State::Answered { talk, callee, call_type, preparation, caller_link: heard, callee_link: heard }
             }
             Kept::Ended { outcome, forget_unix_ms, knows } => {
-                State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms), knows }
+                let longest = now.mono + u64::from(invite.ring_timeout_ms) + config.tombstone_ms;
+                State::Ended { outcome, forget: now.at_unix_ms(forget_unix_ms).min(longest), knows }
             }
         };
         Arbiter { release, ..Arbiter::with_state(config, invite, state) }

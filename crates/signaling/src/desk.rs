@@ -96,6 +96,12 @@ impl Desk {
                 self.arbitrate(now, from, message);
                 self.line.handle_input(now, Input::Wake)
             }
+            Input::Stalled { ms } => {
+                for call_id in self.arbiters.keys().copied().collect::<Vec<_>>() {
+                    self.give(now, call_id, ArbiterInput::Stalled { ms });
+                }
+                self.line.handle_input(now, input)
+            }
             Input::Message { .. } | Input::Connected | Input::Command(_) | Input::Wake => {
                 self.line.handle_input(now, input)
             }

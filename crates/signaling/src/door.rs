@@ -32,6 +32,11 @@ pub enum Input {
     Connected,
     /// The local user wants something.
     Command(Command),
+    /// This device stood still for so long until now: that is nobody's silence.
+    Stalled {
+        /// For how long.
+        ms: u64,
+    },
     /// It is later now.
     Wake,
 }

@@ -192,7 +192,7 @@ impl Arbiter {
         invite.ring_deadline_unix_ms = now.unix_ms + u64::from(invite.ring_timeout_ms);
         let deadline = now.mono + u64::from(invite.ring_timeout_ms);
         let mut arbiter = Arbiter::with_state(config, invite, ArbiterState::ringing(now, deadline, online));
-        arbiter.confirm_to_caller();
+        arbiter.confirm_to_caller(now);
         arbiter.send_invites();
         arbiter
     }
@@ -210,7 +210,7 @@ impl Arbiter {
         match &mut self.state {
             ArbiterState::Ringing { caller_heard, .. } => {
                 *caller_heard = now.mono;
-                self.confirm_to_caller();
+                self.confirm_to_caller(now);
             }
             ArbiterState::Answered { .. } => self.tell_caller_of_answer(),
             ArbiterState::Ended { .. } => {
@@ -248,8 +248,10 @@ impl Arbiter {
         }
     }
 
-    fn confirm_to_caller(&mut self) {
-        let confirm = RingConfirm::Ring { deadline_unix_ms: self.invite.ring_deadline_unix_ms };
+    fn confirm_to_caller(&mut self, now: Now) {
+        let deadline_unix_ms = self.invite.ring_deadline_unix_ms;
+        let left_ms = self.ring_left_ms(now).and_then(|left| u32::try_from(left).ok());
+        let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms };
         self.send_to(self.invite.caller.clone(), Word::RingConfirm(confirm));
     }
 }

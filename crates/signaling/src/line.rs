@@ -296,6 +296,7 @@ impl Line {
             Input::Message { from, message } => self.on_message(now, from, message),
             Input::Command(command) => self.on_command(now, command)?,
             Input::Connected => self.on_connected(now),
+            Input::Stalled { ms } => self.on_stalled(now, ms),
             Input::Wake => {}
         }
         self.on_time(now);
@@ -460,6 +461,23 @@ impl Line {
         let farewells = self.farewells.values_mut().map(|farewell| &mut farewell.next);
         let questions = self.verifying.values_mut().map(|verifying| &mut verifying.next);
         alerts.chain(farewells).chain(questions).for_each(|next| next.at = now.mono);
+    }
+
+    /// What others may have said meanwhile still waits to be read. When ringing ends stays as it is.
+    fn on_stalled(&mut self, now: Now, ms: u64) {
+        let patience = now.mono + self.config.caller_patience_ms;
+        for call in self.calls.values_mut() {
+            call.heard = (call.heard + ms).min(now.mono);
+            match &mut call.state {
+                State::Calling { give_up, .. } => *give_up = (*give_up + ms).min(patience.max(*give_up)),
+                State::Answering { give_up, .. } => *give_up = *give_up + ms,
+                State::InCall { peer_away_until: Some(until), .. } => *until = *until + ms,
+                State::Ringing { .. } | State::InCall { peer_away_until: None, .. } => {}
+            }
+        }
+        let alerts = self.alerting.values_mut().map(|alerting| &mut alerting.give_up);
+        let questions = self.verifying.values_mut().map(|verifying| &mut verifying.give_up);
+        alerts.chain(questions).for_each(|give_up| *give_up = *give_up + ms);
     }
 
     fn on_time(&mut self, now: Now) {

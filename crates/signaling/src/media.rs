@@ -6,11 +6,11 @@ use call_protocol::end::EndReason;
 use call_protocol::media::{KeepAlive, Negotiation, NegotiationBody};
 use call_protocol::{CallId, Party, Word};
 
-use crate::arbiter::{Arbiter, Outcome, State as ArbiterState};
+use crate::arbiter::{Arbiter, Link, Outcome, State as ArbiterState};
 use crate::dialog::{Dialog, Step};
 use crate::door::{Address, CommandError, Event};
 use crate::line::{Call, Line, State};
-use crate::time::Now;
+use crate::time::{Now, Time};
 
 /// How long after the announced end a party that is not back would have been told of.
 const PEER_BACK_MS: u64 = 5_000;
@@ -253,13 +253,17 @@ impl Arbiter {
                 }
             }
             ArbiterState::Answered { callee, caller_link, callee_link, .. } => {
-                let (link, other) = if is_caller {
-                    (caller_link, callee.clone())
+                let (link, other_link, other) = if is_caller {
+                    (caller_link, callee_link, callee.clone())
                 } else if from == callee {
-                    (callee_link, self.invite.caller.clone())
+                    (callee_link, caller_link, self.invite.caller.clone())
                 } else {
                     return;
                 };
+                let unheard_ms = now.mono - link.heard.max(other_link.heard);
+                if unheard_ms > self.config.liveness_ms / 2 {
+                    other_link.heard = other_link.heard + unheard_ms;
+                }
                 link.heard = now.mono;
                 if std::mem::take(&mut link.away) {
                     self.send_to(other, Word::Reachability { reachable: true, ends_in_ms: 0 });
@@ -269,15 +273,40 @@ impl Arbiter {
         }
     }
 
+    /// Until when the silence of a party counts: while the other one is heard.
+    pub(crate) fn counts_until(&self, other: &Link) -> Time {
+        other.heard + self.config.liveness_ms / 2
+    }
+
+    /// Nobody could be heard for so long.
+    pub(crate) fn on_stalled(&mut self, now: Now, ms: u64) {
+        let later = |heard: &mut Time| *heard = (*heard + ms).min(now.mono);
+        match &mut self.state {
+            ArbiterState::Ringing { alerted, busy_until, caller_heard, deadline, .. } => {
+                alerted.values_mut().chain([caller_heard]).for_each(later);
+                if let Some(until) = busy_until {
+                    *until = (*until + ms).min(*deadline);
+                }
+            }
+            ArbiterState::Answered { caller_link, callee_link, .. } => {
+                later(&mut caller_link.heard);
+                later(&mut callee_link.heard);
+            }
+            ArbiterState::Ended { .. } => {}
+        }
+    }
+
     /// A party of an answered call that is silent is out of reach, then dropped.
     pub(crate) fn watch_parties(&mut self, now: Now) {
         let (liveness, window) = (self.config.liveness_ms, self.config.resume_window_ms);
+        let ArbiterState::Answered { caller_link, callee_link, .. } = &self.state else { return };
+        let mut dropped = now.mono - caller_link.heard.max(callee_link.heard) >= self.config.abandoned_ms;
+        let until = [self.counts_until(callee_link).min(now.mono), self.counts_until(caller_link).min(now.mono)];
         let ArbiterState::Answered { callee, caller_link, callee_link, .. } = &mut self.state else { return };
         let (caller, callee) = (self.invite.caller.clone(), callee.clone());
         let mut away = Vec::new();
-        let mut dropped = false;
-        for (link, other) in [(caller_link, &callee), (callee_link, &caller)] {
-            let silent = now.mono - link.heard;
+        for (link, until, other) in [(caller_link, until[0], &callee), (callee_link, until[1], &caller)] {
+            let silent = until - link.heard;
             if silent >= window {
                 dropped = true;
             } else if silent >= liveness && !link.away {

@@ -24,6 +24,8 @@ pub(crate) struct Alerting {
     pub(crate) arbiter: Address,
     /// It was answered busy before: what confirms that may still be on its way, and is not to make this line ring.
     pub(crate) was_busy: bool,
+    /// When it asked first.
+    pub(crate) since: Time,
     pub(crate) next: Repeat,
     pub(crate) give_up: Time,
 }
@@ -39,8 +41,8 @@ impl Line {
     pub(crate) fn alert(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool) {
         let call_id = invite.call_id;
         self.send_alert(arbiter.clone(), call_id);
-        let give_up = now.mono + self.config.alert_ms;
-        self.alerting.insert(call_id, Alerting { invite, arbiter, was_busy, next: Repeat::first(now), give_up });
+        let (since, give_up) = (now.mono, now.mono + self.config.alert_ms);
+        self.alerting.insert(call_id, Alerting { invite, arbiter, was_busy, since, next: Repeat::first(now), give_up });
     }
 
     /// Asks about a call of which a push told.
@@ -109,7 +111,9 @@ impl Line {
 
     pub(crate) fn on_ring_confirm(&mut self, now: Now, from: Address, call_id: CallId, confirm: RingConfirm) {
         match confirm {
-            RingConfirm::Ring { deadline_unix_ms } => self.on_may_ring(now, call_id, deadline_unix_ms),
+            RingConfirm::Ring { deadline_unix_ms, left_ms } => {
+                self.on_may_ring(now, call_id, deadline_unix_ms, left_ms);
+            }
             RingConfirm::Over { reason, .. } => {
                 self.over_before_it_rang(now, from, call_id, reason);
                 self.on_over(now, call_id, reason);
@@ -124,38 +128,44 @@ impl Line {
         }
     }
 
-    fn on_may_ring(&mut self, now: Now, call_id: CallId, deadline_unix_ms: u64) {
+    fn on_may_ring(&mut self, now: Now, call_id: CallId, deadline_unix_ms: u64, left_ms: Option<u32>) {
         if let Some(call) = self.calls.get_mut(&call_id) {
-            if let State::Calling { confirmed, next, give_up, .. } = &mut call.state
-                && !*confirmed
-            {
-                *confirmed = true;
-                next.at = now.mono + self.config.keep_alive_ms;
-                let longest = now.mono + u64::from(call.invite.ring_timeout_ms);
-                *give_up = now.at_unix_ms(deadline_unix_ms).min(longest) + self.config.caller_patience_ms;
+            let longest = call.invite.ring_timeout_ms;
+            let latest = now.mono + u64::from(left_ms.unwrap_or(longest).min(longest));
+            match &mut call.state {
+                State::Calling { confirmed, next, give_up, .. } if !*confirmed => {
+                    *confirmed = true;
+                    next.at = now.mono + self.config.keep_alive_ms;
+                    let ends = if left_ms.is_some() { latest } else { now.at_unix_ms(deadline_unix_ms).min(latest) };
+                    *give_up = ends + self.config.caller_patience_ms;
+                }
+                // The first one may have been long on its way.
+                State::Ringing { deadline, .. } => *deadline = latest.min(*deadline),
+                State::Calling { .. } | State::Answering { .. } | State::InCall { .. } => {}
             }
             return;
         }
         let Some(alerting) = self.alerting.remove(&call_id) else { return self.on_still_rings(call_id) };
-        let Alerting { mut invite, arbiter, was_busy, .. } = alerting;
-        if deadline_unix_ms <= now.unix_ms {
+        let Alerting { mut invite, arbiter, was_busy, since, .. } = alerting;
+        let deadline = ring_deadline(now, since, &invite, deadline_unix_ms, left_ms);
+        if deadline <= now.mono {
             let missed = MissedCall::Undecided(Box::new(invite));
             return self.leave(now, call_id, arbiter, EndReason::NoResponse, missed, None);
         }
         invite.ring_deadline_unix_ms = deadline_unix_ms;
-        self.admit(now, invite, arbiter, was_busy);
+        self.admit(now, invite, arbiter, was_busy, deadline);
     }
 
-    fn admit(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool) {
+    fn admit(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool, deadline: Time) {
         match self.admission(&invite) {
             Admission::Ring | Admission::Replaces(_) | Admission::Yields if was_busy => {
                 self.answer_busy(now, invite, arbiter);
             }
-            Admission::Ring => self.ring(now, invite, arbiter),
+            Admission::Ring => self.ring(now, invite, arbiter, deadline),
             Admission::Replaces(old) => {
                 self.end_call(now, old, EndReason::RemoteDrop, Some(Self::end_word(EndReason::RemoteDrop)));
                 // There may be another call beside it.
-                self.admit(now, invite, arbiter, was_busy);
+                self.admit(now, invite, arbiter, was_busy, deadline);
             }
             Admission::Merges(old) => self.merge(now, old, invite, arbiter),
             Admission::Yields => self.take_the_place_of(invite, arbiter),
@@ -163,10 +173,7 @@ impl Line {
         }
     }
 
-    fn ring(&mut self, now: Now, invite: Invite, arbiter: Address) {
-        // A clock that is off must not make a phone ring for longer than the caller asked.
-        let longest = now.mono + u64::from(invite.ring_timeout_ms);
-        let deadline = now.at_unix_ms(invite.ring_deadline_unix_ms).min(longest);
+    fn ring(&mut self, now: Now, invite: Invite, arbiter: Address, deadline: Time) {
         let waiting = !self.calls.is_empty();
         self.tell(Event::Ringing { invite: Box::new(invite.clone()), waiting });
         let state = State::Ringing { next: now.mono + self.config.keep_alive_ms, deadline };
@@ -280,6 +287,20 @@ impl Line {
     }
 }
 
+/// When ringing ends, by the clock of this device that never goes back.
+///
+/// The arbiter was asked after `since` and has answered before now, so its duration gives the earliest and the latest moment, and the wall
+/// clocks only what lies between: one that was set, or runs fast, makes no difference beyond the time that the words travel.
+fn ring_deadline(now: Now, since: Time, invite: &Invite, deadline_unix_ms: u64, left_ms: Option<u32>) -> Time {
+    let by_wall = now.at_unix_ms(deadline_unix_ms);
+    // A clock that is off must not make a phone ring for longer than the caller asked, and a word neither.
+    let longest = u64::from(invite.ring_timeout_ms);
+    match left_ms.map(|left_ms| u64::from(left_ms).min(longest)) {
+        Some(left_ms) => by_wall.clamp(since + left_ms, now.mono + left_ms),
+        None => by_wall.min(now.mono + longest),
+    }
+}
+
 impl Arbiter {
     pub(crate) fn on_alert(&mut self, now: Now, from: Party) {
         if !self.invite.callees.contains(&from.user) {
@@ -293,7 +314,9 @@ impl Arbiter {
                 let first = !std::mem::replace(rang, true);
                 busy.remove(&from);
                 let is_new = alerted.insert(from.clone(), now.mono).is_none();
-                let confirm = RingConfirm::Ring { deadline_unix_ms: self.invite.ring_deadline_unix_ms };
+                let deadline_unix_ms = self.invite.ring_deadline_unix_ms;
+                let left_ms = u32::try_from(*deadline - now.mono).ok();
+                let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms };
                 self.send_to(from.clone(), Word::RingConfirm(confirm));
                 if first {
                     self.tell(Fact::Ringing { call_id: self.invite.call_id });

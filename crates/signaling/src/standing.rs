@@ -3,6 +3,7 @@
 use call_protocol::Party;
 
 use crate::arbiter::{Arbiter, Outcome, State};
+use crate::time::Now;
 
 impl Arbiter {
     /// The device that took the call, while it lasts.
@@ -10,6 +11,14 @@ impl Arbiter {
         match &self.state {
             State::Answered { callee, .. } => Some(callee),
             State::Ringing { .. } | State::Ended { .. } => None,
+        }
+    }
+
+    /// How long the call still rings, in ms; `None` when it does not, or no longer.
+    pub fn ring_left_ms(&self, now: Now) -> Option<u64> {
+        match &self.state {
+            State::Ringing { deadline, .. } => Some(*deadline - now.mono).filter(|left_ms| *left_ms > 0),
+            State::Answered { .. } | State::Ended { .. } => None,
         }
     }
 

@@ -33,7 +33,12 @@ pub enum Timer {
     /// call; after it the other party is told. A device of the callee that is silent for so long while it rings does not ring any more.
     Liveness,
     /// Arbiter: a party of an answered call that stays out of reach until 15 s after it was last heard has dropped.
+    ///
+    /// Of both this counts only while the other party is heard, until 5 s after its last word: a time in which neither is heard is nobody's
+    /// silence, as it may be the arbiter that is cut off. Nor is a time in which whoever runs the arbiter stood still.
     ResumeWindow,
+    /// Arbiter: an answered call of which neither party was heard for 10 minutes is over.
+    Abandoned,
     /// Arbiter: a call that is over answers late statements until 60 s after its end, or its deadline; then it is forgotten.
     Tombstone,
 }

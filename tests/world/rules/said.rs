@@ -9,7 +9,6 @@ use signaling::{Fact, To};
 
 use super::{Rule, Some16, Truth};
 use crate::plan::Placement;
-use crate::users::moment_of_unix;
 use crate::world::World;
 
 /// What an arbiter waits for the other devices of a user, at least.
@@ -33,11 +32,8 @@ impl World {
             callee,
             invite: invite.clone(),
             opened_at: self.now,
-            deadline: match self.plan.placement {
-                Placement::Server => moment_of_unix(invite.ring_deadline_unix_ms),
-                // Told by a clock that may be off.
-                Placement::Chat => self.now + u64::from(invite.ring_timeout_ms),
-            },
+            // What is told of it in wall time goes by a clock that may be off.
+            deadline: self.now + u64::from(invite.ring_timeout_ms),
             asked: Some16::default(),
             confirmed: Some16::default(),
             receipts: Some16::default(),
@@ -46,6 +42,7 @@ impl World {
             takers: Some16::default(),
             ended: None,
             heard: [self.now; 2],
+            unheard_until: 0,
             spoken_at: self.now,
             away: [false; 2],
             vanished: [None; 2],
@@ -202,10 +199,15 @@ impl World {
         let now = self.now;
         let sleeper = |at: Option<usize>| at.is_none_or(|at| self.devices[at].well_since.saturating_add(20_000) > now);
         let calls_again = self.calls_again_in_mid_call(call_id);
+        let Some(truth) = self.rules.truths.get(&call_id) else { return };
+        let on_server = self.plan.placement == Placement::Server;
+        let counted = |side| if on_server { self.rules.silence(truth, side) } else { now - truth.heard[side] };
+        let silent =
+            if truth.answered_at.is_some() { [0, 1].map(counted) } else { truth.heard.map(|heard| now - heard) };
+        let unheard_ms = now - truth.heard[0].max(truth.heard[1]);
         let Some(truth) = self.rules.truths.get_mut(&call_id) else { return };
         let first = truth.ended.replace((now, caller_reason, callee_reason)).is_none();
         let talked_ms = truth.answered_at.map_or(0, |since| now - since);
-        let silent = truth.heard.map(|heard| now - heard);
         let answered = truth.answered_at.is_some();
         let spoken = truth.spoken_at == now;
         let (failed, hurt) = (!truth.failed.is_empty(), !truth.hurt.is_empty());
@@ -220,7 +222,7 @@ impl World {
             // A device may say so itself: it answered in vain, or was started anew in the middle of the call.
             let said = spoken || hurt;
             let so = if answered {
-                silent.iter().any(|ms| *ms >= arbiter.resume_window_ms)
+                silent.iter().any(|ms| *ms >= arbiter.resume_window_ms) || unheard_ms >= arbiter.abandoned_ms
             } else {
                 silent[0] >= arbiter.liveness_ms
             };

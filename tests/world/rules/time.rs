@@ -122,10 +122,13 @@ impl World {
         let Some(truth) = self.rules.truths.get(&call_id) else { return };
         let mut late = None;
         for side in [0, 1] {
-            let silent = self.now - truth.heard[side];
+            let silent = self.rules.silence(truth, side);
+            // What it said before it vanished is heard by then; what nobody could hear counts for nobody.
+            let until = self.now.min(truth.heard[1 - side] + liveness_ms / 2);
+            let heard = self.rules.server_is_back_at.max(truth.unheard_until);
             let gone = truth.vanished[side]
                 .zip(way_ms)
-                .map_or(0, |(at, way_ms)| self.now.saturating_sub((at + way_ms).max(self.rules.server_is_back_at)));
+                .map_or(0, |(at, way_ms)| until.saturating_sub((at + way_ms).max(heard)));
             let silent = silent.max(gone);
             if silent > window_ms || (silent > liveness_ms && !truth.away[side]) {
                 late = Some((side, silent));
@@ -145,7 +148,8 @@ impl World {
         let knows = |at: usize| self.devices[at].told.get(&call_id).cloned().unwrap_or_default();
         let mut late = None;
         if caller.alive && caller.life == truth.caller_life {
-            let silent = self.now - truth.heard[1];
+            // While it sleeps it hears nobody.
+            let silent = self.now.saturating_sub(truth.heard[1].max(caller.paused_until));
             let told = knows(truth.caller);
             let late_one = silent > window_ms || (silent > liveness_ms && !told.peer_away);
             if self.now > caller.paused_until && told.ended.is_none() && late_one {

@@ -76,6 +76,9 @@ pub struct RingConfirm {
     /// Only when not valid.
     #[prost(message, optional, tag = "5")]
     pub release: ::core::option::Option<Release>,
+    /// How long it still rings from the moment at which the arbiter said so, whatever the wall clocks show. Only when valid.
+    #[prost(uint32, optional, tag = "6")]
+    pub ring_left_ms: ::core::option::Option<u32>,
 }
 /// Callee device to arbiter; arbiter to the caller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -852,6 +855,9 @@ pub struct Welcome {
     /// Servers for server-reflexive candidates, "stun:host:port", so that media can be prepared before the join.
     #[prost(string, repeated, tag = "8")]
     pub stun_servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long the access token of the session is good from now on; absent where that has no end or is not told.
+    #[prost(uint64, optional, tag = "9")]
+    pub access_left_ms: ::core::option::Option<u64>,
 }
 /// Why the server ends the stream. Also in mid-stream: replaced, shutting down, bad frame, too slow.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -876,13 +882,29 @@ pub struct Pong {
 /// The device signs out: nothing is kept for a resume.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Goodbye {}
+/// A new access token of the same user, before or after the session's own has ended. It is answered with an AccessStatus.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewAccess {
+    #[prost(string, tag = "1")]
+    pub access_token: ::prost::alloc::string::String,
+}
+/// How the access token of the session stands: the answer to a RenewAccess, and told when the token is about to end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessStatus {
+    /// How long it is good from now on; zero when it has ended: send RenewAccess, or the session ends.
+    #[prost(uint64, tag = "1")]
+    pub left_ms: u64,
+    /// Why the token of the RenewAccess was not taken; the one before it counts.
+    #[prost(enumeration = "RefuseReason", tag = "2")]
+    pub refused: i32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientFrame {
     #[prost(uint64, tag = "1")]
     pub seq: u64,
     #[prost(uint64, tag = "2")]
     pub ack: u64,
-    #[prost(oneof = "client_frame::Body", tags = "10, 11, 12, 13, 14")]
+    #[prost(oneof = "client_frame::Body", tags = "10, 11, 12, 13, 14, 15")]
     pub body: ::core::option::Option<client_frame::Body>,
 }
 /// Nested message and enum types in `ClientFrame`.
@@ -899,6 +921,8 @@ pub mod client_frame {
         Ping(super::Ping),
         #[prost(message, tag = "14")]
         Goodbye(super::Goodbye),
+        #[prost(message, tag = "15")]
+        RenewAccess(super::RenewAccess),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -907,7 +931,7 @@ pub struct ServerFrame {
     pub seq: u64,
     #[prost(uint64, tag = "2")]
     pub ack: u64,
-    #[prost(oneof = "server_frame::Body", tags = "10, 11, 12, 13, 14")]
+    #[prost(oneof = "server_frame::Body", tags = "10, 11, 12, 13, 14, 15")]
     pub body: ::core::option::Option<server_frame::Body>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -924,6 +948,8 @@ pub mod server_frame {
         Channel(super::ChannelEvent),
         #[prost(message, tag = "14")]
         Pong(super::Pong),
+        #[prost(message, tag = "15")]
+        Access(super::AccessStatus),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

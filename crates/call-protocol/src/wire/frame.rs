@@ -8,7 +8,9 @@ use super::channel::{
 use super::{WireError, bounded, proto};
 use super::{call_from_proto, call_to_proto};
 use crate::limits;
-use crate::session::{ClientBody, ClientFrame, Hello, Refuse, RefuseReason, Resume, ServerBody, ServerFrame, Welcome};
+use crate::session::{
+    AccessStatus, ClientBody, ClientFrame, Hello, Refuse, RefuseReason, Resume, ServerBody, ServerFrame, Welcome,
+};
 
 /// The bytes of one client frame.
 pub fn encode_client_frame(frame: &ClientFrame) -> Vec<u8> {
@@ -46,6 +48,9 @@ pub fn client_frame_to_proto(frame: &ClientFrame) -> proto::ClientFrame {
         ClientBody::Channel(request) => Body::Channel(channel_request_to_proto(request)),
         ClientBody::Ping { nonce } => Body::Ping(proto::Ping { nonce: *nonce }),
         ClientBody::Goodbye => Body::Goodbye(proto::Goodbye {}),
+        ClientBody::RenewAccess { access_token } => {
+            Body::RenewAccess(proto::RenewAccess { access_token: access_token.clone() })
+        }
     });
     proto::ClientFrame { seq: frame.seq, ack: frame.ack, body }
 }
@@ -60,6 +65,9 @@ pub fn client_frame_from_proto(frame: proto::ClientFrame) -> Result<ClientFrame,
         Some(Body::Channel(request)) => channel_request_from_proto(request)?.map(ClientBody::Channel),
         Some(Body::Ping(ping)) => Some(ClientBody::Ping { nonce: ping.nonce }),
         Some(Body::Goodbye(proto::Goodbye {})) => Some(ClientBody::Goodbye),
+        Some(Body::RenewAccess(renew)) => Some(ClientBody::RenewAccess {
+            access_token: bounded("renew_access.access_token", renew.access_token, limits::TOKEN_BYTES)?,
+        }),
     };
     Ok(ClientFrame { seq: frame.seq, ack: frame.ack, body })
 }
@@ -78,6 +86,10 @@ pub fn server_frame_to_proto(frame: &ServerFrame) -> proto::ServerFrame {
         ServerBody::Pong { nonce, server_unix_ms } => {
             Body::Pong(proto::Pong { nonce: *nonce, server_unix_ms: *server_unix_ms })
         }
+        ServerBody::Access(AccessStatus { left_ms, refused }) => Body::Access(proto::AccessStatus {
+            left_ms: *left_ms,
+            refused: refused.map_or(proto::RefuseReason::Unspecified, refuse_reason_to_proto).into(),
+        }),
     });
     proto::ServerFrame { seq: frame.seq, ack: frame.ack, body }
 }
@@ -95,6 +107,11 @@ pub fn server_frame_from_proto(frame: proto::ServerFrame) -> Result<ServerFrame,
         Some(Body::Call(message)) => call_from_proto(message)?.map(ServerBody::Call),
         Some(Body::Channel(event)) => channel_event_from_proto(event)?.map(ServerBody::Channel),
         Some(Body::Pong(pong)) => Some(ServerBody::Pong { nonce: pong.nonce, server_unix_ms: pong.server_unix_ms }),
+        Some(Body::Access(access)) => Some(ServerBody::Access(AccessStatus {
+            left_ms: access.left_ms,
+            // A reason of a newer server still is one.
+            refused: (access.refused != 0).then(|| refuse_reason_from_proto(access.refused())),
+        })),
     };
     Ok(ServerFrame { seq: frame.seq, ack: frame.ack, body })
 }
@@ -142,6 +159,7 @@ fn welcome_to_proto(welcome: &Welcome) -> proto::Welcome {
         silence_limit_ms: welcome.silence_limit_ms,
         resume_window_ms: welcome.resume_window_ms,
         stun_servers: welcome.stun_servers.clone(),
+        access_left_ms: welcome.access_left_ms,
     }
 }
 
@@ -155,6 +173,7 @@ fn welcome_from_proto(welcome: proto::Welcome) -> Welcome {
         silence_limit_ms: welcome.silence_limit_ms,
         resume_window_ms: welcome.resume_window_ms,
         stun_servers: welcome.stun_servers,
+        access_left_ms: welcome.access_left_ms,
     }
 }
 

@@ -73,7 +73,8 @@ fn release() -> impl Strategy<Value = Option<Release>> {
 
 fn ring_confirm() -> impl Strategy<Value = RingConfirm> {
     prop_oneof![
-        any::<u64>().prop_map(|deadline_unix_ms| RingConfirm::Ring { deadline_unix_ms }),
+        any::<(u64, Option<u32>)>()
+            .prop_map(|(deadline_unix_ms, left_ms)| RingConfirm::Ring { deadline_unix_ms, left_ms }),
         (reason(), release()).prop_map(|(reason, release)| RingConfirm::Over { reason, release }),
         select(vec![
             InviteRefusal::UnknownUser,
@@ -217,6 +218,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         request().prop_map(ClientBody::Channel),
         any::<u64>().prop_map(|nonce| ClientBody::Ping { nonce }),
         Just(ClientBody::Goodbye),
+        "[A-Za-z0-9_.-]{0,32}".prop_map(|access_token| ClientBody::RenewAccess { access_token }),
     ];
     (any::<u64>(), any::<u64>(), option::of(body)).prop_map(|(seq, ack, body)| ClientFrame { seq, ack, body })
 }
@@ -228,9 +230,11 @@ prop_compose! {
         (received, server_unix_ms) in any::<(u64, u64)>(),
         (ping_every_ms, silence_limit_ms, resume_window_ms) in any::<(u32, u32, u32)>(),
         stun_servers in vec(".{0,16}", 0..3),
+        access_left_ms in any::<Option<u64>>(),
     ) -> Welcome {
         Welcome {
             session, resumed, received, server_unix_ms, ping_every_ms, silence_limit_ms, resume_window_ms, stun_servers,
+            access_left_ms,
         }
     }
 }
@@ -238,12 +242,16 @@ prop_compose! {
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let refusals =
         vec![RefuseReason::TokenInvalid, RefuseReason::Replaced, RefuseReason::TooMany, RefuseReason::Unknown];
+    let known = refusals[..3].to_vec();
     let body = prop_oneof![
         welcome().prop_map(ServerBody::Welcome),
-        (select(refusals), ".{0,32}").prop_map(|(reason, detail)| ServerBody::Refuse(Refuse { reason, detail })),
+        (select(refusals.clone()), ".{0,32}")
+            .prop_map(|(reason, detail)| ServerBody::Refuse(Refuse { reason, detail })),
         call().prop_map(ServerBody::Call),
         event().prop_map(ServerBody::Channel),
         any::<(u64, u64)>().prop_map(|(nonce, server_unix_ms)| ServerBody::Pong { nonce, server_unix_ms }),
+        (any::<u64>(), option::of(select(known)))
+            .prop_map(|(left_ms, refused)| ServerBody::Access(AccessStatus { left_ms, refused })),
     ];
     (any::<u64>(), any::<u64>(), option::of(body)).prop_map(|(seq, ack, body)| ServerFrame { seq, ack, body })
 }

@@ -54,11 +54,13 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
             body: Some(body),
         }))
     };
+    let ring = |left_ms| Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000, left_ms });
     let refused = |refusal| Word::RingConfirm(RingConfirm::Refused { refusal });
     vec![
         ("invite", Word::Invite(Box::new(invite()))),
         ("alert", Word::Alert(Alert { callee: party("bob") })),
-        ("ring_confirm_ring", Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000 })),
+        ("ring_confirm_ring", ring(None)),
+        ("ring_confirm_ring_left", ring(Some(30_000))),
         (
             "ring_confirm_over",
             Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: release() }),
@@ -254,6 +256,7 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("channel", frame(2, 2, Some(ClientBody::Channel(request)))),
         ("ping", frame(0, 3, Some(ClientBody::Ping { nonce: 99 }))),
         ("goodbye", frame(3, 3, Some(ClientBody::Goodbye))),
+        ("renew_access", frame(0, 3, Some(ClientBody::RenewAccess { access_token: "e30.e30.c2ln".to_owned() }))),
         ("acknowledgement", frame(0, u64::MAX, None)),
     ]
 }
@@ -270,11 +273,17 @@ pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         silence_limit_ms: SILENCE_LIMIT_MS,
         resume_window_ms: RESUME_WINDOW_MS,
         stun_servers: vec!["stun:stun.example.org:3478".to_owned()],
+        access_left_ms: None,
     };
+    let with_end = Welcome { access_left_ms: Some(3_600_000), ..welcome.clone() };
+    let access = |left_ms, refused| Some(ServerBody::Access(AccessStatus { left_ms, refused }));
     let (_, event) = events().remove(0);
     let pong = ServerBody::Pong { nonce: 99, server_unix_ms: 1_700_000_000_000 };
     let mut frames = vec![
         ("welcome", frame(0, 0, Some(ServerBody::Welcome(welcome)))),
+        ("welcome_with_access_left", frame(0, 0, Some(ServerBody::Welcome(with_end)))),
+        ("access", frame(0, 3, access(60_000, None))),
+        ("access_refused", frame(0, 3, access(0, Some(RefuseReason::TokenInvalid)))),
         ("call", frame(1, 2, Some(ServerBody::Call(call(Word::End(EndReason::RemoteHangup.into())))))),
         ("channel", frame(2, 2, Some(ServerBody::Channel(event)))),
         ("pong", frame(0, 3, Some(pong))),
