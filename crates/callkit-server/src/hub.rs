@@ -19,6 +19,7 @@ mod cc;
 mod channels;
 mod devices;
 mod goodbye;
+mod liveness;
 mod missed;
 mod outbound;
 mod people;
@@ -30,7 +31,8 @@ mod waking;
 
 pub(crate) use calls::{CallKey, Standing};
 pub(crate) use cc::{Question, Wanted};
-pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, refusal};
+pub(crate) use liveness::Ear;
+pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, Until, refusal};
 
 use crate::cc_keys::CcKeys;
 use crate::clock::Clock;
@@ -63,6 +65,8 @@ pub(crate) struct Identity {
     pub(crate) party: Party,
     /// Proved by the cc_param of this call, and good for nothing else.
     pub(crate) bound: Option<CallId>,
+    /// How long the access token is good, where one was needed.
+    pub(crate) access: Option<Until>,
 }
 
 /// What comes in from the streams.
@@ -118,6 +122,7 @@ pub(crate) struct Surroundings {
     pub(crate) store: Option<Store>,
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) stun: StunAddress,
+    pub(crate) ear: Ear,
 }
 
 /// Inputs that may wait; a stream that brings more waits itself, and with it its client.
@@ -146,6 +151,8 @@ pub(crate) struct Hub {
     permits: Arc<Semaphore>,
     push_permits: Arc<Semaphore>,
     last_session: u64,
+    /// Up to here it was found out whether nobody could be heard.
+    discounted_until: Time,
 }
 
 /// The configuration's times, in ms.
@@ -214,6 +221,7 @@ impl Hub {
             permits: Arc::new(Semaphore::new(LOOKUPS)),
             push_permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
+            discounted_until: now.mono,
         };
         for Kept { app, snapshot } in kept {
             hub.calls.restore(now, app, snapshot);
@@ -240,7 +248,8 @@ impl Hub {
     ) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let wake = self.next_wake().map(|time| self.around.clock.instant(time));
+            let next = self.next_wake();
+            let wake = next.map(|time| self.around.clock.instant(time));
             tokio::select! {
                 biased;
                 _ = &mut stop => break,
@@ -255,6 +264,7 @@ impl Hub {
             }
             self.measure(&batch, inbox.len());
             let now = self.around.clock.now();
+            self.look_for_stall(now, next);
             for input in batch.drain(..) {
                 self.handle_input(now, input);
                 self.pass_on(now);
@@ -301,7 +311,7 @@ impl Hub {
     }
 
     fn on_signed_in(&mut self, now: Now, identity: Identity, resume: Option<Resume>, link: Link) {
-        let Identity { app, party, bound } = identity;
+        let Identity { app, party, bound, access } = identity;
         let device = (app, party.user.clone());
         let known = self.devices.get(&device).into_iter().flatten().copied();
         let is_same = |old: &Session| old.party == party && old.bound == bound;
@@ -313,6 +323,9 @@ impl Hub {
         {
             self.drop_link(now, key, None);
             return self.take_up(now, key, link, Some(resume.received));
+        }
+        if access.is_some_and(|access| access.has_ended) {
+            return self.refuse_link(now, link, RefuseReason::TokenExpired);
         }
         if let Some(old) = old {
             self.channels.on_session_replaced(now, old);
@@ -423,7 +436,7 @@ impl Hub {
                     store.forget(key);
                 }
             }
-            CallOutput::Opened(opened) => self.on_opened(*opened),
+            CallOutput::Opened(opened) => self.on_opened(now, *opened),
             CallOutput::Answered(key, winner) => self.cancel_pushes(now, key, Some(&winner)),
             CallOutput::Ended(ended) => self.on_ended(now, &ended),
             CallOutput::Tell(fact) => self.meter(fact),

@@ -25,7 +25,7 @@ use crate::dev::{self, DEV_APP, Directory};
 use crate::gate::Gate;
 use crate::health::{Health, Stage};
 use crate::http::Site;
-use crate::hub::{Hub, Surroundings};
+use crate::hub::{Ear, Hub, Surroundings};
 use crate::limits::Limits;
 use crate::living::Living;
 use crate::metering::Metering;
@@ -124,7 +124,7 @@ impl Server {
         let (store, kept) = Store::open(folder, Retention::default(), Arc::clone(&apps), Arc::clone(&metering))?;
         let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
-        let clock = Clock::start();
+        let (clock, ear) = (Clock::start(), Ear::default());
 
         let limits = Arc::new(Limits::new(&config.limits, clock, Arc::clone(&metering)));
         let overload_delay_ms = config.limits.overload_delay_ms;
@@ -147,6 +147,7 @@ impl Server {
             store: Some(store.clone()),
             directory: directory.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
+            ear: ear.clone(),
         };
         #[cfg(unix)]
         let admin = folder.and_then(|folder| Admin::start(folder, store.clone()));
@@ -160,6 +161,7 @@ impl Server {
             cc_keys,
             hub: link,
             clock,
+            ear,
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),

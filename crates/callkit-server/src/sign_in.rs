@@ -1,11 +1,11 @@
 //! Who may come in.
 
 use call_protocol::session::{Hello, PROTOCOL_VERSION, RefuseReason};
-use call_protocol::{DeviceId, Party};
+use call_protocol::{DeviceId, Party, UserId};
 
 use crate::cc_keys::{CcError, CcKeys};
 use crate::clock::unix_ms;
-use crate::hub::Identity;
+use crate::hub::{Identity, Until};
 use crate::token::{AppNo, Apps, AuthFailure, TokenError};
 
 /// Why somebody may not, in words for the developer.
@@ -36,24 +36,41 @@ pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, hello: &Hello) -> Result<Iden
     if hello.access_token.is_empty() && !hello.cc_param.is_empty() {
         return check_cc_param(apps, cc_keys, app, device, hello);
     }
-    let user = apps.check_access(app, &hello.access_token).map_err(|error| {
-        let reason = match error {
-            TokenError::Expired => RefuseReason::TokenExpired,
-            TokenError::Shape
-            | TokenError::Signature
-            | TokenError::OtherApp
-            | TokenError::OtherKey
-            | TokenError::User
-            | TokenError::OtherChannel
-            | TokenError::Uid => RefuseReason::TokenInvalid,
-        };
-        denied(reason, &error.to_string(), AuthFailure::Token(error))
-    })?;
+    let refused = |error: TokenError| denied(refusal_of(error), &error.to_string(), AuthFailure::Token(error));
+    let access = apps.read_access(app, &hello.access_token).map_err(refused)?;
+    // Whoever goes on with a session that lives has been let in before; the hub knows whether it does.
+    let has_ended = match apps.check_access(app, &hello.access_token) {
+        Ok(_) => false,
+        Err(TokenError::Expired) if hello.resume.is_some() => true,
+        Err(error) => return Err(refused(error)),
+    };
+    let user = access.user;
     if hello.user != user.as_str() {
         let detail = "the access token is for another user";
         return Err(denied(RefuseReason::TokenInvalid, detail, AuthFailure::UserNamed));
     }
-    Ok(Identity { app, party: Party { user, device }, bound: None })
+    let access = Some(Until { left_ms: access.left_ms, has_ended });
+    Ok(Identity { app, party: Party { user, device }, bound: None, access })
+}
+
+/// A new access token of the user of a session that lives: how long it is good.
+pub(crate) fn check_renewal(apps: &Apps, app: AppNo, user: &UserId, token: &str) -> Result<u64, RefuseReason> {
+    let named = apps.check_access(app, token).map_err(refusal_of)?;
+    let access = apps.read_access(app, token).map_err(refusal_of)?;
+    if named == *user { Ok(access.left_ms) } else { Err(RefuseReason::TokenInvalid) }
+}
+
+fn refusal_of(error: TokenError) -> RefuseReason {
+    match error {
+        TokenError::Expired => RefuseReason::TokenExpired,
+        TokenError::Shape
+        | TokenError::Signature
+        | TokenError::OtherApp
+        | TokenError::OtherKey
+        | TokenError::User
+        | TokenError::OtherChannel
+        | TokenError::Uid => RefuseReason::TokenInvalid,
+    }
 }
 
 /// A sign-in for one call. A session is resumed however long its call lasts: the call's own life is what ends it.
@@ -76,5 +93,5 @@ fn check_cc_param(
         let (reason, detail) = (RefuseReason::TokenInvalid, "the cc_param is for another user".to_owned());
         return Err(Denied { reason, detail, failure: Some(AuthFailure::UserNamed) });
     }
-    Ok(Identity { app, party: Party { user: param.user, device }, bound: Some(param.call_id) })
+    Ok(Identity { app, party: Party { user: param.user, device }, bound: Some(param.call_id), access: None })
 }

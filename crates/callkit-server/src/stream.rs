@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use call_protocol::media::{ChannelRequestBody, JoinRefusal};
-use call_protocol::session::{ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody};
-use call_protocol::{ChannelId, Word, limits};
+use call_protocol::session::{AccessStatus, ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody};
+use call_protocol::{ChannelId, UserId, Word, limits};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -18,7 +18,7 @@ use crate::clock::{Clock, unix_ms};
 use crate::connection::{Connection, Cut, Serving};
 use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
-use crate::hub::{Body, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
+use crate::hub::{Body, Ear, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
 use crate::limits::{FrameRate, Limit, Limits};
 use crate::living::Living;
 use crate::metering::Metering;
@@ -33,6 +33,7 @@ pub(crate) struct Door {
     pub(crate) cc_keys: Arc<CcKeys>,
     pub(crate) hub: HubLink,
     pub(crate) clock: Clock,
+    pub(crate) ear: Ear,
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
@@ -73,6 +74,7 @@ struct AtDoor {
 struct Open {
     door: Arc<Door>,
     app: AppNo,
+    user: UserId,
     stream: StreamId,
     pulse: Arc<Pulse>,
     inbound: Streaming<Received>,
@@ -194,10 +196,15 @@ impl AtDoor {
         let AtDoor { door, serving, connection, inbound, .. } = *self;
         let stream = StreamId(door.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
         let (frames, outbound) = mpsc::channel(LINK_FRAMES);
+        let now = door.clock.mono();
+        door.ear.hear(now);
         let cut = Cut::of_this_stream(Arc::clone(&connection));
-        let pulse = Arc::new(Pulse::new(door.clock.mono(), connection, cut));
+        let pulse = Arc::new(Pulse::new(now, connection, cut));
         let link = Link { stream, frames, pulse: Arc::clone(&pulse) };
-        let app = identity.app;
+        let (app, user) = (identity.app, identity.party.user.clone());
+        if let Some(access) = identity.access {
+            pulse.renew_access(now + access.left_ms);
+        }
         let Ok(ended) = door.hub.ended.clone().try_reserve_owned() else {
             door.limits.met(Limit::Streams);
             return Err((RefuseReason::TooMany, "the server has no room for another stream".into()));
@@ -208,6 +215,7 @@ impl AtDoor {
             frame_rate: door.limits.frames(),
             door,
             app,
+            user,
             stream,
             pulse,
             inbound,
@@ -246,7 +254,9 @@ impl Open {
                 }
                 message = self.inbound.message(), if !self.is_deaf && self.waiting.is_none() => match message {
                     Ok(Some(frame)) => {
-                        self.pulse.hear(self.door.clock.mono());
+                        let now = self.door.clock.mono();
+                        self.pulse.hear(now);
+                        self.door.ear.hear(now);
                         if !self.frame_rate.as_ref().is_none_or(FrameRate::take) {
                             Box::pin(self.too_many()).await;
                             continue;
@@ -287,6 +297,7 @@ impl Open {
                 let pong = ServerBody::Pong { nonce, server_unix_ms: unix_ms() };
                 return Some(Frame::new(self.pulse.received(), Some(pong)));
             }
+            Some(ClientBody::RenewAccess { access_token }) => return Some(self.renew_access(&access_token)),
             Some(ClientBody::Hello(_)) => {
                 self.unsound("a second hello".into()).await;
                 return None;
@@ -328,6 +339,26 @@ impl Open {
                 _ => JoinRefusal::TokenInvalid,
             }
         })
+    }
+
+    /// Here for the same reason. The hub sees in the pulse how long the token is good.
+    fn renew_access(&self, token: &str) -> Frame {
+        let Door { apps, clock, metering, .. } = &*self.door;
+        let now = clock.mono();
+        let refused = match sign_in::check_renewal(apps, self.app, &self.user, token) {
+            Ok(left_ms) => {
+                self.pulse.renew_access(now + left_ms);
+                None
+            }
+            Err(reason) => {
+                info!(stream = self.stream.0, %reason, "access token refused");
+                metering.refused(reason);
+                Some(reason)
+            }
+        };
+        let left_ms = self.pulse.access_until().map_or(0, |until| until - now);
+        let status = ServerBody::Access(AccessStatus { left_ms, refused });
+        Frame::new(self.pulse.received(), Some(status))
     }
 
     async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<Body>, pass: Option<Pass>) {

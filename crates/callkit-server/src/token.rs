@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cc_keys::CcError;
-use crate::clock::unix_s;
+use crate::clock::{unix_ms, unix_s};
 use crate::config::AppConfig;
 
 impl AppConfig {
@@ -125,6 +125,14 @@ pub(crate) struct Apps {
     validation: Validation,
 }
 
+/// Whom an access token speaks of, and how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) user: UserId,
+    /// How long from now on, in ms; zero when its time is over.
+    pub(crate) left_ms: u64,
+}
+
 /// What a channel token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
@@ -168,13 +176,23 @@ impl Apps {
 
     /// The user an access token speaks of.
     pub(crate) fn check_access(&self, app: AppNo, token: &str) -> Result<UserId, TokenError> {
-        let claims: AccessClaims = self.verified(app, token, |claims: &AccessClaims| (&claims.sub, &claims.iss))?;
+        let claims: AccessClaims = self.verified(app, token, &self.validation, sub_and_iss)?;
         UserId::new(&claims.uid).map_err(|_| TokenError::User)
+    }
+
+    /// The same of a token that may have ended, and how long it is good.
+    pub(crate) fn read_access(&self, app: AppNo, token: &str) -> Result<Access, TokenError> {
+        let mut validation = self.validation.clone();
+        validation.validate_exp = false;
+        let claims: AccessClaims = self.verified(app, token, &validation, sub_and_iss)?;
+        let user = UserId::new(&claims.uid).map_err(|_| TokenError::User)?;
+        Ok(Access { user, left_ms: claims.exp.saturating_mul(1_000).saturating_sub(unix_ms()) })
     }
 
     /// What a channel token allows in `channel`.
     pub(crate) fn check_channel(&self, app: AppNo, channel: &ChannelId, token: &str) -> Result<Grant, TokenError> {
-        let claims: ChannelClaims = self.verified(app, token, |claims: &ChannelClaims| (&claims.sub, &claims.iss))?;
+        let claims: ChannelClaims =
+            self.verified(app, token, &self.validation, |claims: &ChannelClaims| (&claims.sub, &claims.iss))?;
         if claims.channel != channel.as_str() {
             return Err(TokenError::OtherChannel);
         }
@@ -187,11 +205,12 @@ impl Apps {
         &self,
         app: AppNo,
         token: &str,
+        validation: &Validation,
         sub_and_iss: impl Fn(&C) -> (&String, &String),
     ) -> Result<C, TokenError> {
         let mut error = TokenError::Signature;
         for (_, config, key) in self.keys.iter().filter(|(no, ..)| *no == app) {
-            match jsonwebtoken::decode::<C>(token, key, &self.validation) {
+            match jsonwebtoken::decode::<C>(token, key, validation) {
                 Ok(data) => {
                     let (sub, iss) = sub_and_iss(&data.claims);
                     if sub != config.app_id.as_str() {
@@ -211,6 +230,10 @@ impl Apps {
         }
         Err(error)
     }
+}
+
+fn sub_and_iss(claims: &AccessClaims) -> (&String, &String) {
+    (&claims.sub, &claims.iss)
 }
 
 #[cfg(test)]

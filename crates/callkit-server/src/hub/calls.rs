@@ -296,12 +296,12 @@ impl Calls {
     /// How a call is for one of its callees.
     pub(crate) fn standing(&self, now: Now, key: CallKey, user: &UserId) -> Standing {
         let Some(call) = self.calls.get(&key) else { return Standing::Released };
-        let (arbiter, invite) = (&call.arbiter, call.arbiter.invite());
-        let rings = !arbiter.has_ended() && arbiter.winner().is_none() && invite.ring_deadline_unix_ms > now.unix_ms;
-        if rings && invite.callees.contains(user) {
-            Standing::Rings { deadline_unix_ms: invite.ring_deadline_unix_ms }
-        } else {
-            Standing::Released
+        match call.arbiter.ring_left_ms(now) {
+            // By the clock as it is now, whatever it was when the call was opened.
+            Some(left_ms) if call.arbiter.invite().callees.contains(user) => {
+                Standing::Rings { deadline_unix_ms: now.unix_ms + left_ms }
+            }
+            Some(_) | None => Standing::Released,
         }
     }
 
@@ -365,11 +365,17 @@ impl Calls {
                 continue;
             }
             call.wake_at = None;
-            call.arbiter.handle_input(now, ArbiterInput::Wake);
-            self.drain(now, key, false);
+            self.give(now, key, ArbiterInput::Wake);
         }
         let is_wanted = |at, key: &CallKey| self.calls.get(key).is_some_and(|call| call.wake_at == Some(at));
         self.timers.tidy(self.calls.len(), is_wanted);
+    }
+
+    /// Nobody could be heard for so long.
+    pub(crate) fn on_stalled(&mut self, now: Now, ms: u64) {
+        for key in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.give(now, key, ArbiterInput::Stalled { ms });
+        }
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<CallOutput> {
@@ -515,6 +521,12 @@ impl Calls {
                 self.drain(now, key, false);
             }
         }
+    }
+
+    fn give(&mut self, now: Now, key: CallKey, input: ArbiterInput) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.arbiter.handle_input(now, input);
+        self.drain(now, key, false);
     }
 
     fn opened_by(&self, app: AppNo, device: &Party) -> usize {

@@ -199,6 +199,16 @@ impl Channels {
         }
     }
 
+    /// Nobody could be heard for so long: whoever may come back may take so much longer.
+    pub(crate) fn on_stalled(&mut self, ms: u64) {
+        for (key, members) in &mut self.channels {
+            for member in members.iter_mut().filter(|member| member.kept_until.is_some()) {
+                member.kept_until = member.kept_until.map(|until| until + ms);
+                self.timers.push(member.next_timer(), (key.clone(), member.uid));
+            }
+        }
+    }
+
     pub(crate) fn next_wake(&self) -> Option<Time> {
         self.timers.next()
     }

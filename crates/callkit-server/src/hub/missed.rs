@@ -13,6 +13,7 @@ use tracing::warn;
 use super::Hub;
 use super::calls::{CallKey, EndedCall, MissedBy};
 use super::session::{Session, SessionKey};
+use crate::clock::unix_ms;
 use crate::store::{Device, Store, StoreError, StoredCall};
 use crate::token::AppNo;
 
@@ -220,7 +221,8 @@ async fn missed(
             let devices = store.devices_of(app, &party.user).await?;
             let own = devices.iter().find(|known| known.device == party.device);
             let seen = own.or_else(|| devices.iter().max_by_key(|known| known.seen_unix_ms));
-            let seen = seen.map_or(0, |known| known.seen_unix_ms);
+            // One that lies ahead says nothing but that the device was here.
+            let seen = seen.map_or(0, |known| known.seen_unix_ms.min(unix_ms()));
             if own.is_none() {
                 // From now on it counts for itself, even if it is gone before it was told of anything.
                 store.seen(app, &party.user, &party.device, seen);

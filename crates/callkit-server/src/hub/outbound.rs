@@ -66,9 +66,11 @@ impl About {
                     | ChannelEventBody::TokenExpiring { .. } => About::Other,
                 }
             }
-            ServerBody::Call(_) | ServerBody::Welcome(_) | ServerBody::Refuse(_) | ServerBody::Pong { .. } => {
-                About::Other
-            }
+            ServerBody::Call(_)
+            | ServerBody::Welcome(_)
+            | ServerBody::Refuse(_)
+            | ServerBody::Pong { .. }
+            | ServerBody::Access(_) => About::Other,
         }
     }
 }

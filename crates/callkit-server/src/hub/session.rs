@@ -30,13 +30,26 @@ pub(crate) struct Pulse {
     heard_ms: AtomicU64,
     /// The highest number received in the session, for the acknowledgement in a pong.
     received: AtomicU64,
+    /// When the access token of the stream's client ends, in ms of the server's clock; `u64::MAX` where none was needed.
+    access_until_ms: AtomicU64,
     pub(crate) connection: Arc<Connection>,
     pub(crate) cut: Cut,
 }
 
 impl Pulse {
     pub(crate) fn new(now: Time, connection: Arc<Connection>, cut: Cut) -> Self {
-        Self { heard_ms: AtomicU64::new(now.0), received: AtomicU64::new(0), connection, cut }
+        let (heard_ms, received, access_until_ms) =
+            (AtomicU64::new(now.0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { heard_ms, received, access_until_ms, connection, cut }
+    }
+
+    /// When the access token ends; `None` where none was needed.
+    pub(crate) fn access_until(&self) -> Option<Time> {
+        Some(self.access_until_ms.load(Ordering::Relaxed)).filter(|at| *at < u64::MAX).map(Time)
+    }
+
+    pub(crate) fn renew_access(&self, until: Time) {
+        self.access_until_ms.store(until.0, Ordering::Relaxed);
     }
 
     pub(crate) fn heard_at(&self) -> Time {
@@ -44,12 +57,21 @@ impl Pulse {
     }
 
     pub(crate) fn hear(&self, now: Time) {
-        self.heard_ms.store(now.0, Ordering::Relaxed);
+        self.heard_ms.fetch_max(now.0, Ordering::Relaxed);
     }
 
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
+}
+
+/// How an access token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Until {
+    /// How long it is good from now on, in ms.
+    pub(crate) left_ms: u64,
+    /// It is not: it is good only to go on with a session that lives.
+    pub(crate) has_ended: bool,
 }
 
 /// The way to a stream's client. Dropping it ends the stream after what was sent.

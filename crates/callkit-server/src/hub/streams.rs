@@ -20,6 +20,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let stun_server = self.around.stun.announced(link.pulse.connection.local_ip);
         self.streams.insert(link.stream, key);
+        let access_left_ms = link.pulse.access_until().map(|until| until - now.mono);
         session.attach(now.mono, link);
         if let Some(received) = resumed_from {
             session.on_ack(now.mono, received);
@@ -33,6 +34,7 @@ impl Hub {
             silence_limit_ms: self.times.silence_limit,
             resume_window_ms: self.times.resume_window,
             stun_servers: vec![stun_server],
+            access_left_ms,
         };
         let sent = session.send_unnumbered(Some(ServerBody::Welcome(welcome))).and_then(|()| session.replay());
         let sent = sent.and_then(|()| session.flush(now.mono));

@@ -35,6 +35,16 @@ impl<K> Timers<K> {
         self.heap.peek().map(|Reverse(entry)| entry.at)
     }
 
+    /// Puts off what is chosen by so many ms.
+    pub(crate) fn postpone(&mut self, ms: u64, is_chosen: impl Fn(&K) -> bool) {
+        for mut entry in self.heap.drain().collect::<Vec<_>>() {
+            if is_chosen(&entry.0.what) {
+                entry.0.at = entry.0.at + ms;
+            }
+            self.heap.push(entry);
+        }
+    }
+
     /// Takes the next one that is due, with the time it was set to.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, K)> {
         if self.next()? > now {

@@ -4,7 +4,7 @@ use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
 use call_protocol::end::{EndReason, Release};
 use call_protocol::invite::Invite;
 use call_protocol::{Party, UserId};
-use signaling::{ArbiterInput, Now};
+use signaling::{ArbiterInput, Now, Time};
 use tracing::{info, warn};
 
 use super::calls::{CallKey, OpenedCall};
@@ -26,6 +26,8 @@ const AWAY_MS: u64 = 3_000;
 /// How the waking of a call's devices goes.
 pub(super) struct Waking {
     invite: Invite,
+    /// When it stops ringing.
+    deadline: Time,
     /// Webhooks, searches for devices and pushes whose outcome is not known yet.
     open: usize,
     /// Somebody took a webhook or a push.
@@ -43,7 +45,7 @@ struct Woken {
 
 impl Hub {
     /// The app's backend is told, and the devices that are away are pushed.
-    pub(super) fn on_opened(&mut self, opened: OpenedCall) {
+    pub(super) fn on_opened(&mut self, now: Now, opened: OpenedCall) {
         let OpenedCall { app, invite, app_server_data } = opened;
         let app_id = self.around.apps.name(app).clone();
         let (notifies, pushes) = (self.around.outbox.takes(&app_id, Kind::Notify), self.around.outbox.pushes(&app_id));
@@ -68,7 +70,8 @@ impl Hub {
             }
         }
         let callees = invite.callees.clone();
-        let waking = Waking { invite, open, is_reached: false, has_failed: false, woken: Vec::new() };
+        let deadline = now.mono + u64::from(invite.ring_timeout_ms);
+        let waking = Waking { invite, deadline, open, is_reached: false, has_failed: false, woken: Vec::new() };
         self.waking.insert(key, waking);
         callees.into_iter().filter(|_| pushes).for_each(|user| self.look_for_devices(key, user));
     }
@@ -175,7 +178,7 @@ impl Hub {
     /// The ring is over: devices that were pushed and are still away stop ringing, except the one that took the call.
     pub(super) fn cancel_pushes(&mut self, now: Now, key: CallKey, winner: Option<&Party>) {
         let Some(waking) = self.waking.remove(&key) else { return };
-        if waking.invite.ring_deadline_unix_ms <= now.unix_ms {
+        if waking.deadline <= now.mono {
             return;
         }
         let app_id = self.around.apps.name(key.app);

@@ -84,6 +84,8 @@ impl<'a> Writer<'a> {
         let is_new = known.is_none();
         let mut row = known.unwrap_or_default();
         match what {
+            // A time to come was noted by a clock that was ahead: it would hide what is missed until then.
+            What::Seen(at) if row.seen_unix_ms > unix_ms() => row.seen_unix_ms = *at,
             What::Seen(at) => row.seen_unix_ms = row.seen_unix_ms.max(*at),
             What::Push(push) => {
                 row.push.clone_from(push);

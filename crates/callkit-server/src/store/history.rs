@@ -1,5 +1,8 @@
 //! The calls that are over, for both of their users, newest first.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, Party, UserId};
@@ -120,6 +123,26 @@ impl Store {
     }
 }
 
+/// Whether the wall clock can be believed as to how old something is: nothing is deleted by one that was just set, or may be about to be.
+#[derive(Debug, Default)]
+pub(super) struct Steadiness(Mutex<Option<(Duration, u64)>>);
+
+/// By how much the two clocks may drift apart without that one counts as set, in ms.
+const SET_MS: u64 = 600_000;
+
+impl Steadiness {
+    /// For how long the wall clock has gone as the other one; to be asked again and again.
+    pub(super) fn lasts(&self, mono: Duration, unix_ms: u64) -> Duration {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, began_unix_ms) = since.unwrap_or((mono, unix_ms));
+        let lasted = mono.saturating_sub(began);
+        let expected = began_unix_ms.saturating_add(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        let is_set = expected.abs_diff(unix_ms) > SET_MS;
+        *since = Some(if is_set { (mono, unix_ms) } else { (began, began_unix_ms) });
+        if is_set { Duration::ZERO } else { lasted }
+    }
+}
+
 impl Retention {
     fn oldest(&self) -> u64 {
         unix_ms().saturating_sub(u64::from(self.history_days) * DAY_MS)
@@ -139,15 +162,22 @@ pub(super) struct Writer<'a> {
     counts: Table<'a, (&'static str, &'static str), u32>,
     ages: Table<'a, (u64, u128, &'static str, &'static str), ()>,
     retention: Retention,
+    /// What is too old is deleted.
+    deletes: bool,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn open(transaction: &'a WriteTransaction, retention: Retention) -> Result<Self, redb::Error> {
+    pub(super) fn open(
+        transaction: &'a WriteTransaction,
+        retention: Retention,
+        steady: Duration,
+    ) -> Result<Self, redb::Error> {
         Ok(Self {
             history: transaction.open_table(HISTORY)?,
             counts: transaction.open_table(COUNTS)?,
             ages: transaction.open_table(AGES)?,
             retention,
+            deletes: steady >= retention.steady_for,
         })
     }
 
@@ -156,7 +186,7 @@ impl<'a> Writer<'a> {
         for user in [call.caller.user.as_str(), call.callee.as_str()] {
             self.add(app, user, call, &json)?;
         }
-        self.delete_old()
+        if self.deletes { self.delete_old() } else { Ok(()) }
     }
 
     fn add(&mut self, app: &str, user: &str, call: &StoredCall, json: &[u8]) -> Result<(), redb::Error> {
@@ -215,4 +245,18 @@ impl<'a> Writer<'a> {
 /// None for what a newer server wrote and this one cannot read.
 fn parsed(json: &[u8]) -> Option<StoredCall> {
     serde_json::from_slice(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_was_set_is_not_believed_for_a_while() {
+        let (steadiness, hour) = (Steadiness::default(), Duration::from_secs(3_600));
+        let asked = |hours: u32, unix_hours: u64| steadiness.lasts(hour * hours, unix_hours * 3_600_000);
+        assert_eq!([asked(0, 500), asked(1, 501), asked(2, 502)], [0, 1, 2].map(|hours| hour * hours));
+        assert_eq!([asked(3, 9_000), asked(4, 9_001)], [0, 1].map(|hours| hour * hours), "ahead by a year");
+        assert_eq!([asked(5, 505), asked(7, 507)], [0, 2].map(|hours| hour * hours), "and right again");
+    }
 }

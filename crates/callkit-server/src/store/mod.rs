@@ -25,9 +25,11 @@ pub(crate) use calls::Kept;
 pub(crate) use devices::Device;
 pub(crate) use history::{Cursor, StoredCall};
 
+use crate::clock::unix_ms;
 use crate::hub::CallKey;
 use crate::metering::Metering;
 use crate::token::Apps;
+use history::Steadiness;
 use pending::{Batch, Bringer, Pending};
 use queue::QueueChange;
 
@@ -83,11 +85,13 @@ pub(crate) struct Retention {
     pub(crate) history_days: u32,
     /// Calls in the history of one user; the oldest goes.
     pub(crate) history_per_user: u32,
+    /// For how long the wall clock must not have been set before anything is deleted by it.
+    pub(crate) steady_for: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { history_days: 90, history_per_user: 1_000 }
+        Self { history_days: 90, history_per_user: 1_000, steady_for: Duration::from_secs(3_600) }
     }
 }
 
@@ -105,6 +109,8 @@ struct Shared {
     /// None once closed. Whoever reads or writes holds the lock, so that closing waits for them.
     database: RwLock<Option<Database>>,
     retention: Retention,
+    began: Instant,
+    steadiness: Steadiness,
     apps: Arc<Apps>,
 }
 
@@ -138,7 +144,9 @@ impl Store {
         })?;
         make_tables(&database).map_err(failed)?;
         let kept = calls::read(&database, &apps).map_err(failed)?;
-        let shared = Arc::new(Shared { path: path.clone(), database: RwLock::new(Some(database)), retention, apps });
+        let (database, began, steadiness) = (RwLock::new(Some(database)), Instant::now(), Steadiness::default());
+        steadiness.lasts(Duration::ZERO, unix_ms());
+        let shared = Arc::new(Shared { path: path.clone(), database, retention, began, steadiness, apps });
         let (changes, pending) = Bringer::new();
         let (writer, counting) = (Arc::clone(&shared), Arc::clone(&metering));
         thread::Builder::new()
@@ -258,7 +266,8 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), redb::Error> {
 }
 
 fn apply(shared: &Shared, transaction: &WriteTransaction, batch: &Batch) -> Result<(), redb::Error> {
-    let mut history = history::Writer::open(transaction, shared.retention)?;
+    let steady = shared.steadiness.lasts(shared.began.elapsed(), unix_ms());
+    let mut history = history::Writer::open(transaction, shared.retention, steady)?;
     let mut devices = devices::Writer::open(transaction)?;
     let mut queue = queue::Writer::open(transaction)?;
     for change in &batch.changes {

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use call_protocol::end::EndReason;
 use call_protocol::invite::CallType;
@@ -113,7 +114,10 @@ async fn missed_calls_are_those_of_the_callee_since_then() {
 async fn history_ends_by_age_and_by_number() {
     let folder = tempfile::tempdir().unwrap();
     let now = unix_ms();
-    let store = open_with(Some(folder.path()), Retention { history_days: 400, history_per_user: 5 });
+    let store = open_with(
+        Some(folder.path()),
+        Retention { history_days: 400, history_per_user: 5, steady_for: Duration::ZERO },
+    );
     store.record(&app(), call(1, now - 100 * DAY_MS, "old"));
     for n in 10..20 {
         store.record(&app(), call(n, now - 1_000 + n as u64, "bob"));
@@ -127,15 +131,29 @@ async fn history_ends_by_age_and_by_number() {
     assert_eq!(store.page(&app(), &user("old"), None, 100).await.unwrap().calls.len(), 1);
     store.close().await;
 
-    let store = open_with(Some(folder.path()), Retention { history_days: 90, history_per_user: 5 });
+    let store =
+        open_with(Some(folder.path()), Retention { history_days: 90, history_per_user: 5, steady_for: Duration::ZERO });
     assert_eq!(
         store.page(&app(), &user("old"), None, 100).await.unwrap().calls,
         [],
         "not shown even before it is deleted"
     );
+    let unsure = Retention { history_days: 90, history_per_user: 5, ..Retention::default() };
+    store.close().await;
+    let store = open_with(Some(folder.path()), unsure);
     store.record(&app(), call(30, now, "bob"));
     store.close().await;
-    let store = open_with(Some(folder.path()), Retention { history_days: 400, history_per_user: 5 });
+    let store = open_with(Some(folder.path()), Retention { history_days: 400, ..unsure });
+    let left = store.page(&app(), &user("old"), None, 100).await.unwrap().calls;
+    assert_eq!(ids(&left), [1], "by a clock that nobody knows yet nothing is deleted");
+    store.close().await;
+    let store = open_with(Some(folder.path()), Retention { steady_for: Duration::ZERO, ..unsure });
+    store.record(&app(), call(31, now, "bob"));
+    store.close().await;
+    let store = open_with(
+        Some(folder.path()),
+        Retention { history_days: 400, history_per_user: 5, steady_for: Duration::ZERO },
+    );
     assert_eq!(store.page(&app(), &user("old"), None, 100).await.unwrap().calls, [], "deleted");
 }
 

@@ -32,14 +32,19 @@ async fn refusal(client: &mut Client, call_id: CallId, invite: Word) -> InviteRe
 /// Ann calls Bob, and Bob answers.
 pub async fn talk(ann: &mut Client, bob: &mut Client, call_id: CallId) {
     ann.say(call_id, invite(call_id, "ann", "bob")).await;
-    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms }) = ann.word().await else { panic!("no deadline") };
+    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, left_ms: Some(left_ms) }) = ann.word().await else {
+        panic!("no deadline")
+    };
     let Word::Invite(heard) = bob.word().await else { panic!("no invite") };
     assert_eq!((heard.caller, heard.ring_deadline_unix_ms), (party("ann"), deadline_unix_ms));
     assert_eq!(heard.ext["note"], "hi");
 
     // Bob claims to be somebody else; the server knows better.
     bob.say(call_id, Word::Alert(Alert { callee: party("eve") })).await;
-    assert_eq!(bob.word().await, Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms }));
+    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: same, left_ms: Some(later) }) = bob.word().await else {
+        panic!("no deadline")
+    };
+    assert!(same == deadline_unix_ms && later <= left_ms, "{later} of {left_ms} ms");
     assert_eq!(ann.word().await, Word::Alert(Alert { callee: party("bob") }));
 
     bob.say(call_id, accept("eve")).await;

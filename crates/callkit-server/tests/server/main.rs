@@ -13,6 +13,7 @@ mod privacy;
 mod sessions;
 mod sign_in;
 mod silence;
+mod stall;
 mod stillness;
 mod stun;
 mod words;

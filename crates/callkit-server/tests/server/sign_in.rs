@@ -1,6 +1,6 @@
 //! Who is let in, and what the others are told.
 
-use call_protocol::session::{ClientBody, Hello, RefuseReason};
+use call_protocol::session::{ClientBody, Hello, RefuseReason, Resume, ServerBody};
 use call_protocol::token::AccessClaims;
 use callkit_server::{Server, ServerConfig};
 
@@ -66,6 +66,55 @@ async fn each_wrong_token_is_refused_for_its_reason() {
     }
     assert_eq!(metric(server.local_addr(), "callkit_refusals_total{reason=\"token_invalid\"}").await, 7.0);
     assert_eq!(metric(server.local_addr(), "callkit_sign_ins_total").await, 0.0);
+    server.stop().await;
+}
+
+/// The same device with a token that is over, to go on with a session.
+fn late(session: String, received: u64) -> Hello {
+    let over = AccessClaims { exp: claims().iat - 60, ..claims() };
+    Hello { resume: Some(Resume { session, received }), ..with_token(app("shop").sign(&over)) }
+}
+
+#[tokio::test]
+async fn a_token_that_is_over_goes_on_with_a_session_that_lives_and_with_no_other() {
+    let server = start().await;
+    let mut client = Client::sign_in(server.local_addr(), "ann").await;
+    assert!(client.welcome.as_ref().unwrap().access_left_ms.is_some_and(|left_ms| left_ms <= 600_000));
+    let (reason, _) = refusal(&server, late("made up".into(), 0)).await;
+    assert_eq!(reason, RefuseReason::TokenExpired);
+    client.hears_nothing().await;
+    let again = Client::try_sign_in(server.local_addr(), late(client.session(), 0)).await.unwrap();
+    let welcome = again.welcome.clone().unwrap();
+    assert_eq!((welcome.resumed, welcome.access_left_ms), (true, Some(0)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_access_token_is_renewed_in_the_session() {
+    let server = start().await;
+    let mut client = Client::sign_in(server.local_addr(), "ann").await;
+    let shop = app("shop");
+    let cases = [
+        (shop.sign(&AccessClaims { exp: claims().iat + 5_000, ..claims() }), None, 600_000..=5_000_000),
+        (
+            shop.sign(&AccessClaims { uid: "bob".into(), ..claims() }),
+            Some(RefuseReason::TokenInvalid),
+            4_000_000..=5_000_000,
+        ),
+        (app("bank").sign(&claims()), Some(RefuseReason::TokenInvalid), 4_000_000..=5_000_000),
+        (
+            shop.sign(&AccessClaims { exp: claims().iat - 60, ..claims() }),
+            Some(RefuseReason::TokenExpired),
+            4_000_000..=5_000_000,
+        ),
+    ];
+    for (access_token, refused, left) in cases {
+        client.frame(0, Some(ClientBody::RenewAccess { access_token })).await;
+        let ServerBody::Access(status) = client.body().await else { panic!("no status") };
+        assert_eq!(status.refused, refused);
+        assert!(left.contains(&status.left_ms), "{}", status.left_ms);
+    }
+    client.hears_nothing().await;
     server.stop().await;
 }
 

@@ -32,7 +32,7 @@ async fn p4_p7_the_backend_hears_of_a_call_and_what_is_for_it_reaches_no_phone()
     let mut bob = Client::sign_in(server.local_addr(), "bob").await;
     let said = Invite { app_server_data: "for the backend".into(), ..invite(CALL, 30_000) };
     ann.say(CALL, Word::Invite(Box::new(said))).await;
-    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms }) = ann.word().await else { panic!() };
+    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, .. }) = ann.word().await else { panic!() };
     let Word::Invite(heard) = bob.word().await else { panic!() };
     assert_eq!(heard.app_server_data, "");
 
