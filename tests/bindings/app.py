@@ -227,5 +227,8 @@ class Listener(callkit.CallKitEventHandler):
     def on_error(self, error):
         self.tell("error", code=error.code(), kind=error.kind().name, text=error.text())
 
+    def on_access_token_expiring(self, left_ms):
+        self.tell("access_token_expiring", left_ms=left_ms)
+
     def on_connection_changed(self, state):
         self.tell("connection_changed", state=str(state))

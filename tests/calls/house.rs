@@ -70,7 +70,7 @@ impl House {
         change: impl FnOnce(Builder) -> Builder,
     ) -> Phone {
         let backend = self.backend(user).await;
-        let token = backend.access_token().to_owned();
+        let token = backend.access_token();
         self.phone_by_token(&backend, user, token, input, change).await
     }
 
@@ -95,7 +95,7 @@ impl House {
         let heard = Recording::new();
         let tone = AudioInput::Tone { hz, amplitude: 0.3 };
         let builder = change(self.builder().audio_input(tone).audio_output(heard.output()));
-        let (user, token) = (user.to_owned(), backend.access_token().to_owned());
+        let (user, token) = (user.to_owned(), backend.access_token());
         let ((alive, dies), (born, birth)) = (tokio::sync::oneshot::channel::<()>(), tokio::sync::oneshot::channel());
         let life = std::thread::spawn(move || {
             // One thread, so that nothing runs any more once the first thing is dropped.

@@ -41,7 +41,7 @@ async fn a2_the_token_handler_is_asked_again_before_the_token_expires() {
     let (asked, mut was_asked) = tokio::sync::mpsc::unbounded_channel();
     let url = house.url.clone();
     alice.kit.set_rtc_token_handler(move |request: callkit::RtcTokenRequest| {
-        let (asked, url, access) = (asked.clone(), url.clone(), backend.access_token().to_owned());
+        let (asked, url, access) = (asked.clone(), url.clone(), backend.access_token());
         async move {
             asked.send(request.clone()).map_err(|_| HandlerError::from("the test is over"))?;
             crate::bad_input::rtc_token(&url, &access, &request, 4).await

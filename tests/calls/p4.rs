@@ -236,7 +236,7 @@ impl Town {
         let heard = Recording::new();
         let tone = AudioInput::Tone { hz, amplitude: 0.3 };
         let builder = self.house.builder().audio_input(tone).audio_output(heard.output());
-        let token = self.house.backend(user).await.access_token().to_owned();
+        let token = self.house.backend(user).await.access_token();
         Person { user: user.into(), token, manager: CallManager::new(change(builder)), heard }
     }
 

@@ -73,7 +73,7 @@ impl Devices {
     /// The phone of somebody who has these devices.
     pub(crate) async fn phone(&self, house: &House, user: &str, change: impl FnOnce(Builder) -> Builder) -> Phone {
         let backend = house.backend(user).await;
-        let token = backend.access_token().to_owned();
+        let token = backend.access_token();
         let (input, state) = (self.input.clone(), self.state.clone());
         let microphone = AudioInput::custom(move || {
             let source = input.open()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use callkit::{
     AudioInput, CallError, CallId, CallKitEvent, ChannelId, ConnectionState, EndReason, HandlerError, JoinRefusal,
-    RefuseReason, RtcToken, RtcTokenRequest, Uid, UserId,
+    Recording, RtcToken, RtcTokenRequest, Uid, UserId,
 };
 use callkit_server::{AppConfig, Server, ServerConfig};
 use tokio::sync::mpsc;
@@ -183,14 +183,21 @@ async fn until_state(phone: &mut Phone, wanted: ConnectionState) {
     while phone.until("connection_changed").await != (CallKitEvent::ConnectionChanged { state: wanted.clone() }) {}
 }
 
-/// Alice, whose access token is over when this returns, in a call; and her cable.
+/// Alice, whose access token is over when this returns and who gives no new one, in a call; and her cable.
 async fn in_a_call_with_an_old_access_token(house: &House) -> (Phone, Phone, CallId, Cable) {
     let cable = Cable::to(house.address()).await;
     let backend = house.backend("alice").await;
     let access = house.server.apps()[0].access_token(&UserId::new("alice").unwrap(), 2);
     let tone = AudioInput::Tone { hz: ALICE, amplitude: 0.3 };
-    let through = |b: callkit::Builder| b.server(&cable.url).device("phone");
-    let mut alice = house.phone_by_token(&backend, "alice", access, tone, through).await;
+    let heard = Recording::new();
+    let builder = house.builder().server(&cable.url).device("phone").audio_input(tone).audio_output(heard.output());
+    let kit = builder.sign_in("alice", access).await.unwrap();
+    kit.set_rtc_token_handler(move |request| {
+        let backend = backend.clone();
+        async move { backend.rtc_token(request).await }
+    });
+    kit.init_rtc().await.unwrap();
+    let mut alice = Phone::of(kit, heard);
     let mut bob = house.singer("bob", BOB, |b| b).await;
     let call_id = alice.talks_with(&mut bob).await;
     // sleeps: the token is checked against the wall clock.
@@ -198,31 +205,96 @@ async fn in_a_call_with_an_old_access_token(house: &House) -> (Phone, Phone, Cal
     (alice, bob, call_id, cable)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_access_token_that_is_over_when_the_connection_breaks_signs_out_with_its_reason() {
-    let house = House::with(strict()).await;
-    let (mut alice, mut bob, call_id, cable) = in_a_call_with_an_old_access_token(&house).await;
-    cable.cut();
-    until_state(&mut alice, ConnectionState::Reconnecting).await;
-    cable.mend();
-    until_state(&mut alice, ConnectionState::SignedOut(RefuseReason::TokenExpired)).await;
-    assert_eq!(alice.until("error").await, CallKitEvent::Error { error: CallError::SignedOut });
-    assert_eq!(alice.until_end(call_id).await, EndReason::Error);
-    assert_eq!(bob.until_end(call_id).await, EndReason::RemoteDrop);
+fn new_access_token(app: &AppConfig) -> String {
+    app.access_token(&UserId::new("alice").unwrap(), 600)
+}
+
+/// Both hear each other and may hang up.
+async fn goes_on(mut alice: Phone, mut bob: Phone, call_id: CallId) {
+    alice.hears(BOB).await;
+    bob.hears(ALICE).await;
+    assert_eq!(alice.ends(call_id), []);
+    assert_eq!(count(&alice.seen, "error"), 0, "{:?}", alice.names());
+    bob.kit.hangup(call_id).await.unwrap();
+    assert_eq!(alice.until_end(call_id).await, EndReason::RemoteHangup);
+    assert_eq!(bob.until_end(call_id).await, EndReason::Hangup);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_access_token_that_was_renewed_in_time_brings_the_connection_back_and_the_call_goes_on() {
+async fn a_session_that_lives_is_taken_up_with_an_access_token_that_is_over() {
     let house = House::with(strict()).await;
     let (mut alice, bob, call_id, cable) = in_a_call_with_an_old_access_token(&house).await;
-    alice.kit.renew_access_token(house.server.apps()[0].access_token(&UserId::new("alice").unwrap(), 600));
     cable.cut();
     until_state(&mut alice, ConnectionState::Reconnecting).await;
     cable.mend();
     until_state(&mut alice, ConnectionState::Connected).await;
-    alice.hears(BOB).await;
-    bob.hears(ALICE).await;
-    assert_eq!(alice.ends(call_id), []);
-    bob.kit.hangup(call_id).await.unwrap();
-    assert_eq!(alice.until_end(call_id).await, EndReason::RemoteHangup);
+    assert!(count(&alice.seen, "access_token_expiring") > 0, "{:?}", alice.names());
+    goes_on(alice, bob, call_id).await;
+}
+
+/// The server is started anew, with another memory than that of its store.
+async fn server_restarts(house: House, config: &mut ServerConfig) -> Server {
+    let House { server, .. } = house;
+    (config.listen, config.apps) = (server.local_addr(), server.apps().to_vec());
+    server.stop().await;
+    Server::start(config.clone()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_new_access_token_a_kit_waits_for_one_and_keeps_its_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..strict() };
+    let house = House::with(config.clone()).await;
+    let app = house.server.apps()[0].clone();
+    let (mut alice, bob, call_id, _cable) = in_a_call_with_an_old_access_token(&house).await;
+    let server = server_restarts(house, &mut config).await;
+    until_state(&mut alice, ConnectionState::Reconnecting).await;
+    // Refused: nothing but a new token helps. The voice goes on meanwhile, and is a clock.
+    alice.hears_for(3.0, alice.heard.len()).await;
+    assert!(!alice.seen.iter().any(|event| matches!(
+        event,
+        CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(_) | ConnectionState::Connected }
+    )));
+    alice.kit.renew_access_token(new_access_token(&app));
+    until_state(&mut alice, ConnectionState::Connected).await;
+    goes_on(alice, bob, call_id).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_handler_is_asked_for_an_access_token_when_the_server_says_that_it_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig { data_dir: Some(folder.path().to_owned()), ..strict() };
+    let house = House::with(config.clone()).await;
+    let app = house.server.apps()[0].clone();
+    let (mut alice, bob, call_id, _cable) = in_a_call_with_an_old_access_token(&house).await;
+    let server = server_restarts(house, &mut config).await;
+    until_state(&mut alice, ConnectionState::Reconnecting).await;
+    alice.kit.set_access_token_handler(move || {
+        let token = new_access_token(&app);
+        async move { Ok(token) }
+    });
+    until_state(&mut alice, ConnectionState::Connected).await;
+    goes_on(alice, bob, call_id).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_backend_renews_the_access_token_before_it_is_over() {
+    let house = House::with(strict()).await;
+    let backend = house.backend("alice").await;
+    let first = house.server.apps()[0].access_token(&UserId::new("alice").unwrap(), 4);
+    let kit = house.builder().sign_in("alice", first.clone()).await.unwrap();
+    let mut alice = Phone::supplied(kit, &backend, Recording::new()).await;
+    let known = backend.access_token();
+    let CallKitEvent::AccessTokenExpiring { left_ms } = alice.until("access_token_expiring").await else { panic!() };
+    assert!(left_ms <= 1_000, "{left_ms}");
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let renewed = async {
+        while backend.access_token() == known {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(crate::house::PATIENCE, renewed).await.expect("a new token");
+    alice.kit.sign_out().await;
 }

@@ -49,7 +49,12 @@ impl DevBackend {
 
     /// The user's access token, for signing in.
     pub fn access_token(&self) -> String {
-        self.0.access_token().to_owned()
+        self.0.access_token()
+    }
+
+    /// Fetches a new access token, for an [`crate::AccessTokenHandler`].
+    pub async fn renew_access_token(&self) -> Result<String, DevBackendError> {
+        Ok(self.0.renew_access_token().await?)
     }
 
     /// A channel token, for an [`crate::RtcTokenHandler`].
@@ -62,7 +67,7 @@ impl DevBackend {
         Ok(self.0.map_user(channel, uid).await?.into())
     }
 
-    /// Sets both handlers of a kit to this backend.
+    /// Sets all handlers of a kit to this backend.
     pub fn supply(&self, kit: &CallKit) {
         self.0.supply(&kit.0);
     }

@@ -205,6 +205,11 @@ pub enum CallKitEvent {
         /// What.
         error: CallError,
     },
+    /// The access token ends soon, or has ended. Without an [`AccessTokenHandler`](crate::AccessTokenHandler) the app is to give a new one.
+    AccessTokenExpiring {
+        /// How long it is still good, in ms; zero when it has ended.
+        left_ms: u32,
+    },
     /// The connection to the server changed after the sign-in, whose return says that it is there.
     ConnectionChanged {
         /// How it stands now.
@@ -243,6 +248,7 @@ impl CallKitEvent {
             }
             Event::CallEnd { call_id, reason } => CallKitEvent::CallEnd { call_id, reason },
             Event::Error { error } => CallKitEvent::Error { error: error.into() },
+            Event::AccessTokenExpiring { left_ms } => CallKitEvent::AccessTokenExpiring { left_ms },
             Event::ConnectionChanged { state } => CallKitEvent::ConnectionChanged { state: state.into() },
             _ => return None,
         })
@@ -327,6 +333,9 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_call_end(&self, call_id: CallId, reason: EndReason) -> Result<(), HandlerError>;
     /// Something that the local user did failed.
     fn on_error(&self, error: CallError) -> Result<(), HandlerError>;
+    /// The access token ends soon, or has ended (0 ms left). Without an [`AccessTokenHandler`](crate::AccessTokenHandler) the app is to give
+    /// a new one.
+    fn on_access_token_expiring(&self, left_ms: u32) -> Result<(), HandlerError>;
     /// The connection to the server changed after the sign-in, whose return says that it is there.
     fn on_connection_changed(&self, state: ConnectionState) -> Result<(), HandlerError>;
 }
@@ -388,6 +397,9 @@ impl callkit::CallKitEventHandler for Listener {
     }
     fn on_error(&self, error: &callkit::CallError) {
         told(self.0.on_error(error.clone().into()));
+    }
+    fn on_access_token_expiring(&self, left_ms: u32) {
+        told(self.0.on_access_token_expiring(left_ms));
     }
     fn on_connection_changed(&self, state: &callkit::ConnectionState) {
         told(self.0.on_connection_changed(state.clone().into()));

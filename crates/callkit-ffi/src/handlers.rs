@@ -1,4 +1,4 @@
-//! What the app supplies: channel tokens, and who is behind a uid.
+//! What the app supplies: tokens, and who is behind a uid.
 
 use std::collections::HashMap;
 
@@ -81,6 +81,15 @@ impl From<HandlerError> for callkit::HandlerError {
 pub trait RtcTokenHandler: Send + Sync {
     /// A token for this request, from the app's own backend. Called as a call begins or rings, and again before the token expires.
     async fn rtc_token(&self, request: RtcTokenRequest) -> Result<RtcToken, HandlerError>;
+}
+
+/// Supplies access tokens.
+#[uniffi::export(foreign)]
+#[async_trait]
+pub trait AccessTokenHandler: Send + Sync {
+    /// A new access token of the signed-in user, from the app's own backend. Called before the present one ends, and when the server says
+    /// that it has.
+    async fn access_token(&self) -> Result<String, HandlerError>;
 }
 
 /// Tells who is behind a uid.

@@ -11,7 +11,7 @@ use crate::chat::{Carrier, Chat};
 use crate::device::{AudioInput, AudioOutput};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEventHandler, EventStream, Listener};
-use crate::handlers::{RtcTokenHandler, UserMapperHandler};
+use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 
 /// What kind of call it is. The numbers are those on the wire.
 #[uniffi::remote(Enum)]
@@ -191,6 +191,15 @@ impl CallKit {
         self.0.user().clone()
     }
 
+    /// Sets who supplies a new access token before the present one ends, and when the server says that it has. One that fails is asked again
+    /// after 1 s and more, up to 30 s.
+    pub fn set_access_token_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
+        self.0.set_access_token_handler(move || {
+            let handler = handler.clone();
+            async move { Ok(handler.access_token().await?) }
+        });
+    }
+
     /// Sets who supplies channel tokens. Needed before a call is made or answered; without it, or when it fails, the join ends
     /// with the error fetch_token_failed.
     pub fn set_rtc_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
@@ -329,7 +338,7 @@ impl CallKit {
         self.0.call_quality().await
     }
 
-    /// The access token to use from now on: when the connection has to be made anew, and for what is asked outside of calls.
+    /// The access token to use from now on, in this connection and those to come, and for what is asked outside of calls.
     pub fn renew_access_token(&self, access_token: String) {
         self.0.renew_access_token(access_token);
     }
@@ -347,6 +356,7 @@ impl Drop for CallKit {
     fn drop(&mut self) {
         self.1.iter().for_each(Carrier::let_go);
         self.0.clear_event_listeners();
+        self.0.set_access_token_handler(async || Err(HandlerError::from("the kit is gone")));
         self.0.set_rtc_token_handler(async |_| Err(HandlerError::from("the kit is gone")));
         self.0.set_user_mapper_handler(async |_, _| Err(HandlerError::from("the kit is gone")));
     }

@@ -86,7 +86,7 @@ pub use dev_backend::{DevBackend, DevBackendError};
 pub use device::{AudioInput, AudioOutput};
 pub use error::{CallError, SignInError};
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState, EventStream};
-pub use handlers::{HandlerError, RtcTokenHandler, UserMapper, UserMapperHandler};
+pub use handlers::{AccessTokenHandler, HandlerError, RtcTokenHandler, UserMapper, UserMapperHandler};
 pub use kit::{CallKit, CallKitConfig, Interfaces};
 pub use logging::{LoggingError, init_logging};
 pub use reasons::{disconnect_reason_number, disconnect_source_number, start_fail_reason_number};

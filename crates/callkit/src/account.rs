@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use crate::dial::Dial;
 use crate::kit::CallKit;
 use crate::wire::AccountClient;
 
@@ -45,21 +46,35 @@ impl From<Status> for AccountError {
 
 /// By what a kit asks.
 pub(crate) struct Account {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) app_id: String,
-    pub(crate) user: String,
-    pub(crate) device: DeviceId,
-    pub(crate) access_token: Mutex<String>,
+    endpoint: Endpoint,
+    app_id: String,
+    user: String,
+    device: DeviceId,
+    access_token: Mutex<String>,
 }
 
 impl Account {
-    pub(crate) fn renew(&self, access_token: String) {
-        *self.access_token.lock().unwrap_or_else(PoisonError::into_inner) = access_token;
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        app_id: String,
+        user: String,
+        device: DeviceId,
+        access_token: String,
+    ) -> Account {
+        Account { endpoint, app_id, user, device, access_token: Mutex::new(access_token) }
+    }
+
+    /// Gives the one before.
+    pub(crate) fn renew(&self, access_token: String) -> String {
+        std::mem::replace(&mut *self.access_token.lock().unwrap_or_else(PoisonError::into_inner), access_token)
+    }
+
+    pub(crate) fn access_token(&self) -> String {
+        self.access_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn credentials(&self) -> Credentials {
-        let access_token = self.access_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Credentials { app_id: self.app_id.clone(), access_token, user: self.user.clone() }
+        Credentials { app_id: self.app_id.clone(), access_token: self.access_token(), user: self.user.clone() }
     }
 
     /// A connection of its own: these requests are rare, and are not to wait behind a call's words.
@@ -68,7 +83,7 @@ impl Account {
         request: impl AsyncFnOnce(AccountClient<Channel>) -> Result<T, Status>,
     ) -> Result<T, AccountError> {
         let exchange = async {
-            let channel = self.endpoint.connect().await;
+            let channel = self.endpoint.connect_with_connector(Dial).await;
             let channel = channel.map_err(|error| AccountError::Unreachable(crate::link::innermost(&error)))?;
             Ok(request(AccountClient::new(channel)).await?)
         };

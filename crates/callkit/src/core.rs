@@ -11,7 +11,7 @@ use call_protocol::session::{ClientBody, ServerBody, Welcome};
 use call_protocol::{AppId, CallId, CallMessage, Party, Uid, UserId, Word};
 use rtc_transport::{Interfaces, TurnServer};
 use signaling::{Address, Desk, DeskOutput, Event, Input, Now, Route, Time};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::chat::ChatSender;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState, Teller};
 use crate::figures::Figures;
-use crate::handlers::{RtcToken, RtcTokenHandler, UserMapperHandler};
+use crate::handlers::{AccessTokenHandler, RtcToken, RtcTokenHandler, UserMapperHandler};
 use crate::link::{LinkCommand, LinkEvent};
 use crate::media::Media;
 use crate::paths::WarmPath;
@@ -121,11 +121,20 @@ pub(crate) enum Report {
 /// What the app set, shared with its handles. The locks are held only to look up a handler.
 #[derive(Default)]
 pub(crate) struct Supplied {
+    access: watch::Sender<Option<Arc<dyn AccessTokenHandler>>>,
     token: Mutex<Option<Arc<dyn RtcTokenHandler>>>,
     mapper: Mutex<Option<Arc<dyn UserMapperHandler>>>,
 }
 
 impl Supplied {
+    pub(crate) fn set_access_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
+        self.access.send_replace(Some(handler));
+    }
+
+    pub(crate) fn access_handler(&self) -> watch::Receiver<Option<Arc<dyn AccessTokenHandler>>> {
+        self.access.subscribe()
+    }
+
     pub(crate) fn set_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
     }
@@ -253,15 +262,25 @@ impl Core {
                         signed_out = Some(done);
                         break;
                     }
-                    Some(command) => self.on_app(command),
+                    Some(command) => {
+                        self.look_for_stall(wake);
+                        self.on_app(command);
+                    }
                     None => break,
                 },
                 event = link_events.recv() => match event {
-                    Some(event) => self.on_link(event),
+                    Some(event) => {
+                        self.look_for_stall(wake);
+                        self.on_link(event);
+                    }
                     None => break,
                 },
-                Some(report) = reports.recv() => self.on_report(report),
+                Some(report) = reports.recv() => {
+                    self.look_for_stall(wake);
+                    self.on_report(report);
+                }
                 () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {
+                    self.look_for_stall(wake);
                     self.on_time();
                 }
             }
@@ -383,7 +402,12 @@ impl Core {
                 self.input(Input::Message { from: Address::Server, message });
             }
             LinkEvent::Frame(ServerBody::Channel(event)) => self.on_channel(event),
-            LinkEvent::Frame(ServerBody::Welcome(_) | ServerBody::Refuse(_) | ServerBody::Pong { .. }) => {}
+            LinkEvent::Frame(ServerBody::Pong { server_unix_ms, .. }) => self.set_clock(server_unix_ms),
+            LinkEvent::Frame(ServerBody::Welcome(_) | ServerBody::Refuse(_) | ServerBody::Access(_)) => {}
+            LinkEvent::AccessExpiring { left_ms } => {
+                let left_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+                self.teller.tell(CallKitEvent::AccessTokenExpiring { left_ms });
+            }
             LinkEvent::SignedOut(reason) => {
                 self.connected = false;
                 tracing::info!(%reason, "signed out");
@@ -396,8 +420,7 @@ impl Core {
     }
 
     pub(crate) fn on_up(&mut self, welcome: Welcome) {
-        let elapsed = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.epoch_unix_ms = welcome.server_unix_ms.saturating_sub(elapsed);
+        self.set_clock(welcome.server_unix_ms);
         self.stun_servers = welcome.stun_servers;
         self.connected = true;
         // Whatever the arbiters missed of this device meanwhile they hear at once.
@@ -405,6 +428,12 @@ impl Core {
         if !welcome.resumed {
             self.join_again();
         }
+    }
+
+    /// The server's wall clock shows this. It may be set, and this device's own clock may run fast or slow.
+    fn set_clock(&mut self, server_unix_ms: u64) {
+        let elapsed = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.epoch_unix_ms = server_unix_ms.saturating_sub(elapsed);
     }
 
     fn on_report(&mut self, report: Report) {

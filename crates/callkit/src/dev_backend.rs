@@ -1,5 +1,6 @@
 //! A client of the reference app backend that `callkitd --dev` serves. A real app talks to its own backend instead.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,19 +9,22 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::dial::Dial;
 use crate::handlers::{HandlerError, RtcToken, RtcTokenRequest, UserMapper};
 
 /// One user's view of the reference app backend.
 #[derive(Clone)]
 pub struct DevBackend {
-    http: Client<HttpConnector, Full<Bytes>>,
+    http: Client<Dial, Full<Bytes>>,
     url: String,
-    access_token: String,
+    user: String,
+    password: String,
+    /// The newest one, for all clones.
+    access_token: Arc<Mutex<String>>,
 }
 
 /// Why the reference app backend did not do what was asked.
@@ -68,21 +72,32 @@ impl DevBackend {
     pub async fn sign_in(url: impl Into<String>, user: &str, password: &str) -> Result<DevBackend, DevBackendError> {
         let url = url.into();
         // No connection is kept: after a change of network a kept one would hang.
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        let mut backend = DevBackend { http, url, access_token: String::new() };
-        let who = json!({ "user": user, "password": password });
-        match backend.post::<Value>("register", &who).await {
+        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(Dial);
+        let (user, password, access_token) = (user.to_owned(), password.to_owned(), Arc::default());
+        let backend = DevBackend { http, url, user, password, access_token };
+        match backend.post::<Value>("register", &backend.who()).await {
             // Known already: the password decides below.
             Ok(_) | Err(DevBackendError::Refused(_)) => {}
             Err(error) => return Err(error),
         }
-        backend.access_token = backend.post::<Token>("access-token", &who).await?.token;
+        backend.renew_access_token().await?;
         Ok(backend)
     }
 
-    /// The user's access token, for [`crate::Builder::sign_in`].
-    pub fn access_token(&self) -> &str {
-        &self.access_token
+    /// The user's newest access token, for [`crate::Builder::sign_in`].
+    pub fn access_token(&self) -> String {
+        self.access_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fetches a new access token, for [`crate::CallKit::set_access_token_handler`].
+    pub async fn renew_access_token(&self) -> Result<String, DevBackendError> {
+        let token = self.post::<Token>("access-token", &self.who()).await?.token;
+        self.access_token.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&token);
+        Ok(token)
+    }
+
+    fn who(&self) -> Value {
+        json!({ "user": self.user, "password": self.password })
     }
 
     /// A channel token, for [`crate::CallKit::set_rtc_token_handler`].
@@ -101,8 +116,13 @@ impl DevBackend {
         Ok(UserMapper { channel, users: vec![(uid, user)] })
     }
 
-    /// Sets both handlers of a kit to this backend.
+    /// Sets all handlers of a kit to this backend.
     pub fn supply(&self, kit: &crate::CallKit) {
+        let backend = self.clone();
+        kit.set_access_token_handler(move || {
+            let backend = backend.clone();
+            async move { backend.renew_access_token().await.map_err(|error| HandlerError(error.to_string())) }
+        });
         let backend = self.clone();
         kit.set_rtc_token_handler(move |request| {
             let backend = backend.clone();
@@ -131,7 +151,7 @@ impl DevBackend {
     /// One request and its reply; `None` if that took too long.
     async fn exchange(&self, what: &str, body: &Value) -> Result<(StatusCode, Bytes), Option<String>> {
         let request = Request::post(format!("{}/dev/{what}", self.url))
-            .header(AUTHORIZATION, format!("Bearer {}", self.access_token))
+            .header(AUTHORIZATION, format!("Bearer {}", self.access_token()))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::from(body.to_string()))
             .map_err(|error| Some(error.to_string()))?;

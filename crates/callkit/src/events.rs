@@ -179,6 +179,12 @@ pub enum CallKitEvent {
         /// What.
         error: CallError,
     },
+    /// The access token ends soon, or has ended. Without [`AccessTokenHandler`](crate::AccessTokenHandler) the app is to give a new one by
+    /// [`CallKit::renew_access_token`](crate::CallKit::renew_access_token): until then a broken connection may not come back.
+    AccessTokenExpiring {
+        /// How long it is still good, in ms; zero when it has ended.
+        left_ms: u32,
+    },
     /// The connection to the server changed after the sign-in, whose return says that it is there.
     ConnectionChanged {
         /// How it stands now.
@@ -269,6 +275,10 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_error(&self, error: &CallError) {
         let _ = error;
     }
+    /// The access token ends soon, or has ended; see [`CallKitEvent::AccessTokenExpiring`].
+    fn on_access_token_expiring(&self, left_ms: u32) {
+        let _ = left_ms;
+    }
     /// The connection to the server changed after the sign-in, whose return says that it is there.
     fn on_connection_changed(&self, state: &ConnectionState) {
         let _ = state;
@@ -309,6 +319,7 @@ impl CallKitEvent {
             CallKitEvent::MicrophoneFailed { failure } => handler.on_microphone_failed(*failure),
             CallKitEvent::CallEnd { call_id, reason } => handler.on_call_end(*call_id, *reason),
             CallKitEvent::Error { error } => handler.on_error(error),
+            CallKitEvent::AccessTokenExpiring { left_ms } => handler.on_access_token_expiring(*left_ms),
             CallKitEvent::ConnectionChanged { state } => handler.on_connection_changed(state),
         }
     }
@@ -485,6 +496,7 @@ impl CallKitEvent {
             CallKitEvent::MicrophoneFailed { .. } => "microphone_failed",
             CallKitEvent::CallEnd { .. } => "call_end",
             CallKitEvent::Error { .. } => "error",
+            CallKitEvent::AccessTokenExpiring { .. } => "access_token_expiring",
             CallKitEvent::ConnectionChanged { .. } => "connection_changed",
         }
     }

@@ -1,4 +1,4 @@
-//! What the app supplies: channel tokens, and who is behind a uid.
+//! What the app supplies: tokens, and who is behind a uid.
 
 use std::future::Future;
 
@@ -72,6 +72,25 @@ where
 {
     async fn rtc_token(&self, request: RtcTokenRequest) -> Result<RtcToken, HandlerError> {
         self(request).await
+    }
+}
+
+/// Supplies access tokens. Every `async fn() -> Result<String, HandlerError>` is one.
+#[async_trait]
+pub trait AccessTokenHandler: Send + Sync {
+    /// A new access token of the signed-in user, from the app's own backend. Called before the present one ends, and when the server says
+    /// that it has.
+    async fn access_token(&self) -> Result<String, HandlerError>;
+}
+
+#[async_trait]
+impl<F, R> AccessTokenHandler for F
+where
+    F: Fn() -> R + Send + Sync,
+    R: Future<Output = Result<String, HandlerError>> + Send,
+{
+    async fn access_token(&self) -> Result<String, HandlerError> {
+        self().await
     }
 }
 

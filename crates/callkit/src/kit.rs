@@ -1,12 +1,14 @@
 //! The handle an app holds, and how it is built.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
 use futures_util::Stream;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
 use rtc_transport::{Interfaces, NetworkWatch, TurnServer};
 use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
@@ -14,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Certificate;
 
+use crate::access::Access;
 use crate::account::Account;
 use crate::call::{
     Call, CallEventHandler, CallKitType, CallOptions, MakeCallParam, MakeCallResult, VerifyCallParam, VerifyCallResult,
@@ -23,7 +26,7 @@ use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
 use crate::figures::Figures;
-use crate::handlers::{RtcTokenHandler, UserMapperHandler};
+use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn, SignInFailure};
 use crate::paths::WarmPath;
 use crate::quality::CallQuality;
@@ -205,14 +208,9 @@ impl Builder {
         let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
         let endpoint = link::endpoint(self.server, self.root_certificates)?;
         let Credentials { access_token, cc_param } = credentials;
-        let (user_id, device_id) = (user.to_string(), device.to_string());
-        let account = Arc::new(Account {
-            endpoint: endpoint.clone(),
-            app_id: self.app_id.clone(),
-            user: user_id.clone(),
-            device: device.clone(),
-            access_token: Mutex::new(access_token.clone()),
-        });
+        let (user_id, device_id, app) = (user.to_string(), device.to_string(), self.app_id.clone());
+        let account =
+            Arc::new(Account::new(endpoint.clone(), app, user_id.clone(), device.clone(), access_token.clone()));
         let to = SignIn { endpoint, app_id: self.app_id, access_token, user: user_id, device: device_id, cc_param };
 
         let session = Session::default();
@@ -252,7 +250,9 @@ impl Builder {
         };
         let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, chat, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
-        let link_task = tokio::spawn(link::run(to, stream, session, link_receiver, event_sender));
+        let access = Access::new(account.clone(), supplied.access_handler());
+        let luck = StdRng::seed_from_u64(rand::random());
+        let link_task = tokio::spawn(link::run(to, access, luck, stream, session, link_receiver, event_sender));
         tokio::spawn(watch_network(watched, reports));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
         Ok(CallKit { user, commands, teller, supplied, figures, account })
@@ -335,6 +335,13 @@ impl CallKit {
     /// uid; without it events carry no user.
     pub fn set_user_mapper_handler(&self, handler: impl UserMapperHandler + 'static) {
         self.supplied.set_mapper_handler(Arc::new(handler));
+    }
+
+    /// Sets who supplies a new access token before the present one ends, and when the server says that it has: any
+    /// `async fn() -> Result<String, HandlerError>`. One that fails is asked again after 1 s and more, up to 30 s. Without it the app gives one
+    /// by [`CallKit::renew_access_token`] when [`on_access_token_expiring`](CallKitEventHandler::on_access_token_expiring) says so.
+    pub fn set_access_token_handler(&self, handler: impl AccessTokenHandler + 'static) {
+        self.supplied.set_access_handler(Arc::new(handler));
     }
 
     /// Adds a listener under a key; one that was there under this key is replaced. The first listener also gets what happened since
@@ -451,12 +458,11 @@ impl CallKit {
         quality.await.ok().flatten()
     }
 
-    /// The access token to use from now on: when the connection has to be made anew, and for what is asked outside of calls.
+    /// The access token to use from now on, in this connection and those to come, and for what is asked outside of calls. See
+    /// [`CallKit::set_access_token_handler`].
     pub fn renew_access_token(&self, access_token: impl Into<String>) {
         // A kit that is signed out has no use for it.
-        let access_token = access_token.into();
-        self.account.renew(access_token.clone());
-        let _ = self.commands.send(Command::AccessToken(access_token));
+        let _ = self.commands.send(Command::AccessToken(access_token.into()));
     }
 
     /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.

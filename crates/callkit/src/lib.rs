@@ -69,6 +69,9 @@
 //!
 //! - An access token to sign in with, and a handler for channel tokens ([`RtcTokenHandler`]); both are signed by the app's
 //!   backend with the app's secret. The handler is asked when a call begins or rings, so that the answer need not wait for it.
+//! - A handler for new access tokens ([`AccessTokenHandler`]), asked before the present one ends, or
+//!   [`renew_access_token`](CallKit::renew_access_token) when
+//!   [`on_access_token_expiring`](CallKitEventHandler::on_access_token_expiring) says so.
 //! - If it wants to be told users and not only uids: a [`UserMapperHandler`].
 //! - A tokio runtime: the kit lives on the one in which it was signed in.
 //! - Where not the system's: [`AudioInput`] and [`AudioOutput`], real devices, WAV files, memory, or the app's own. Devices
@@ -91,6 +94,8 @@
 //!
 //! - The server is out of reach: [`ConnectionState::Reconnecting`]; the voice goes on, a hang-up is said on the media path, and what else
 //!   the app wants meanwhile is said when the server is back. A new call is refused with [`CallError::Disconnected`].
+//! - The access token has ended: a broken connection to a session that the server still has is taken up all the same; else the kit stays
+//!   [`ConnectionState::Reconnecting`] until there is a new token. Calls go on meanwhile.
 //! - The device is on another network: noticed within 250 ms; the connection is made anew and the media path moved.
 //! - The media path breaks: the caller's side looks for a new one; after 15 s the call ends with `remote_drop`.
 //! - The other end is gone: [`on_peer_reachable`](CallKitEventHandler::on_peer_reachable) after 10 s of silence towards the server,
@@ -133,9 +138,11 @@ mod accept;
 mod media;
 mod end;
 
+mod access;
 mod account;
 mod chat;
 mod core;
+mod dial;
 #[cfg(feature = "dev-backend")]
 mod dev_backend;
 mod error;
@@ -149,6 +156,7 @@ mod peer;
 mod quality;
 mod session;
 mod sound;
+mod stall;
 mod statistics;
 mod tones;
 mod voice;
@@ -165,7 +173,9 @@ pub use chat::Chat;
 pub use dev_backend::{DevBackend, DevBackendError};
 pub use error::{CallError, ErrorKind, SignInError};
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState};
-pub use handlers::{HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler};
+pub use handlers::{
+    AccessTokenHandler, HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler,
+};
 pub use kit::{Builder, CallKit};
 pub use microphone::MicrophoneFailure;
 pub use paths::WarmPath;

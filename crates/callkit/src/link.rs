@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use call_protocol::disconnect::DisconnectReason;
 use call_protocol::session::{
-    ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, Resume, ServerBody, Welcome,
+    AccessStatus, ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, Resume, ServerBody, Welcome,
 };
 use call_protocol::{Word, limits};
+use rand::{Rng, RngExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::access::{Access, Renewal};
 use crate::call::refused;
+use crate::dial::Dial;
 use crate::error::SignInError;
 use crate::session::Session;
 use crate::wire::{RawClientFrame, RawServerFrame, SignalClient, from_raw, to_raw};
@@ -99,9 +102,15 @@ pub(crate) enum LinkCommand {
 /// What the link tells the owner loop.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    Up { welcome: Welcome },
+    Up {
+        welcome: Welcome,
+    },
     Down,
     Frame(ServerBody),
+    /// The access token ends in so many ms; zero if it has.
+    AccessExpiring {
+        left_ms: u64,
+    },
     SignedOut(RefuseReason),
 }
 
@@ -109,8 +118,11 @@ pub(crate) enum LinkEvent {
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(5);
 /// An acknowledgement is sent by itself if nothing else has carried it for so long.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// Waits between attempts to come back; the last one repeats.
-const BACKOFF_MS: [u64; 6] = [0, 200, 500, 1_000, 1_500, 2_000];
+/// Waits between attempts to come back, in the middle; the last one repeats. They are spread, the first one too, so that the clients of a
+/// restarted server do not all come at the same moment.
+const BACKOFF_MS: [u64; 6] = [200, 300, 500, 1_000, 1_500, 2_000];
+/// The first wait where the server itself ended the stream: everybody was told so.
+const SENT_AWAY_MS: u64 = 1_000;
 
 /// One signed-in stream.
 pub(crate) struct Stream {
@@ -122,7 +134,7 @@ pub(crate) struct Stream {
 /// Connects and signs in.
 pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Stream, SignInFailure> {
     let late = |why: &str| SignInFailure::unreachable(why, DisconnectReason::ServiceConnectionTimeOut);
-    let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect()).await;
+    let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect_with_connector(Dial)).await;
     let channel = connecting
         .map_err(|_| late("no connection within 5 s"))?
         .map_err(|error| SignInFailure::no_connection(&error))?;
@@ -181,54 +193,74 @@ enum Ended {
     Closed,
 }
 
-/// Keeps the link up until it is closed or refused for good.
+/// The link, whatever stream it has.
+struct Link {
+    to: SignIn,
+    access: Access,
+    session: Session,
+    commands: mpsc::UnboundedReceiver<LinkCommand>,
+    events: mpsc::UnboundedSender<LinkEvent>,
+}
+
+/// Keeps the link up until it is closed or refused for good. Its luck spreads the attempts to come back.
 pub(crate) async fn run(
-    mut to: SignIn,
+    to: SignIn,
+    access: Access,
+    mut luck: impl Rng,
     first: Stream,
-    mut session: Session,
-    mut commands: mpsc::UnboundedReceiver<LinkCommand>,
+    session: Session,
+    commands: mpsc::UnboundedReceiver<LinkCommand>,
     events: mpsc::UnboundedSender<LinkEvent>,
 ) {
+    let mut link = Link { to, access, session, commands, events };
     let mut stream = Some(first);
     let mut attempt = 0;
+    let mut first_ms = BACKOFF_MS[0];
     // The owner loop got the first welcome when it was made.
     let mut known = true;
+    // The access token that the server says has ended.
+    let mut ended_token: Option<String> = None;
     loop {
         if let Some(stream) = stream.take() {
             attempt = 0;
-            if !std::mem::take(&mut known) && events.send(LinkEvent::Up { welcome: stream.welcome.clone() }).is_err() {
+            let up = LinkEvent::Up { welcome: stream.welcome.clone() };
+            if !std::mem::take(&mut known) && link.events.send(up).is_err() {
                 return;
             }
-            match pump(&mut to, stream, &mut session, &mut commands, &events).await {
+            let ended = link.pump(stream).await;
+            first_ms = if matches!(ended, Ended::Refused(_)) { SENT_AWAY_MS } else { BACKOFF_MS[0] };
+            match ended {
                 Ended::Closed => return,
-                Ended::Refused(reason) if !reason.is_passing() => {
-                    let _ = events.send(LinkEvent::SignedOut(reason));
-                    return;
-                }
-                Ended::Refused(_) | Ended::Broken => {
-                    if events.send(LinkEvent::Down).is_err() {
-                        return;
-                    }
-                }
+                Ended::Refused(reason) if link.is_for_good(reason) => return link.signed_out(reason),
+                Ended::Refused(RefuseReason::TokenExpired) => ended_token = Some(link.to.access_token.clone()),
+                Ended::Refused(_) | Ended::Broken => {}
+            }
+            if link.events.send(LinkEvent::Down).is_err() {
+                return;
             }
         }
         // sleeps: the pause before the next attempt.
-        let pause = tokio::time::sleep(backoff(attempt));
-        match collect_until(pause, &mut to, &mut session, &mut commands).await {
+        let pause = tokio::time::sleep(backoff(attempt, first_ms, &mut luck));
+        match link.collect_until(pause).await {
             Collected::Done(()) => {}
             // On another network the wait makes no sense.
             Collected::Reconnect => attempt = 0,
             Collected::Close => return,
         }
+        if let Some(ended) = ended_token.take()
+            && !link.has_other_token(&ended).await
+        {
+            return;
+        }
         attempt += 1;
-        let (signing, resume) = (to.clone(), session.resume());
-        match collect_until(async { sign_in(&signing, resume).await }, &mut to, &mut session, &mut commands).await {
+        let (signing, resume) = (link.to.clone(), link.session.resume());
+        match link.collect_until(async { sign_in(&signing, resume).await }).await {
             Collected::Done(Ok(new)) => stream = Some(new),
-            Collected::Done(Err(SignInFailure { error: SignInError::Refused { reason, .. }, .. }))
-                if !reason.is_passing() =>
-            {
-                let _ = events.send(LinkEvent::SignedOut(reason));
-                return;
+            Collected::Done(Err(SignInFailure { error: SignInError::Refused { reason, .. }, .. })) => {
+                if link.is_for_good(reason) {
+                    return link.signed_out(reason);
+                }
+                ended_token = Some(signing.access_token).filter(|_| reason == RefuseReason::TokenExpired);
             }
             Collected::Done(Err(SignInFailure { error, .. })) => tracing::debug!(%error, attempt, "not back yet"),
             Collected::Reconnect => attempt = 0,
@@ -237,10 +269,19 @@ pub(crate) async fn run(
     }
 }
 
-fn backoff(attempt: usize) -> Duration {
-    let base = BACKOFF_MS[attempt.min(BACKOFF_MS.len() - 1)];
-    // A little spread, so that the clients of a restarted server do not all come at the same moment.
-    Duration::from_millis(base + if base == 0 { 0 } else { rand::random_range(0..base / 4) })
+/// The pause before an attempt: half to one and a half times what stands in the table.
+fn backoff(attempt: usize, first_ms: u64, luck: &mut impl Rng) -> Duration {
+    let middle = if attempt == 0 { first_ms } else { BACKOFF_MS[attempt.min(BACKOFF_MS.len() - 1)] };
+    Duration::from_millis(luck.random_range(middle / 2..=middle * 3 / 2))
+}
+
+/// What happened without a connection.
+enum Step {
+    Went,
+    /// There is another access token, or the same one again.
+    Token,
+    Reconnect,
+    Close,
 }
 
 /// How a wait without a connection ended.
@@ -252,28 +293,88 @@ enum Collected<T> {
     Close,
 }
 
-/// Waits for something while keeping what is to be sent.
-async fn collect_until<T>(
-    something: impl Future<Output = T>,
-    to: &mut SignIn,
-    session: &mut Session,
-    commands: &mut mpsc::UnboundedReceiver<LinkCommand>,
-) -> Collected<T> {
-    tokio::pin!(something);
-    loop {
+impl Link {
+    /// A token that has ended is renewed; a parameter that stood in for one is not.
+    fn is_for_good(&self, reason: RefuseReason) -> bool {
+        !reason.is_passing() && (reason != RefuseReason::TokenExpired || !self.to.cc_param.is_empty())
+    }
+
+    fn signed_out(&self, reason: RefuseReason) {
+        // Whoever does not listen any more knows.
+        let _ = self.events.send(LinkEvent::SignedOut(reason));
+    }
+
+    /// Waits for something while keeping what is to be sent.
+    async fn collect_until<T>(&mut self, something: impl Future<Output = T>) -> Collected<T> {
+        tokio::pin!(something);
+        loop {
+            tokio::select! {
+                done = &mut something => return Collected::Done(done),
+                step = self.step() => match step {
+                    Step::Went | Step::Token => {}
+                    Step::Reconnect => return Collected::Reconnect,
+                    Step::Close => return Collected::Close,
+                },
+            }
+        }
+    }
+
+    /// Waits for another access token than the one that has ended; false if the link is to close.
+    async fn has_other_token(&mut self, ended: &str) -> bool {
+        if self.to.access_token == ended {
+            self.access.on_expired();
+        }
+        while self.to.access_token == ended {
+            match self.step().await {
+                // The same one again.
+                Step::Token if self.to.access_token == ended => self.access.on_expired(),
+                Step::Token | Step::Went | Step::Reconnect => {}
+                Step::Close => return false,
+            }
+        }
+        true
+    }
+
+    /// The next thing that happens without a connection. Dropping the future loses nothing.
+    async fn step(&mut self) -> Step {
         tokio::select! {
-            done = &mut something => return Collected::Done(done),
-            command = commands.recv() => match command {
-                Some(LinkCommand::Send(body)) if is_worth_keeping(&body) => {
-                    if session.number(body).is_none() {
+            renewal = self.access.next() => match self.on_renewal(renewal) {
+                Some(_) => Step::Token,
+                None => Step::Went,
+            },
+            command = self.commands.recv() => match command {
+                Some(LinkCommand::Send(body)) => {
+                    if is_worth_keeping(&body) && self.session.number(body).is_none() {
                         tracing::warn!("too much waits for the server; dropped");
                     }
+                    Step::Went
                 }
-                Some(LinkCommand::Send(_)) => {}
-                Some(LinkCommand::AccessToken(token)) => to.access_token = token,
-                Some(LinkCommand::Reconnect) => return Collected::Reconnect,
-                Some(LinkCommand::Close) | None => return Collected::Close,
+                Some(LinkCommand::AccessToken(token)) => {
+                    self.set_token(token);
+                    Step::Token
+                }
+                Some(LinkCommand::Reconnect) => Step::Reconnect,
+                Some(LinkCommand::Close) | None => Step::Close,
             },
+        }
+    }
+
+    fn set_token(&mut self, token: String) {
+        self.to.access_token.clone_from(&token);
+        self.access.set(token);
+    }
+
+    /// Gives the token that is to be told to the server.
+    fn on_renewal(&mut self, renewal: Renewal) -> Option<String> {
+        match renewal {
+            Renewal::Expiring { left_ms } => {
+                let _ = self.events.send(LinkEvent::AccessExpiring { left_ms });
+                None
+            }
+            Renewal::Token(token) => {
+                self.to.access_token.clone_from(&token);
+                Some(token)
+            }
         }
     }
 }
@@ -283,89 +384,97 @@ fn is_worth_keeping(body: &ClientBody) -> bool {
     !matches!(body, ClientBody::Call(message) if matches!(message.word, Word::KeepAlive(_)))
 }
 
-/// Carries frames both ways until the stream ends.
-async fn pump(
-    to: &mut SignIn,
-    stream: Stream,
-    session: &mut Session,
-    commands: &mut mpsc::UnboundedReceiver<LinkCommand>,
-    events: &mpsc::UnboundedSender<LinkEvent>,
-) -> Ended {
-    let Stream { mut frames, sender, welcome } = stream;
-    let send = |frame: ClientFrame| sender.send(to_raw(&frame)).is_ok();
-    let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
-    let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
-    let again = session.on_welcome(&welcome);
-    if !again.into_iter().all(send) {
-        return Ended::Broken;
-    }
-    let mut heard = Instant::now();
-    let mut ping_at = heard + ping_every;
-    let mut ack_at = None;
-    loop {
-        let ack_due = async {
-            match ack_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let sent = tokio::select! {
-            biased;
-            frame = frames.message() => {
-                heard = Instant::now();
-                let Ok(Some(frame)) = frame else { return Ended::Broken };
-                match on_frame(session, frame) {
-                    Received::Body(ServerBody::Refuse(refuse)) => return Ended::Refused(refuse.reason),
-                    Received::Body(body) => {
-                        if events.send(LinkEvent::Frame(body)).is_err() {
-                            return Ended::Closed;
-                        }
-                    }
-                    Received::Nothing => {}
-                    Received::Gap => return Ended::Broken,
-                }
-                if session.owes_ack() && ack_at.is_none() {
-                    ack_at = Some(heard + ACK_DELAY);
-                }
-                true
-            }
-            command = commands.recv() => match command {
-                Some(LinkCommand::Send(body)) => {
-                    ack_at = None;
-                    match session.number(body) {
-                        Some(frame) => send(frame),
-                        None => return Ended::Broken,
-                    }
-                }
-                Some(LinkCommand::AccessToken(token)) => {
-                    to.access_token = token;
-                    true
-                }
-                Some(LinkCommand::Reconnect) => return Ended::Broken,
-                Some(LinkCommand::Close) | None => {
-                    send(session.bare(Some(ClientBody::Goodbye)));
-                    drop(sender);
-                    // The server ends the stream when it has read everything.
-                    let _ = timeout(Duration::from_secs(1), async { while let Ok(Some(_)) = frames.message().await {} }).await;
-                    return Ended::Closed;
-                }
-            },
-            () = sleep_until(ping_at) => {
-                if heard.elapsed() >= silence_limit {
-                    return Ended::Broken;
-                }
-                ping_at = Instant::now() + ping_every.min(silence_limit.saturating_sub(heard.elapsed()));
-                ack_at = None;
-                send(session.bare(Some(ClientBody::Ping { nonce: 0 })))
-            }
-            () = ack_due => {
-                ack_at = None;
-                send(session.bare(None))
-            }
-        };
-        if !sent {
+impl Link {
+    /// Carries frames both ways until the stream ends.
+    async fn pump(&mut self, stream: Stream) -> Ended {
+        let Stream { mut frames, sender, welcome } = stream;
+        let send = |frame: ClientFrame| sender.send(to_raw(&frame)).is_ok();
+        let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
+        let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
+        self.access.on_left(welcome.access_left_ms);
+        let again = self.session.on_welcome(&welcome);
+        if !again.into_iter().all(send) {
             return Ended::Broken;
         }
+        let mut heard = Instant::now();
+        let mut ping_at = heard + ping_every;
+        let mut ack_at = None;
+        loop {
+            let ack_due = async {
+                match ack_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let sent = tokio::select! {
+                biased;
+                frame = frames.message() => {
+                    heard = Instant::now();
+                    let Ok(Some(frame)) = frame else { return Ended::Broken };
+                    match on_frame(&mut self.session, frame) {
+                        Received::Body(ServerBody::Refuse(refuse)) => return Ended::Refused(refuse.reason),
+                        Received::Body(ServerBody::Access(status)) => self.on_access(status),
+                        Received::Body(body) => {
+                            if self.events.send(LinkEvent::Frame(body)).is_err() {
+                                return Ended::Closed;
+                            }
+                        }
+                        Received::Nothing => {}
+                        Received::Gap => return Ended::Broken,
+                    }
+                    if self.session.owes_ack() && ack_at.is_none() {
+                        ack_at = Some(heard + ACK_DELAY);
+                    }
+                    true
+                }
+                command = self.commands.recv() => match command {
+                    Some(LinkCommand::Send(body)) => {
+                        ack_at = None;
+                        match self.session.number(body) {
+                            Some(frame) => send(frame),
+                            None => return Ended::Broken,
+                        }
+                    }
+                    Some(LinkCommand::AccessToken(token)) => {
+                        self.set_token(token.clone());
+                        send(self.session.bare(Some(ClientBody::RenewAccess { access_token: token })))
+                    }
+                    Some(LinkCommand::Reconnect) => return Ended::Broken,
+                    Some(LinkCommand::Close) | None => {
+                        send(self.session.bare(Some(ClientBody::Goodbye)));
+                        drop(sender);
+                        // The server ends the stream when it has read everything.
+                        let rest = async { while let Ok(Some(_)) = frames.message().await {} };
+                        let _ = timeout(Duration::from_secs(1), rest).await;
+                        return Ended::Closed;
+                    }
+                },
+                renewal = self.access.next() => match self.on_renewal(renewal) {
+                    Some(access_token) => send(self.session.bare(Some(ClientBody::RenewAccess { access_token }))),
+                    None => true,
+                },
+                () = sleep_until(ping_at) => {
+                    if heard.elapsed() >= silence_limit {
+                        return Ended::Broken;
+                    }
+                    ping_at = Instant::now() + ping_every.min(silence_limit.saturating_sub(heard.elapsed()));
+                    ack_at = None;
+                    send(self.session.bare(Some(ClientBody::Ping { nonce: 0 })))
+                }
+                () = ack_due => {
+                    ack_at = None;
+                    send(self.session.bare(None))
+                }
+            };
+            if !sent {
+                return Ended::Broken;
+            }
+        }
+    }
+
+    fn on_access(&mut self, status: AccessStatus) {
+        self.access.on_status(status);
+        self.to.access_token = self.access.token();
     }
 }
 
@@ -400,6 +509,8 @@ fn on_frame(session: &mut Session, frame: RawServerFrame) -> Received {
 mod tests {
     use std::sync::Arc;
 
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
     use rustls::pki_types::PrivateKeyDer;
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -431,7 +542,7 @@ mod tests {
     #[tokio::test]
     async fn an_https_server_is_reached_with_the_certificate_that_is_trusted() {
         let (address, certificate, agreed) = tls_server().await;
-        endpoint(address, vec![certificate]).unwrap().connect().await.unwrap();
+        endpoint(address, vec![certificate]).unwrap().connect_with_connector(Dial).await.unwrap();
         assert_eq!(agreed.await.unwrap().as_deref(), Some(&b"h2"[..]));
     }
 
@@ -440,7 +551,7 @@ mod tests {
         let (_, other, _) = tls_server().await;
         for roots in [vec![], vec![other]] {
             let (address, _, agreed) = tls_server().await;
-            assert!(endpoint(address, roots).unwrap().connect().await.is_err());
+            assert!(endpoint(address, roots).unwrap().connect_with_connector(Dial).await.is_err());
             assert_eq!(agreed.await.unwrap(), None);
         }
     }
@@ -461,6 +572,20 @@ mod tests {
         // One that is trusted is not what is wrong: nothing listens there any more.
         let failure = sign_in(&to(vec![certificate]), None).await.map(drop).unwrap_err();
         assert_eq!(failure.reason, DisconnectReason::ServiceConnectFail, "{failure:?}");
+    }
+
+    #[test]
+    fn those_who_come_back_are_spread_from_the_first_attempt_on() {
+        let come = |first_ms| {
+            let mut luck: Vec<_> = (0..1_000).map(StdRng::seed_from_u64).collect();
+            let mut pauses: Vec<_> = luck.iter_mut().map(|luck| backoff(0, first_ms, luck).as_millis()).collect();
+            pauses.sort_unstable();
+            // How many at most within a twentieth of the time.
+            let within = first_ms as u128 / 20;
+            pauses.iter().map(|from| pauses.iter().filter(|at| (*from..from + within).contains(at)).count()).max()
+        };
+        assert!(come(BACKOFF_MS[0]) < Some(100), "a blip: {:?}", come(BACKOFF_MS[0]));
+        assert!(come(SENT_AWAY_MS) < Some(100), "a restart: {:?}", come(SENT_AWAY_MS));
     }
 
     #[test]

@@ -109,6 +109,7 @@ mod tests {
             silence_limit_ms: 1,
             resume_window_ms: 1,
             stun_servers: vec![],
+            access_left_ms: None,
         }
     }
 

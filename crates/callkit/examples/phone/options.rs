@@ -30,8 +30,8 @@ pub(crate) enum Face {
   phone alice --speech --hear alice.wav --script \"call bob; wait first_audio; wait 3; quality; hangup; wait call_end\"
 
 Events that a script can wait for: receive_call, ringing, answer, joined_channel, user_joined, user_mute_audio, first_audio,
-peer_reachable, peer_held, call_held, call_end, error, connection_changed. Of a call by its own face: on_wait_connected, on_verified,
-on_connected, on_peer_hold, on_peer_unhold, on_peer_mic_muted, on_peer_mic_unmuted, on_disconnected.
+peer_reachable, peer_held, call_held, call_end, error, access_token_expiring, connection_changed. Of a call by its own
+face: on_wait_connected, on_verified, on_connected, on_peer_hold, on_peer_unhold, on_peer_mic_muted, on_peer_mic_unmuted, on_disconnected.
 
 RUST_LOG=callkit=debug shows what the kit does, on standard error."
 )]

@@ -31,6 +31,7 @@ pub(crate) const EVENTS: &[&str] = &[
     "peer_reachable",
     "call_end",
     "error",
+    "access_token_expiring",
     "connection_changed",
     "call_held",
     "peer_held",

@@ -288,6 +288,7 @@ impl Face {
             | CallKitEvent::CallEnd { .. }
             | CallKitEvent::Error { .. }
             | CallKitEvent::MicrophoneFailed { .. }
+            | CallKitEvent::AccessTokenExpiring { .. }
             | CallKitEvent::ConnectionChanged { .. } => {}
         }
     }
