@@ -185,7 +185,9 @@ impl Plan {
     /// A tombstone outlives the last repetition and everything that is late.
     pub(crate) fn arbiter(&self) -> ArbiterConfig {
         let (liveness_ms, resume_window_ms) = (LIVENESS_MS, RESUME_WINDOW_MS);
-        ArbiterConfig { tombstone_ms: 30_000, liveness_ms, resume_window_ms, ..ArbiterConfig::default() }
+        // Small worlds want short times: nothing here is as long as a server can be cut off.
+        let abandoned_ms = resume_window_ms;
+        ArbiterConfig { tombstone_ms: 30_000, liveness_ms, resume_window_ms, abandoned_ms, ..ArbiterConfig::default() }
     }
 }
 
