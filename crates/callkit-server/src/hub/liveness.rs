@@ -7,7 +7,7 @@ use call_protocol::session::RefuseReason;
 use signaling::{Now, Time};
 use tracing::{info, warn};
 
-use super::session::{Link, Session, refusal};
+use super::session::{Link, refusal};
 use super::{Due, Hub};
 
 /// A timer that comes so late shows that the process, or this task, stood still, in ms.
@@ -50,23 +50,8 @@ impl Hub {
         self.timers.push(now.mono + self.times.close_grace, Due::Cut(link.stream));
     }
 
-    /// Drops the streams whose clients have said nothing for the silence limit, and comes back in a quarter of it.
-    pub(super) fn look_for_silence(&mut self, now: Now) {
-        self.look_for_cut_off(now);
-        let limit = u64::from(self.times.silence_limit);
-        let silent =
-            |session: &Session| session.link.as_ref().is_some_and(|link| now.mono - link.pulse.heard_at() >= limit);
-        let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| silent(session)).map(|(key, _)| *key).collect();
-        for key in keys {
-            info!(session = key.0, "silent");
-            self.drop_link(now, key, None);
-        }
-        self.around.metering.upkeep();
-        self.timers.push(now.mono + (limit / 4).max(1), Due::Silence);
-    }
-
     /// Several clients that all fall silent at once have not all gone: the server's own network has.
-    fn look_for_cut_off(&mut self, now: Now) {
+    pub(super) fn look_for_cut_off(&mut self, now: Now) {
         let heard = self.around.ear.heard_at();
         let is_silent = now.mono - heard >= u64::from(self.times.silence_limit) / 2;
         if !is_silent || now.mono - heard >= CUT_OFF_MS || self.devices.len() < 2 {
@@ -81,10 +66,7 @@ impl Hub {
     fn discount(&mut self, now: Now, ms: u64) {
         self.discounted_until = now.mono;
         for session in self.sessions.values_mut() {
-            if let Some(link) = &session.link {
-                link.pulse.hear((link.pulse.heard_at() + ms).min(now.mono));
-            }
-            session.lost_at = session.lost_at.map(|at| (at + ms).min(now.mono));
+            session.discount(now.mono, ms);
         }
         self.timers.postpone(ms, |due| match due {
             Due::ResumeWindow(_) | Due::Unheard(_) | Due::Away(..) => true,

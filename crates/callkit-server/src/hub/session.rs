@@ -282,6 +282,15 @@ impl Session {
         self.received - self.acknowledged >= ACK_EVERY
     }
 
+    /// So much time up to now counts as no silence of this device.
+    pub(crate) fn discount(&mut self, now: Time, ms: u64) {
+        if let Some(link) = &self.link {
+            link.pulse.hear((link.pulse.heard_at() + ms).min(now));
+        }
+        self.lost_at = self.lost_at.map(|at| (at + ms).min(now));
+        self.progressed_at = (self.progressed_at + ms).min(now);
+    }
+
     /// Gives up the stream, if there is one.
     pub(crate) fn detach(&mut self, now: Time) -> Option<Link> {
         let link = self.link.take()?;

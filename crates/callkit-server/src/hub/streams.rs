@@ -188,6 +188,7 @@ impl Hub {
 
     /// Drops the streams whose clients have said nothing for the silence limit, and comes back in a quarter of it.
     pub(super) fn look_for_silence(&mut self, now: Now) {
+        self.look_for_cut_off(now);
         let limit = u64::from(self.times.silence_limit);
         let silent =
             |session: &Session| session.link.as_ref().is_some_and(|link| now.mono - link.pulse.heard_at() >= limit);
