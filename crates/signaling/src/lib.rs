@@ -54,13 +54,15 @@ mod desk;
 mod dialog;
 mod door;
 mod line;
+mod snapshot;
 mod standing;
 mod time;
 mod timer;
 
-pub use arbiter::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, To};
+pub use arbiter::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, Fact, To};
 pub use desk::{Desk, DeskOutput, Route};
 pub use door::{Address, Command, CommandError, Event, Input, InviteOptions, Output, Phase, Role};
 pub use line::{Line, LineConfig, SecondCall};
+pub use snapshot::ArbiterSnapshot;
 pub use time::{Now, Time};
 pub use timer::Timer;
