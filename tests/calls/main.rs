@@ -27,8 +27,10 @@ mod tokens;
 mod bad_input;
 mod outage;
 
+mod app_faults;
 mod sound_devices;
 mod sound_levels;
+mod sound_muted;
 mod sound_tones;
 mod p4;
 mod p4_background;

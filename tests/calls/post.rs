@@ -57,12 +57,16 @@ pub(crate) struct Post {
     dice: Option<Arc<Mutex<ChaCha8Rng>>>,
     /// Every message goes to all devices of its user.
     for_everybody: bool,
+    /// What becomes of the steps of media on their way.
+    spoils: Option<Arc<Spoils>>,
 }
+
+type Spoils = dyn Fn(&mut NegotiationBody) + Send + Sync;
 
 impl Post {
     pub(crate) fn new() -> Post {
         let (said, state) = (watch::Sender::new(Vec::new()), watch::Sender::new(State::Delivers));
-        Post { room: ChatRoom::default(), said, state, dice: None, for_everybody: false }
+        Post { room: ChatRoom::default(), said, state, dice: None, for_everybody: false, spoils: None }
     }
 
     /// One that delivers each message at least once, up to 80 ms late and in any order.
@@ -73,6 +77,11 @@ impl Post {
     /// One that cannot tell the devices of a user apart.
     pub(crate) fn for_everybody(self) -> Post {
         Post { for_everybody: true, ..self }
+    }
+
+    /// One that changes the steps of media on their way, each as often as it is said.
+    pub(crate) fn spoiling(self, spoils: impl Fn(&mut NegotiationBody) + Send + Sync + 'static) -> Post {
+        Post { spoils: Some(Arc::new(spoils)), ..self }
     }
 
     /// Bytes that no phone would send.
@@ -143,7 +152,15 @@ pub(crate) struct Seat {
 #[async_trait]
 impl Chat for Seat {
     async fn send(&self, to: &UserId, device: Option<&DeviceId>, message: Vec<u8>) -> Result<(), HandlerError> {
-        let chat = wire::decode_chat(&message).unwrap().unwrap();
+        let mut chat = wire::decode_chat(&message).unwrap().unwrap();
+        let spoils = self.post.spoils.as_ref();
+        let message = match (spoils, &mut chat.message.word) {
+            (Some(spoils), Word::Negotiation(step)) => {
+                step.body.as_mut().into_iter().for_each(|body| spoils(body));
+                wire::encode_chat(&chat)
+            }
+            _ => message,
+        };
         self.post.said.send_modify(|said| said.push(Said { from: self.me.clone(), message: chat.message }));
         let copies = 1 + u64::from(self.post.throw(4) == Some(0));
         for _ in 0..copies {

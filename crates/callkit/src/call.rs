@@ -153,7 +153,7 @@ impl Call {
         self.facts.borrow().peer_held
     }
 
-    /// Whether the microphone is muted for this call.
+    /// Whether the microphone is muted for this call, by whichever face: what this says, what is sent and what the other side is told agree.
     pub fn is_my_audio_muted(&self) -> bool {
         self.facts.borrow().muted
     }
@@ -212,7 +212,8 @@ impl Call {
         self.ask(FaceCommand::Unhold).await
     }
 
-    /// Mutes or unmutes the microphone for this call; the other side is told.
+    /// Mutes or unmutes the microphone for this call, at any time; the other side is told. What was said last counts, here or by
+    /// [`CallKit::mute`](crate::CallKit::mute); a call begins as the kit is.
     pub async fn mute_my_audio(&self, muted: bool) -> Result<(), CallError> {
         self.ask(FaceCommand::Mute(muted)).await
     }

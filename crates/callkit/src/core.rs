@@ -108,7 +108,10 @@ pub(crate) enum Report {
         serial: u64,
         notice: PeerNotice,
     },
-    Voice(VoiceNotice),
+    Voice {
+        serial: u64,
+        notice: VoiceNotice,
+    },
     NetworkChanged,
     Chat {
         from: Party,
@@ -184,6 +187,7 @@ pub(crate) struct Core {
     pub(crate) stun_servers: Vec<String>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) initialized: bool,
+    /// The calls to come begin muted.
     pub(crate) muted: bool,
     pub(crate) speaker: bool,
     pub(crate) calls: BTreeMap<CallId, Media>,
@@ -194,8 +198,12 @@ pub(crate) struct Core {
     lingers: Option<Instant>,
     /// The audio devices, while a call has them.
     pub(crate) voice: Option<Voice>,
-    /// No call has them any more, but the end tone is still being played.
-    pub(crate) lingering: bool,
+    pub(crate) last_voice: u64,
+    /// The thread of the voice could not be started, and the calls that need it are being given up.
+    pub(crate) without_voice: bool,
+    /// The end tone that is being played, although no call has the devices any more, and its number.
+    pub(crate) end_tone: Option<(u64, rtc_media::Clip)>,
+    pub(crate) last_end_tone: u64,
     /// The app has said that its audio session is active.
     pub(crate) audio_active: bool,
     pub(crate) last_path: u64,
@@ -235,7 +243,10 @@ impl Core {
             last_face: 0,
             lingers: None,
             voice: None,
-            lingering: false,
+            last_voice: 0,
+            without_voice: false,
+            end_tone: None,
+            last_end_tone: 0,
             audio_active: false,
             last_path: 0,
             releasing: Vec::new(),
@@ -286,6 +297,8 @@ impl Core {
             }
             self.look_at_asked();
             self.look_at_networks();
+            self.update_sound();
+            self.update_tracks();
             if self.is_done() {
                 break;
             }
@@ -356,10 +369,12 @@ impl Core {
             }
             Command::FaceStatistics { face, reply } => self.face_statistics(face, reply),
             Command::Mute(muted, reply) => {
-                let _ = reply.send(self.mute(muted));
+                self.mute(muted);
+                let _ = reply.send(Ok(()));
             }
             Command::Speaker(on, reply) => {
-                let _ = reply.send(self.speaker(on));
+                self.speaker(on);
+                let _ = reply.send(Ok(()));
             }
             Command::Quality(reply) => {
                 let _ = reply.send(self.quality());
@@ -444,7 +459,7 @@ impl Core {
                 self.on_peer(call_id, device, serial, notice);
                 self.update_network();
             }
-            Report::Voice(notice) => self.on_voice(notice),
+            Report::Voice { serial, notice } => self.on_voice(serial, notice),
             Report::NetworkChanged => self.on_network_changed(),
             Report::Levels(face) => self.on_levels(face),
             Report::Chat { from, message } => self.input(Input::Message { from: Address::Device(from), message }),
@@ -481,6 +496,7 @@ impl Core {
         }
         events.into_iter().for_each(|event| self.on_event(event));
         self.update_sound();
+        self.update_tracks();
         result.map_err(CallError::from)
     }
 
@@ -489,8 +505,7 @@ impl Core {
             Event::Alerted { call_id, callee } => self.on_alerted(call_id, callee),
             Event::Ringing { invite, waiting } => self.on_ringing(*invite, waiting),
             Event::Merged { old, invite } => self.on_merged(old, *invite),
-            Event::Answering { call_id, peer } if !self.may_be_prepared(call_id) => self.open_sound(call_id, &peer),
-            Event::Answering { .. } => {}
+            Event::Answering { call_id, peer } => self.on_answering(call_id, peer),
             Event::Accepted { invite, peer, preparation, .. } => self.on_accepted(*invite, peer, preparation),
             Event::Failed { call_id, refusal } => self.on_failed(call_id, refusal),
             Event::Negotiation { call_id, from, body: NegotiationBody::Notice(notice) } => {

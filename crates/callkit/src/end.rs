@@ -1,9 +1,13 @@
 //! End: whoever ends it, the app is told once and the media is freed.
 
+use std::thread::JoinHandle;
+use std::time::Duration;
+
 use call_protocol::CallId;
 use call_protocol::end::{EndReason, Release};
 use signaling::{Command, Input, Phase, Role};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::core::Core;
 use crate::error::CallError;
@@ -74,11 +78,22 @@ impl Core {
     }
 }
 
-async fn wait_for(voices: Vec<std::thread::JoinHandle<()>>) {
-    let joined = tokio::task::spawn_blocking(move || voices.into_iter().all(|voice| voice.join().is_ok()));
-    match joined.await {
-        Ok(true) => {}
-        Ok(false) => tracing::error!("a voice thread panicked"),
-        Err(_) => tracing::debug!("the runtime went before the devices were released"),
+/// How long is waited for devices to be let go of. One that the system, or the app, takes longer for is let go of later, by its thread.
+const DEVICE_PATIENCE: Duration = Duration::from_secs(3);
+
+async fn wait_for(voices: Vec<JoinHandle<()>>) {
+    if voices.is_empty() {
+        return;
+    }
+    let (told, released) = oneshot::channel();
+    // A thread of its own: one of the runtime's would keep that from ending for as long as a device hangs.
+    let thread = std::thread::Builder::new().name("callkit-release".into()).spawn(move || {
+        if !voices.into_iter().all(|voice| voice.join().is_ok()) {
+            tracing::error!("a voice thread panicked");
+        }
+        let _ = told.send(());
+    });
+    if thread.is_ok() && timeout(DEVICE_PATIENCE, released).await.is_err() {
+        tracing::warn!("a device is still being opened or let go of");
     }
 }

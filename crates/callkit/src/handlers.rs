@@ -1,9 +1,11 @@
 //! What the app supplies: tokens, and who is behind a uid.
 
 use std::future::Future;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use call_protocol::{AppId, ChannelId, Uid, UserId};
+use tokio::time::timeout;
 
 /// For which channel a token is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,5 +111,37 @@ where
 {
     async fn map_user(&self, channel: ChannelId, uid: Uid) -> Result<UserMapper, HandlerError> {
         self(channel, uid).await
+    }
+}
+
+/// How long an answer of the app's handlers is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answer of a handler, which runs on a task of its own: one that panics, blocks or never answers has failed, and nothing more.
+pub(crate) async fn answered<T: Send + 'static>(
+    answer: impl Future<Output = Result<T, HandlerError>> + Send + 'static,
+) -> Result<T, String> {
+    let mut task = tokio::spawn(answer);
+    match timeout(PATIENCE, &mut task).await {
+        Ok(Ok(answer)) => answer.map_err(|error| error.0),
+        Ok(Err(_)) => Err("the handler panicked".into()),
+        Err(_) => {
+            task.abort();
+            Err("the handler did not answer within 10 s".into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_fails_panics_or_never_answers_has_failed() {
+        assert_eq!(answered(async { Ok(1) }).await, Ok(1));
+        assert_eq!(answered::<()>(async { Err("no".into()) }).await, Err("no".into()));
+        assert_eq!(answered::<()>(async { panic!("an app's handler") }).await, Err("the handler panicked".into()));
+        let never = answered::<()>(std::future::pending()).await;
+        assert_eq!(never, Err("the handler did not answer within 10 s".into()));
     }
 }

@@ -23,7 +23,7 @@ impl Core {
         let ring_timeout_ms = u32::try_from(self.settings.call_timeout.as_millis()).unwrap_or(u32::MAX);
         let (callees, options) = (vec![user], Default::default());
         let command = signaling::Command::Invite { call_id, callees, call_type, ext, ring_timeout_ms, options };
-        self.calls.insert(call_id, Media::new(call_id, Role::Caller));
+        self.calls.insert(call_id, Media::new(call_id, Role::Caller, self.sound_choices(call_id)));
         if let Err(error) = self.try_input(Input::Command(command)) {
             self.calls.remove(&call_id);
             return Err(error);

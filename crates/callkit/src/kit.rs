@@ -441,12 +441,13 @@ impl CallKit {
         self.ask(|reply| Command::Speaker(false, reply)).await
     }
 
-    /// Mutes the microphone, for this call and those to come; the others get `on_user_mute_audio`.
+    /// Mutes the microphone, for every call there is and those to come; the others get `on_user_mute_audio`. A call has one mute, whether it is set
+    /// here or by [`Call::mute_my_audio`]: what was said last counts.
     pub async fn mute(&self) -> Result<(), CallError> {
         self.ask(|reply| Command::Mute(true, reply)).await
     }
 
-    /// Unmutes the microphone.
+    /// Unmutes the microphone for every call there is, and those to come.
     pub async fn unmute(&self) -> Result<(), CallError> {
         self.ask(|reply| Command::Mute(false, reply)).await
     }

@@ -140,6 +140,8 @@ mod end;
 
 mod access;
 mod account;
+mod app_devices;
+mod audio_state;
 mod chat;
 mod core;
 mod dial;

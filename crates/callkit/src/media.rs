@@ -1,7 +1,6 @@
 //! Media: the channel is joined; who is in it, and what each sends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use call_protocol::end::EndReason;
 use call_protocol::media::{
@@ -15,13 +14,10 @@ use signaling::{Role, Time};
 use crate::core::{Core, Report};
 use crate::error::CallError;
 use crate::events::CallKitEvent;
-use crate::handlers::{RtcToken, RtcTokenRequest};
+use crate::handlers::{RtcToken, RtcTokenRequest, answered};
 use crate::network::OwnNetwork;
 use crate::paths::Remote;
-use crate::sound::CallSound;
-
-/// How long the app's handler may take to get a channel token.
-const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
+use crate::sound::{CallSound, SoundChoices};
 
 /// The media side of one call.
 pub(crate) struct Media {
@@ -49,6 +45,8 @@ pub(crate) struct Media {
     /// Sound came before the channel said whose it is.
     pub(crate) first_audio_untold: bool,
     pub(crate) link: PathLink,
+    /// Why the last path to the device at the other end failed, while another one may be tried.
+    pub(crate) path_failure: Option<String>,
     pub(crate) own_network: OwnNetwork,
     pub(crate) sound: CallSound,
 }
@@ -85,13 +83,21 @@ pub(crate) struct Other {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PathLink {
     Idle,
-    SettingUp { give_up: Time },
+    /// `again`: one has failed, and when another one is tried.
+    SettingUp {
+        give_up: Time,
+        again: Option<Time>,
+    },
     Connected,
-    Interrupted { since: Time, give_up: Time, restart: Time },
+    Interrupted {
+        since: Time,
+        give_up: Time,
+        restart: Time,
+    },
 }
 
 impl Media {
-    pub(crate) fn new(call_id: CallId, role: Role) -> Media {
+    pub(crate) fn new(call_id: CallId, role: Role, choices: SoundChoices) -> Media {
         Media {
             call_id,
             channel: call_id.channel(),
@@ -109,15 +115,16 @@ impl Media {
             rung: BTreeSet::new(),
             first_audio_untold: false,
             link: PathLink::Idle,
+            path_failure: None,
             own_network: OwnNetwork::default(),
-            sound: CallSound::default(),
+            sound: CallSound { choices, ..CallSound::default() },
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self.link {
             PathLink::Idle | PathLink::Connected => None,
-            PathLink::SettingUp { give_up } => Some(give_up),
+            PathLink::SettingUp { give_up, again } => Some(again.map_or(give_up, |again| again.min(give_up))),
             PathLink::Interrupted { give_up, restart, .. } => Some(give_up.min(restart)),
         }
     }
@@ -150,11 +157,7 @@ impl Core {
             media.token = TokenState::Fetching;
         }
         tokio::spawn(async move {
-            // A handler that never answers must not leave the call without an end.
-            let token = match tokio::time::timeout(HANDLER_PATIENCE, handler.rtc_token(request)).await {
-                Ok(token) => token.map_err(|error| error.0),
-                Err(_) => Err("the handler did not answer within 10 s".to_owned()),
-            };
+            let token = answered(async move { handler.rtc_token(request).await }).await;
             let _ = reports.send(Report::Token { call_id, token });
         });
     }
@@ -234,13 +237,19 @@ impl Core {
     }
 
     fn tracks(&self, call_id: CallId) -> TrackState {
-        TrackState { audio_muted: self.is_muted(call_id), video_muted: true }
+        let muted = self.calls.get(&call_id).is_none_or(|media| media.sound.choices.muted);
+        TrackState { audio_muted: muted, video_muted: true }
     }
 
-    /// Tells the other one what this side sends.
-    pub(crate) fn say_tracks(&mut self, call_id: CallId) {
-        let tracks = self.tracks(call_id);
-        if self.is_in_channel(call_id) {
+    /// Tells the others what this side sends, wherever they were told something else.
+    pub(crate) fn update_tracks(&mut self) {
+        let joined = self.calls.values().filter(|media| matches!(media.membership, Membership::Joined(_)));
+        let stale: Vec<CallId> = joined
+            .filter(|media| media.tracks_said != Some(self.tracks(media.call_id)))
+            .map(|media| media.call_id)
+            .collect();
+        for call_id in stale {
+            let tracks = self.tracks(call_id);
             self.said_tracks(call_id, tracks);
             self.request(call_id, ChannelRequestBody::Tracks(tracks));
         }
@@ -256,14 +265,6 @@ impl Core {
         if let Some(media) = self.calls.get_mut(&call_id) {
             media.tracks_said = Some(tracks);
         }
-    }
-
-    pub(crate) fn mute(&mut self, muted: bool) -> Result<(), CallError> {
-        self.muted = muted;
-        self.settle_sound();
-        let calls: Vec<CallId> = self.calls.keys().copied().collect();
-        calls.into_iter().for_each(|call_id| self.say_tracks(call_id));
-        Ok(())
     }
 
     /// The call is over: out of the channel, paths closed, devices released if no other call has them.
@@ -310,11 +311,6 @@ impl Core {
             let channel = media.channel.clone();
             self.tell_of(call_id, CallKitEvent::JoinedChannel { channel });
         }
-        // Muted while the join was on its way.
-        let said = self.calls.get(&call_id).and_then(|media| media.tracks_said);
-        if said != Some(self.tracks(call_id)) {
-            self.say_tracks(call_id);
-        }
         for member in members {
             self.on_member(call_id, member);
         }
@@ -354,7 +350,8 @@ impl Core {
             return;
         };
         tokio::spawn(async move {
-            let user = match handler.map_user(channel.clone(), uid).await {
+            let asked = channel.clone();
+            let user = match answered(async move { handler.map_user(asked, uid).await }).await {
                 Ok(mapper) if mapper.channel == channel => {
                     mapper.users.into_iter().find(|(mapped, _)| *mapped == uid).map(|(_, user)| user)
                 }

@@ -1,7 +1,13 @@
 //! Microphones that are denied, missing or fail, and what becomes of a call then.
 
+use std::time::Duration;
+
 use call_protocol::disconnect::StartFailReason;
 use rtc_media::{AudioInput, DeviceError};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::app_devices;
 
 /// Why there is no microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -55,21 +61,47 @@ impl From<&DeviceError> for MicrophoneFailure {
     }
 }
 
+/// How long a microphone that is tried may take to be opened. A system that asks its user for leave takes as long as the user, who is then told
+/// that there is none; the next try finds it.
+const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Whether a microphone can be opened: opens it and lets go of it. Reads nothing from it.
 pub(crate) async fn probe(input: AudioInput) -> Result<(), MicrophoneFailure> {
-    let opened = tokio::task::spawn_blocking(move || {
-        input.open().map(drop).map_err(|error| {
+    let (told, opened) = oneshot::channel();
+    // A thread of its own: one of the runtime's would keep that from ending for as long as the device hangs.
+    let thread = std::thread::Builder::new().name("callkit-device".into()).spawn(move || {
+        let opened = app_devices::open_microphone(&input).map(drop);
+        let _ = told.send(opened.map_err(|error| {
             tracing::info!(%error, "the microphone");
             MicrophoneFailure::from(&error)
-        })
+        }));
     });
-    opened.await.unwrap_or(Err(MicrophoneFailure::Unusable))
+    match thread {
+        Ok(_) => timeout(PROBE_PATIENCE, opened)
+            .await
+            .map_or(Err(MicrophoneFailure::Unusable), |opened| opened.unwrap_or(Err(MicrophoneFailure::Unusable))),
+        Err(_) => Err(MicrophoneFailure::Unusable),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rtc_media::Direction;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_microphone_that_hangs_as_it_is_opened_is_waited_for_no_longer_than_thirty_seconds() {
+        let (opens, hangs) = std::sync::mpsc::channel::<()>();
+        let hangs = std::sync::Mutex::new(hangs);
+        let hanging = AudioInput::custom(move || {
+            let _ = hangs.lock().map(|hangs| hangs.recv());
+            AudioInput::Silence.open()
+        });
+        let from = tokio::time::Instant::now();
+        assert_eq!(probe(hanging).await, Err(MicrophoneFailure::Unusable));
+        assert_eq!(from.elapsed(), PROBE_PATIENCE);
+        drop(opens);
+    }
 
     #[tokio::test]
     async fn a_microphone_is_tried_before_a_call_and_the_number_is_the_documented_one() {

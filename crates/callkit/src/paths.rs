@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use call_protocol::end::EndReason;
-use call_protocol::media::NegotiationBody;
+use call_protocol::media::{Description, DescriptionKind, NegotiationBody};
 use call_protocol::{CallId, CallMessage, Party, wire};
 use rtc_transport::{AddressMode, IcePolicy, MediaPath, PathConfig, PathState, Politeness};
-use signaling::{Address, Command, Input, Role};
+use signaling::{Address, Command, Input, Role, Time};
 
 use crate::core::{Core, Report};
 use crate::error::CallError;
@@ -14,10 +14,12 @@ use crate::events::CallKitEvent;
 use crate::media::{Membership, PathLink};
 use crate::peer::{Peer, PeerCommand, PeerNotice};
 use crate::quality::CallQuality;
-use crate::voice::VoiceCommand;
+use crate::voice::Packets;
 
 /// How long media may take to be set up, in ms.
 const SETUP_MS: u64 = 20_000;
+/// After so long a path that failed while it was set up is tried again, and so long one is left alone that the other side wants anew, in ms.
+const AGAIN_MS: u64 = 1_000;
 /// How long media may be interrupted before the call is given up, in ms.
 const INTERRUPTION_MS: u64 = 15_000;
 /// How often a new way is looked for while media is interrupted, in ms.
@@ -53,6 +55,47 @@ pub(crate) struct Remote {
     serial: u64,
     pub(crate) path: Option<MediaPath>,
     connected: bool,
+    /// What comes over it goes to the voice.
+    listens: bool,
+    opened_at: Time,
+    /// Whose key the other side's offer named: another one is that of another path.
+    identity: Option<String>,
+}
+
+impl Remote {
+    /// The number of the path, once it is open.
+    pub(crate) fn open_path(&self) -> Option<u64> {
+        self.path.is_some().then_some(self.serial)
+    }
+
+    /// Whether the other side says this about this path, and not about another one that it has opened since.
+    fn is_meant(&self, body: &NegotiationBody) -> bool {
+        self.connected || identity_in(body).is_none_or(|identity| self.identity.as_deref() == Some(identity))
+    }
+
+    /// Has what comes in go to the voice, or nowhere.
+    pub(crate) fn listen(&mut self, packets: Option<Packets>) {
+        if std::mem::replace(&mut self.listens, packets.is_some()) != packets.is_some() {
+            self.peer.send(PeerCommand::Voice(packets));
+        }
+    }
+}
+
+/// The key that an offer names (RFC 8122, section 5).
+fn identity_in(body: &NegotiationBody) -> Option<&str> {
+    match body {
+        NegotiationBody::Description(Description { kind: DescriptionKind::Offer, sdp }) => {
+            sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=fingerprint:"))
+        }
+        NegotiationBody::Description(_)
+        | NegotiationBody::Candidate(_)
+        | NegotiationBody::Restart
+        | NegotiationBody::Notice(_) => None,
+    }
+}
+
+fn is_offer(body: &NegotiationBody) -> bool {
+    matches!(body, NegotiationBody::Description(Description { kind: DescriptionKind::Offer, .. }))
 }
 
 /// Setting up.
@@ -75,6 +118,7 @@ impl Core {
 
     /// Opens a path, if there is none; a caller makes its offer.
     fn open_path(&mut self, call_id: CallId, device: Party, warm_path: WarmPath) {
+        let now = self.now().mono;
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         if media.remotes.contains_key(&device) {
             return;
@@ -102,31 +146,40 @@ impl Core {
         let serial = self.last_path;
         let (reports, to) = (self.reports.clone(), device.clone());
         let tell = move |notice| drop(reports.send(Report::Peer { call_id, device: to.clone(), serial, notice }));
-        let peer = Peer::start(config, tell);
+        let peer = Peer::start(serial, config, tell);
         if media.role == Role::Caller {
             peer.send(PeerCommand::Offer);
         }
-        media.remotes.insert(device, Remote { peer, serial, path: None, connected: false });
+        media.remotes.insert(
+            device,
+            Remote { peer, serial, path: None, connected: false, listens: false, opened_at: now, identity: None },
+        );
     }
 
     /// A device at the other end says something about its media. A callee that is to show nothing yet keeps it.
     pub(crate) fn on_negotiation(&mut self, call_id: CallId, from: Party, body: NegotiationBody) {
         let may_open = self.may_warm_up();
+        let now = self.now().mono;
         let Some(media) = self.calls.get_mut(&call_id) else { return };
-        if media.remotes.contains_key(&from) {
-            return self.tell_peer(call_id, &from, PeerCommand::Negotiation(body));
+        match media.remotes.get_mut(&from) {
+            // The caller has begun anew.
+            Some(remote) if media.role == Role::Callee && !remote.is_meant(&body) => {
+                media.remotes.remove(&from);
+            }
+            Some(_) if body == NegotiationBody::Restart && matches!(media.link, PathLink::SettingUp { .. }) => {
+                return self.wanted_anew(call_id, from, now);
+            }
+            Some(_) => return self.tell_peer(call_id, &from, PeerCommand::Negotiation(body)),
+            None => {}
         }
-        if media.offered.len() < OFFERED {
+        // A candidate means nothing without the offer that it belongs to.
+        let belongs = is_offer(&body) || media.offered.iter().any(|(device, _)| *device == from);
+        if media.role == Role::Callee && belongs && media.offered.len() < OFFERED {
             media.offered.push((from.clone(), body));
         }
         let is_answered = media.membership != Membership::NotWanted || media.winner.is_some();
-        let is_winner = media.winner.as_ref() == Some(&from);
         if is_answered {
             self.take_offers(call_id, WarmPath::Full);
-            // The accept was faster than the offer, and found no path to open the sound on.
-            if is_winner {
-                self.open_sound(call_id, &from);
-            }
         } else if may_open {
             self.take_offers(call_id, self.settings.warm_path);
         }
@@ -140,7 +193,35 @@ impl Core {
         }
         for (device, body) in std::mem::take(&mut media.offered) {
             self.open_path(call_id, device.clone(), warm_path);
+            let remote = self.calls.get_mut(&call_id).and_then(|media| media.remotes.get_mut(&device));
+            if let (Some(remote), Some(identity)) = (remote, identity_in(&body)) {
+                remote.identity = Some(identity.to_owned());
+            }
             self.tell_peer(call_id, &device, PeerCommand::Negotiation(body));
+        }
+    }
+
+    /// The callee could not do anything with the path that it was offered: another one is, unless this one is new.
+    fn wanted_anew(&mut self, call_id: CallId, device: Party, now: Time) {
+        let Some(media) = self.calls.get_mut(&call_id).filter(|media| media.role == Role::Caller) else { return };
+        let Some(remote) = media.remotes.get(&device) else { return };
+        let at = remote.opened_at + AGAIN_MS;
+        match &mut media.link {
+            PathLink::SettingUp { again, .. } if now < at => *again = Some(again.map_or(at, |again| again.min(at))),
+            PathLink::SettingUp { .. } => self.try_again(call_id),
+            // A call that only rings sets its path up as it is taken.
+            PathLink::Idle | PathLink::Connected | PathLink::Interrupted { .. } => {}
+        }
+    }
+
+    /// The path that was being set up is given up for another one. The callee can offer none, and asks for it.
+    fn try_again(&mut self, call_id: CallId) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        let Some(winner) = media.winner.clone() else { return };
+        media.remotes.remove(&winner);
+        match media.role {
+            Role::Caller => self.open_path(call_id, winner, WarmPath::Full),
+            Role::Callee => self.negotiate(call_id, winner, NegotiationBody::Restart),
         }
     }
 
@@ -166,59 +247,46 @@ impl Core {
         media.remotes.retain(|device, _| *device == winner);
         media.winner = Some(winner.clone());
         let is_connected = media.remotes.get(&winner).is_some_and(|remote| remote.connected);
-        media.link = if is_connected { PathLink::Connected } else { PathLink::SettingUp { give_up: now + SETUP_MS } };
+        media.link = if is_connected {
+            PathLink::Connected
+        } else {
+            PathLink::SettingUp { give_up: now + SETUP_MS, again: None }
+        };
         match media.role {
             Role::Caller => self.open_path(call_id, winner.clone(), WarmPath::Full),
-            Role::Callee => self.take_offers(call_id, WarmPath::Full),
+            Role::Callee => {
+                let has_failed = media.path_failure.is_some();
+                self.take_offers(call_id, WarmPath::Full);
+                let has_path = self.calls.get(&call_id).is_some_and(|media| media.remotes.contains_key(&winner));
+                if has_failed && !has_path {
+                    self.try_again(call_id);
+                }
+            }
         }
         // Shows nothing where the path is of relays only.
         self.tell_peer(call_id, &winner, PeerCommand::ShowAllAddresses);
-        self.open_sound(call_id, &winner);
     }
 
-    /// Voice flows between the audio devices and this device at the other end.
-    pub(crate) fn open_sound(&mut self, call_id: CallId, device: &Party) {
-        if let Err(error) = self.start_voice(call_id) {
-            return self.give_up(call_id, CallError::Media(error.to_string()), EndReason::Error);
+    /// Caller: a device says itself that it has taken the call, before the arbiter has said so.
+    pub(crate) fn on_answering(&mut self, call_id: CallId, device: Party) {
+        // Whether its callee is about to prepare only the arbiter's word tells.
+        if self.may_be_prepared(call_id) {
+            return;
         }
-        let is_held = self.calls.get(&call_id).is_none_or(|media| media.held || media.sound.preparing);
-        if !is_held {
-            // Muted from the first sound on.
-            self.settle_sound();
+        if let Some(media) = self.calls.get_mut(&call_id) {
+            media.sound.answered_by.insert(device);
         }
-        if let Some(voice) = self.voice.as_ref().filter(|_| !is_held) {
-            self.tell_peer(call_id, device, PeerCommand::Voice(call_id, voice.commands()));
-        }
-    }
-
-    /// The microphone is as the kit and the call that has it want.
-    pub(crate) fn settle_sound(&self) {
-        let Some(voice) = &self.voice else { return };
-        voice.send(VoiceCommand::Mute(self.sounding().map_or(self.muted, |call_id| self.is_muted(call_id))));
     }
 
     pub(crate) fn on_held(&mut self, call_id: CallId, held: bool) {
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         media.held = held;
-        if let Some(winner) = media.winner.clone() {
-            if held {
-                self.tell_peer(call_id, &winner, PeerCommand::Quiet);
-                if let Some(voice) = &self.voice {
-                    voice.send(VoiceCommand::Detach(call_id));
-                }
-            } else {
-                self.open_sound(call_id, &winner);
-            }
-        }
         self.tell_of(call_id, CallKitEvent::CallHeld { call_id, held });
     }
 
-    pub(crate) fn speaker(&mut self, on: bool) -> Result<(), CallError> {
+    pub(crate) fn speaker(&mut self, on: bool) {
         self.speaker = on;
-        if let Some(voice) = &self.voice {
-            voice.send(VoiceCommand::Speaker(on));
-        }
-        Ok(())
+        self.update_sound();
     }
 
     pub(crate) fn quality(&self) -> Option<CallQuality> {
@@ -275,12 +343,27 @@ impl Core {
             PeerNotice::Negotiation(body) => self.negotiate(call_id, device, body),
             PeerNotice::Control(bytes) => self.on_control(call_id, device, &bytes),
             PeerNotice::State(state) => self.on_path_state(call_id, &device, state),
-            PeerNotice::Failed(why) if is_winner => match media.link {
-                PathLink::SettingUp { .. } => self.give_up(call_id, CallError::Media(why), EndReason::Error),
-                PathLink::Idle | PathLink::Connected | PathLink::Interrupted { .. } => {}
-            },
+            PeerNotice::Failed(why) if is_winner => self.path_failed(call_id, &device, why),
             // Tried again when the call is accepted.
-            PeerNotice::Failed(_) => drop(media.remotes.remove(&device)),
+            PeerNotice::Failed(why) => {
+                media.path_failure = Some(why);
+                media.remotes.remove(&device);
+            }
+        }
+    }
+
+    /// The path to the device that has the call failed. One that was being set up is tried again, until its time is over.
+    fn path_failed(&mut self, call_id: CallId, device: &Party, why: String) {
+        let now = self.now().mono;
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        match &mut media.link {
+            PathLink::SettingUp { again, .. } => {
+                tracing::info!(call = %call_id, %why, "a path failed as it was set up");
+                *again = Some(now + AGAIN_MS);
+                media.path_failure = Some(why);
+                media.remotes.remove(device);
+            }
+            PathLink::Idle | PathLink::Connected | PathLink::Interrupted { .. } => {}
         }
     }
 
@@ -300,8 +383,12 @@ impl Core {
                 remote.connected = false;
                 if is_winner && media.link == PathLink::Connected {
                     media.link = PathLink::Interrupted { since: now, give_up: now + INTERRUPTION_MS, restart: now };
-                } else if !is_winner && state != PathState::Disconnected {
-                    media.remotes.remove(device);
+                } else if state != PathState::Disconnected {
+                    if is_winner {
+                        self.path_failed(call_id, device, "no way to the other end was found".into());
+                    } else {
+                        media.remotes.remove(device);
+                    }
                 }
             }
             PathState::New | PathState::Connecting => {}
@@ -331,9 +418,14 @@ impl Core {
         let can_negotiate = self.connected || self.chat.is_some();
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         match &mut media.link {
-            PathLink::SettingUp { give_up } if now >= *give_up => {
-                let why = "no media path to the other end within 20 s".to_owned();
+            PathLink::SettingUp { give_up, .. } if now >= *give_up => {
+                let why = media.path_failure.take().map(|why| format!(": {why}")).unwrap_or_default();
+                let why = format!("no media path to the other end within 20 s{why}");
                 self.give_up(call_id, CallError::Media(why), EndReason::Error);
+            }
+            PathLink::SettingUp { again, .. } if again.is_some_and(|again| now >= again) => {
+                *again = None;
+                self.try_again(call_id);
             }
             PathLink::Interrupted { give_up, .. } if now >= *give_up => {
                 let why = "the media path broke and did not come back".to_owned();

@@ -1,16 +1,13 @@
 //! The media path to one device at the other end, on a task of its own.
 
-use std::sync::mpsc as std_mpsc;
-
 use bytes::Bytes;
-use call_protocol::CallId;
 use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathState, Rebound};
 use tokio::sync::mpsc;
 
-use crate::voice::VoiceCommand;
+use crate::voice::Packets;
 
 /// What the owner loop wants of a path.
 pub(crate) enum PeerCommand {
@@ -18,10 +15,8 @@ pub(crate) enum PeerCommand {
     Offer,
     /// Take the other one's description or candidate.
     Negotiation(NegotiationBody),
-    /// The call is accepted: sound may flow, from and to here.
-    Voice(CallId, std_mpsc::Sender<VoiceCommand>),
-    /// No sound flows any more.
-    Quiet,
+    /// What comes in goes there from now on, or nowhere: before the call is accepted, and on hold, nothing is heard.
+    Voice(Option<Packets>),
     /// Say this to the other end.
     Control(Bytes),
     /// The call is accepted: every address of this machine may be shown.
@@ -49,9 +44,9 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Opens a path. `tell` is called on its task.
-    pub(crate) fn start(config: PathConfig, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
+    pub(crate) fn start(serial: u64, config: PathConfig, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(config, receiver, tell));
+        tokio::spawn(run(serial, config, receiver, tell));
         Peer { commands }
     }
 
@@ -62,14 +57,16 @@ impl Peer {
 }
 
 struct Running<T> {
+    serial: u64,
     path: MediaPath,
     /// An offer of this side waits for its answer.
     offers: bool,
-    voice: Option<std_mpsc::Sender<VoiceCommand>>,
+    voice: Option<Packets>,
     tell: T,
 }
 
 async fn run(
+    serial: u64,
     config: PathConfig,
     mut commands: mpsc::UnboundedReceiver<PeerCommand>,
     tell: impl Fn(PeerNotice) + Send + Sync,
@@ -79,7 +76,7 @@ async fn run(
         Err(error) => return tell(PeerNotice::Failed(error.to_string())),
     };
     tell(PeerNotice::Opened(path.clone()));
-    let mut running = Running { path, offers: false, voice: None, tell };
+    let mut running = Running { serial, path, offers: false, voice: None, tell };
     let mut rebinding: Option<BoxFuture<'static, Rebound>> = None;
     loop {
         let rebound = async {
@@ -130,9 +127,8 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
     fn on_event(&self, event: PathEvent) {
         match event {
             PathEvent::Voice(packet) => {
-                // Before the accept, and on hold, nothing is heard.
                 if let Some(voice) = &self.voice {
-                    let _ = voice.send(VoiceCommand::Packet(packet));
+                    voice.hand_in(self.serial, packet);
                 }
             }
             PathEvent::LocalCandidate(candidate) => {
@@ -170,13 +166,12 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                     sdp_mline_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
                 };
-                self.path.add_candidate(candidate).await?;
+                // One way less to try, and no reason to give up those that there are (RFC 8839, section 5.1).
+                if let Err(error) = self.path.add_candidate(candidate).await {
+                    tracing::debug!(%error, "a candidate was passed over");
+                }
             }
-            PeerCommand::Voice(call_id, sender) => {
-                let _ = sender.send(VoiceCommand::Attach(call_id, self.path.clone()));
-                self.voice = Some(sender);
-            }
-            PeerCommand::Quiet => self.voice = None,
+            PeerCommand::Voice(packets) => self.voice = packets,
             PeerCommand::Rebind => {}
             PeerCommand::Control(bytes) => {
                 if let Err(error) = self.path.send_control(bytes) {

@@ -10,7 +10,7 @@ use crate::media::Media;
 
 impl Core {
     pub(crate) fn on_ringing(&mut self, invite: Invite, waiting: bool) {
-        let mut media = Media::new(invite.call_id, Role::Callee);
+        let mut media = Media::new(invite.call_id, Role::Callee, self.sound_choices(invite.call_id));
         media.offers_preparation = invite.responder_preparation;
         self.calls.insert(invite.call_id, media);
         self.fetch_token(invite.call_id);

@@ -1,23 +1,26 @@
 //! The sound of the calls: which devices are open, what is played, and who is heard, worked out from the state of the calls.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use call_protocol::CallId;
 use call_protocol::end::EndReason;
+use call_protocol::{CallId, Party};
 use futures_util::Stream;
 use signaling::Role;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::call::{CallKitType, CallOptions};
+use crate::audio_state::{AudioState, CallFacts, KitFacts, OpenPath, Stage, audio_state};
+use crate::call::{CallKitType, CallOptions, Face};
 use crate::core::{Command, Core, Report};
 use crate::error::CallError;
 use crate::events::CallKitEvent;
 use crate::kit::CallKit;
 use crate::media::Media;
 use crate::microphone::{self, MicrophoneFailure};
+use crate::paths::Remote;
 use crate::tones::LoadedTones;
-use crate::voice::{Voice, VoiceCommand, VoiceNotice, Wanted};
+use crate::voice::{Voice, VoiceNotice, Wanted};
 
 /// What can be chosen about the sound of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,19 +33,30 @@ pub(crate) struct SoundOptions {
     pub(crate) level_interval: Duration,
 }
 
+/// What this side has chosen about the sound of a call, by whichever face: there is but this, which is obeyed, told to the app, and told to the
+/// other side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SoundChoices {
+    /// The microphone is muted.
+    pub(crate) muted: bool,
+    /// The other side is not played.
+    pub(crate) silenced: bool,
+}
+
 /// The sound of one call.
 #[derive(Debug, Default)]
 pub(crate) struct CallSound {
+    pub(crate) choices: SoundChoices,
     /// The user has taken the call; devices are opened while the arbiter is asked.
     pub(crate) answering: bool,
+    /// Caller: the devices that say themselves that they have taken it. Once the arbiter has said which one did, they mean nothing.
+    pub(crate) answered_by: BTreeSet<Party>,
     /// Connected, but nothing is to be said or heard yet.
     pub(crate) preparing: bool,
     /// The other side holds the call.
     pub(crate) peer_held: bool,
-    /// The other side is not played.
-    pub(crate) silenced: bool,
     /// The microphone was open once in this call.
-    had_microphone: bool,
+    pub(crate) had_microphone: bool,
 }
 
 /// How loud it is, 0 to 100; see [`CallKit::mic_level`].
@@ -55,73 +69,118 @@ pub struct AudioLevels {
 }
 
 impl Media {
-    /// Whether it is the call that has the sound.
-    fn is_talking(&self) -> bool {
-        self.winner.is_some() && !self.held && !self.sound.preparing
+    fn facts(&self) -> CallFacts {
+        let path_to = |device| self.remotes.get(device).and_then(Remote::open_path);
+        let mut answered = self.sound.answered_by.iter();
+        let stage = match (&self.winner, answered.next(), answered.next()) {
+            (Some(device), _, _) | (None, Some(device), None) => Stage::Taken { path: path_to(device) },
+            (None, Some(_), Some(_)) => Stage::Answering,
+            (None, None, _) if self.sound.answering => Stage::Answering,
+            (None, None, _) => Stage::Ringing,
+        };
+        let SoundChoices { muted, silenced } = self.sound.choices;
+        let CallSound { preparing, peer_held, .. } = self.sound;
+        CallFacts { call_id: self.call_id, stage, held: self.held, peer_held, preparing, muted, silenced }
+    }
+
+    fn is_ringing(&self) -> bool {
+        self.facts().stage == Stage::Ringing
     }
 
     fn rings_here(&self) -> bool {
-        self.role == Role::Callee && self.winner.is_none() && !self.sound.answering
+        self.role == Role::Callee && self.is_ringing()
     }
 }
 
 /// What follows from the calls.
 impl Core {
+    pub(crate) fn audio_state(&self) -> AudioState {
+        let kit = KitFacts {
+            may_open_devices: self.audio_active || !self.waits_for_activation(),
+            speaker: self.speaker,
+            plays_tone: self.end_tone.is_some() || self.tone().is_some(),
+        };
+        let calls: Vec<CallFacts> = self.calls.values().map(Media::facts).collect();
+        audio_state(kit, &calls)
+    }
+
     /// Has the sound be what the calls make of it. Called after whatever may change one of them.
     pub(crate) fn update_sound(&mut self) {
+        if self.without_voice {
+            return;
+        }
         let wanted = self.wanted_sound();
-        let is_needed = self.lingering
+        let is_needed = wanted.state.loudspeaker
+            || wanted.once.is_some()
             || wanted.tone.is_some()
-            || self.calls.values().any(|media| media.winner.is_some() || media.sound.answering);
+            || self.calls.values().any(|media| !media.is_ringing());
         if !is_needed {
+            self.listen_to(None);
             self.releasing.retain(|voice| !voice.is_finished());
             self.releasing.extend(self.voice.take().and_then(Voice::stop));
             return;
         }
         if let Err(error) = self.run_voice() {
-            return self.fail_with(CallError::Media(error.to_string()));
+            return self.go_without_voice(error.to_string());
         }
         if let Some(voice) = &mut self.voice {
+            let open = wanted.state.open;
             voice.want(wanted);
+            self.listen_to(open);
         }
     }
 
     fn run_voice(&mut self) -> std::io::Result<()> {
         if self.voice.is_none() {
-            let reports = self.reports.clone();
-            let tell = move |notice| drop(reports.send(Report::Voice(notice)));
+            self.last_voice += 1;
+            let (serial, reports) = (self.last_voice, self.reports.clone());
+            let tell = move |notice| drop(reports.send(Report::Voice { serial, notice }));
             let (config, figures) = (self.settings.voice.clone(), self.settings.figures.clone());
-            self.voice = Some(Voice::start(config, figures, self.muted, self.speaker, tell)?);
+            self.voice = Some(Voice::start(serial, config, figures, tell)?);
         }
         Ok(())
     }
 
-    /// Opens the audio devices, if they are not open: once the user has accepted, before anybody is to be heard.
-    pub(crate) fn start_voice(&mut self, call_id: CallId) -> std::io::Result<()> {
-        self.run_voice()?;
-        if let Some(media) = self.calls.get_mut(&call_id) {
-            media.sound.answering = true;
+    /// There is no voice, and a call has no use without one.
+    fn go_without_voice(&mut self, why: String) {
+        self.without_voice = true;
+        let calls: Vec<CallId> =
+            self.calls.values().filter(|media| !media.is_ringing()).map(|media| media.call_id).collect();
+        if calls.is_empty() {
+            self.fail_with(CallError::Media(why.clone()));
         }
-        self.update_sound();
-        Ok(())
+        self.end_tone = None;
+        for call_id in calls {
+            self.give_up(call_id, CallError::Media(why.clone()), EndReason::Error);
+        }
+        self.without_voice = false;
+    }
+
+    /// What comes over this path goes to the voice, and what comes over others nowhere.
+    fn listen_to(&mut self, open: Option<OpenPath>) {
+        let packets = self.voice.as_ref().map(Voice::packets);
+        for media in self.calls.values_mut() {
+            let call_id = media.call_id;
+            for remote in media.remotes.values_mut() {
+                let path = remote.open_path().map(|path| OpenPath { call_id, path });
+                let is_open = path.is_some() && path == open;
+                remote.listen(packets.clone().filter(|_| is_open));
+            }
+        }
     }
 
     fn wanted_sound(&self) -> Wanted {
-        let sound = &self.settings.sound;
-        let talking = self.calls.values().find(|media| media.is_talking());
-        let is_active = self.audio_active || !self.waits_for_activation();
-        let tone = self.tone();
-        let answering = |media: &Media| media.sound.answering && media.winner.is_none() && !media.sound.preparing;
-        let has_sound = |media: &Media| media.winner.is_some() && !media.sound.preparing;
-        let has_call = self.calls.values().any(|media| has_sound(media) || answering(media));
+        let state = self.audio_state();
+        let media = state.open.and_then(|open| self.calls.get(&open.call_id));
+        let is_open = |remote: &&Remote| remote.open_path() == state.open.map(|open| open.path);
         Wanted {
-            // On hold the microphone is let go of: whoever looks at its lamp sees that nobody listens.
-            microphone: is_active && (talking.is_some() || self.calls.values().any(answering)),
-            loudspeaker: is_active && (has_call || tone.is_some() || self.lingering),
-            paused: talking.is_some_and(|media| media.sound.peer_held),
-            silenced: talking.is_some_and(|media| media.sound.silenced),
-            tone,
-            level_interval: talking.and_then(|media| self.level_interval_of(media)).unwrap_or(sound.level_interval),
+            state,
+            path: media.and_then(|media| media.remotes.values().find(is_open)?.path.clone()),
+            tone: self.tone(),
+            once: self.end_tone.clone(),
+            level_interval: media
+                .and_then(|media| self.level_interval_of(media))
+                .unwrap_or(self.settings.sound.level_interval),
         }
     }
 
@@ -146,7 +205,7 @@ impl Core {
     /// What is played over and over.
     fn tone(&self) -> Option<rtc_media::Clip> {
         let has_call = |media: &&Media| media.winner.is_some();
-        let talking = self.calls.values().find(|media| media.is_talking());
+        let talking = self.calls.values().find(|media| media.winner.is_some() && media.facts().is_talking());
         let present = talking.or_else(|| self.calls.values().find(has_call));
         let ringing = self.calls.values().find(|media| media.rings_here());
         let tones = &self.settings.sound.tones;
@@ -168,14 +227,12 @@ impl Core {
 
     /// The sound of a call is over; the last one lets go of the audio devices once the end tone is.
     pub(crate) fn end_sound_of(&mut self, media: &Media) {
-        let Some(voice) = &self.voice else { return };
-        voice.send(VoiceCommand::Detach(media.call_id));
         let (waits, end) = (self.waits(media), self.settings.sound.tones.end.clone());
         let is_active = self.audio_active || !waits;
         let is_last = self.calls.values().all(|other| other.winner.is_none());
-        if let Some(clip) = end.filter(|_| media.winner.is_some() && is_last && is_active) {
-            voice.send(VoiceCommand::PlayOnce(clip));
-            self.lingering = true;
+        if let Some(clip) = end.filter(|_| self.voice.is_some() && media.winner.is_some() && is_last && is_active) {
+            self.last_end_tone += 1;
+            self.end_tone = Some((self.last_end_tone, clip));
         }
         if waits && !self.waits_for_activation() {
             // The system takes the audio back with the end of the call.
@@ -186,7 +243,7 @@ impl Core {
 
     /// Lets go of the devices without an end tone.
     pub(crate) fn hush(&mut self) {
-        self.lingering = false;
+        self.end_tone = None;
         self.update_sound();
     }
 }
@@ -198,11 +255,43 @@ impl Core {
         self.update_sound();
     }
 
+    /// What is chosen for a call; one that is only beginning has what is chosen for all.
+    pub(crate) fn sound_choices(&self, call_id: CallId) -> SoundChoices {
+        let chosen = self.calls.get(&call_id).map(|media| media.sound.choices);
+        let chosen = chosen.or_else(|| self.faces.get(&call_id).map(Face::choices));
+        chosen.unwrap_or(SoundChoices { muted: self.muted, silenced: false })
+    }
+
+    fn choose_sound(&mut self, call_id: CallId, change: impl FnOnce(&mut SoundChoices)) {
+        let mut choices = self.sound_choices(call_id);
+        change(&mut choices);
+        if let Some(media) = self.calls.get_mut(&call_id) {
+            media.sound.choices = choices;
+        }
+        if let Some(face) = self.faces.get(&call_id) {
+            face.chosen(choices);
+        }
+        self.update_sound();
+        self.update_tracks();
+    }
+
+    pub(crate) fn mute_call(&mut self, call_id: CallId, muted: bool) {
+        self.choose_sound(call_id, |choices| choices.muted = muted);
+    }
+
+    /// Every call there is, and those to come.
+    pub(crate) fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+        let calls: BTreeSet<CallId> = self.calls.keys().chain(self.faces.keys()).copied().collect();
+        calls.into_iter().for_each(|call_id| self.mute_call(call_id, muted));
+    }
+
     /// Only here, and only until the call ends.
     pub(crate) fn silence_peer(&mut self, call_id: CallId, silenced: bool) -> Result<(), CallError> {
-        let media = self.calls.get_mut(&call_id).ok_or(CallError::NoSuchCall)?;
-        media.sound.silenced = silenced;
-        self.update_sound();
+        if !self.calls.contains_key(&call_id) && !self.faces.contains_key(&call_id) {
+            return Err(CallError::NoSuchCall);
+        }
+        self.choose_sound(call_id, |choices| choices.silenced = silenced);
         Ok(())
     }
 
@@ -210,11 +299,13 @@ impl Core {
         if let Some(media) = self.calls.get_mut(&call_id) {
             media.sound.peer_held = held;
         }
-        self.update_sound();
         self.tell_of(call_id, CallKitEvent::PeerHeld { call_id, held });
     }
 
-    pub(crate) fn on_voice(&mut self, notice: VoiceNotice) {
+    pub(crate) fn on_voice(&mut self, serial: u64, notice: VoiceNotice) {
+        if self.voice.as_ref().is_none_or(|voice| voice.serial != serial) {
+            return;
+        }
         match notice {
             VoiceNotice::FirstAudio(call_id) => {
                 let Some(media) = self.calls.get_mut(&call_id) else { return };
@@ -231,6 +322,11 @@ impl Core {
             }
             VoiceNotice::Device(why) => self.fail_with(CallError::Device(why)),
             VoiceNotice::ClipOver => self.hush(),
+            VoiceNotice::Ended(why) => {
+                self.listen_to(None);
+                self.voice = None;
+                self.go_without_voice(why);
+            }
         }
     }
 
@@ -238,10 +334,7 @@ impl Core {
     fn on_microphone_failed(&mut self, failure: MicrophoneFailure, at_open: bool, why: String) {
         self.teller.tell(CallKitEvent::MicrophoneFailed { failure });
         let cannot_start = |media: &&Media| {
-            at_open
-                && (media.winner.is_some() || media.sound.answering)
-                && !media.sound.had_microphone
-                && !self.may_lack_microphone(media)
+            at_open && !media.is_ringing() && !media.sound.had_microphone && !self.may_lack_microphone(media)
         };
         let ending: Vec<CallId> = self.calls.values().filter(cannot_start).map(|media| media.call_id).collect();
         if ending.is_empty() {

@@ -22,7 +22,7 @@ impl Core {
     fn on_stalled(&mut self, ms: u64) {
         for media in self.calls.values_mut() {
             match &mut media.link {
-                PathLink::SettingUp { give_up } => *give_up = *give_up + ms,
+                PathLink::SettingUp { give_up, .. } => *give_up = *give_up + ms,
                 PathLink::Interrupted { give_up, .. } => *give_up = *give_up + ms,
                 PathLink::Idle | PathLink::Connected => {}
             }

@@ -1,7 +1,8 @@
 //! The voice of the present call: a thread that every 10 ms moves a [`Handset`] on, and threads that open devices for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self as std_mpsc, TryRecvError};
+use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,10 @@ use rtc_media::{
     VoicePacket, VoiceReceiverConfig,
 };
 use rtc_transport::{IncomingVoice, MediaPath, OutgoingVoice};
+use tokio::sync::watch;
 
+use crate::app_devices;
+use crate::audio_state::{AudioState, Hears, OpenPath, Sends};
 use crate::figures::{Figures, VoiceStats};
 use crate::microphone::MicrophoneFailure;
 
@@ -25,38 +29,26 @@ pub(crate) struct VoiceConfig {
     pub(crate) level_interval: Duration,
 }
 
-/// How the sound is to be: worked out anew from the calls whenever one of them changes.
-#[derive(Clone, Debug, PartialEq)]
+/// How the sound is to be: worked out anew from the calls whenever one of them changes. The thread takes it as a whole, so that no part of it
+/// is ever applied to another path than the one it was meant for.
+#[derive(Clone)]
 pub(crate) struct Wanted {
-    /// Whether the microphone is open.
-    pub(crate) microphone: bool,
-    /// Whether the loudspeaker is open. While it is not, what comes in is decoded and dropped.
-    pub(crate) loudspeaker: bool,
-    /// The other side holds the call: nothing is sent, and nothing is awaited.
-    pub(crate) paused: bool,
-    /// The voice of the other side is not played.
-    pub(crate) silenced: bool,
+    pub(crate) state: AudioState,
+    /// The path of `state.open`.
+    pub(crate) path: Option<MediaPath>,
     /// Played over and over.
     pub(crate) tone: Option<Clip>,
+    /// Played once, beside the tone, when its number is a new one.
+    pub(crate) once: Option<(u64, Clip)>,
     pub(crate) level_interval: Duration,
 }
 
-/// What the owner loop and the path want of the voice.
-pub(crate) enum VoiceCommand {
-    /// Send over this path from now on; what comes in is of this call.
-    Attach(CallId, MediaPath),
-    /// This call has no sound any more.
-    Detach(CallId),
-    Packet(IncomingVoice),
-    Mute(bool),
-    Speaker(bool),
-    Want(Wanted),
-    /// Play this once and tell when it is over.
-    PlayOnce(Clip),
-    /// A device was opened, or not, for the wish of this number.
-    Microphone(u64, Result<Box<dyn AudioSource>, DeviceError>),
-    Loudspeaker(u64, Result<Box<dyn AudioSink>, DeviceError>),
-    Stop,
+/// The number of a path stands for the path.
+impl PartialEq for Wanted {
+    fn eq(&self, other: &Wanted) -> bool {
+        (&self.state, &self.tone, &self.once, self.level_interval)
+            == (&other.state, &other.tone, &other.once, other.level_interval)
+    }
 }
 
 /// What the voice tells the owner loop.
@@ -72,13 +64,28 @@ pub(crate) enum VoiceNotice {
     Device(String),
     /// What was to be played once is over.
     ClipOver,
+    /// The thread is gone, by a mistake of its own.
+    Ended(String),
+}
+
+/// Where a path hands in what comes over it, with its own number.
+#[derive(Clone)]
+pub(crate) struct Packets(std_mpsc::SyncSender<(u64, IncomingVoice)>);
+
+impl Packets {
+    pub(crate) fn hand_in(&self, path: u64, packet: IncomingVoice) {
+        // A voice that does not keep up, or has ended, loses it as a network would.
+        let _ = self.0.try_send((path, packet));
+    }
 }
 
 /// The running voice; stops when dropped.
 pub(crate) struct Voice {
-    commands: std_mpsc::Sender<VoiceCommand>,
+    /// Tells its notices from those of a voice before it.
+    pub(crate) serial: u64,
+    wanted: watch::Sender<Wanted>,
+    packets: Packets,
     figures: Arc<Figures>,
-    wanted: Option<Wanted>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -87,47 +94,56 @@ const TICK: Duration = Duration::from_millis(10);
 const LONGEST_CATCH_UP: Duration = Duration::from_millis(200);
 /// Ticks between two looks at the figures of the receiver.
 const STATS_EVERY: u64 = 10;
+/// Packets that wait for the next tick: five seconds of them at 20 ms, when the jitter buffer would have given up on the first. Further ones are
+/// lost.
+const PACKETS: usize = 250;
+/// Devices that were opened and wait for the next tick: one microphone and one loudspeaker are opened at a time.
+const OPENED: usize = 2;
 
 impl Voice {
-    /// Starts the thread, with no device yet. `tell` is called on it.
+    /// Starts the thread, with no device yet and nothing flowing. `tell` is called on it.
     pub(crate) fn start(
+        serial: u64,
         config: VoiceConfig,
         figures: Arc<Figures>,
-        muted: bool,
-        speaker: bool,
-        tell: impl FnMut(VoiceNotice) + Send + 'static,
+        mut tell: impl FnMut(VoiceNotice) + Send + 'static,
     ) -> std::io::Result<Voice> {
-        let (commands, receiver) = std_mpsc::channel();
-        let (own_commands, own_figures) = (commands.clone(), figures.clone());
+        let state = AudioState::default();
+        let nothing = Wanted { state, path: None, tone: None, once: None, level_interval: config.level_interval };
+        let (wanted, wishes) = watch::channel(nothing);
+        let (packets, incoming) = std_mpsc::sync_channel(PACKETS);
+        let own_figures = figures.clone();
         let thread = std::thread::Builder::new().name("callkit-voice".into()).spawn(move || {
-            let mut tell: Box<dyn FnMut(VoiceNotice)> = Box::new(tell);
             let handset = Handset::new(config.encoder.clone(), config.receiver.clone(), config.level_interval);
-            match handset {
-                Ok(mut handset) => {
-                    handset.set_muted(muted);
-                    Running::new(config, handset, speaker, own_commands, own_figures, tell).run(&receiver);
-                }
-                Err(error) => tell(VoiceNotice::Device(error.to_string())),
+            let handset = match handset {
+                Ok(handset) => handset,
+                Err(error) => return tell(VoiceNotice::Ended(error.to_string())),
+            };
+            let cleared = own_figures.clone();
+            let mut running = Running::new(config, handset, own_figures, &mut tell);
+            let ended = catch_unwind(AssertUnwindSafe(|| running.run(wishes, &incoming)));
+            drop(running);
+            if ended.is_err() {
+                cleared.clear();
+                tell(VoiceNotice::Ended("the thread of the voice panicked".into()));
             }
         })?;
-        Ok(Voice { commands, figures, wanted: None, thread: Some(thread) })
-    }
-
-    pub(crate) fn send(&self, command: VoiceCommand) {
-        // A voice that has ended needs nothing any more.
-        let _ = self.commands.send(command);
+        Ok(Voice { serial, wanted, packets: Packets(packets), figures, thread: Some(thread) })
     }
 
     /// Has the sound be as it is wanted now.
     pub(crate) fn want(&mut self, wanted: Wanted) {
-        if self.wanted.as_ref() != Some(&wanted) {
-            self.send(VoiceCommand::Want(wanted.clone()));
-            self.wanted = Some(wanted);
-        }
+        self.wanted.send_if_modified(|before| {
+            let is_new = *before != wanted;
+            if is_new {
+                *before = wanted;
+            }
+            is_new
+        });
     }
 
-    pub(crate) fn commands(&self) -> std_mpsc::Sender<VoiceCommand> {
-        self.commands.clone()
+    pub(crate) fn packets(&self) -> Packets {
+        self.packets.clone()
     }
 
     pub(crate) fn stats(&self) -> VoiceStats {
@@ -136,101 +152,129 @@ impl Voice {
 
     /// Stops it; the handle's thread ends when the devices are released and files are complete.
     pub(crate) fn stop(mut self) -> Option<JoinHandle<()>> {
-        self.send(VoiceCommand::Stop);
         self.thread.take()
     }
 }
 
-impl Drop for Voice {
-    fn drop(&mut self) {
-        self.send(VoiceCommand::Stop);
-    }
-}
-
-/// A device that is wanted or not, and how far it is.
+/// A device that is wanted or not, and whether one is being opened.
 #[derive(Default)]
 struct Slot {
     wanted: bool,
+    /// A thread opens it. What it brings is for whoever wants it by then, so that there is but one at a time, however often the wish changes.
     opening: bool,
-    /// Tells the device that is wanted now from one that was wanted before.
-    serial: u64,
+}
+
+/// What follows from a wish.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    Open,
+    /// It will come from the thread that opens it already.
+    Await,
+    LetGo,
 }
 
 impl Slot {
-    /// Whether the wish is another one now.
-    fn set(&mut self, wanted: bool) -> bool {
-        let is_new = std::mem::replace(&mut self.wanted, wanted) != wanted;
-        if is_new {
-            self.serial += 1;
-            self.opening = wanted;
+    fn set(&mut self, wanted: bool) -> Change {
+        match (std::mem::replace(&mut self.wanted, wanted), wanted) {
+            (false, true) if self.opening => Change::Await,
+            (false, true) => {
+                self.opening = true;
+                Change::Open
+            }
+            (true, false) => Change::LetGo,
+            (false, false) | (true, true) => Change::Nothing,
         }
-        is_new
     }
 
-    /// Whether a device that was opened is still wanted.
-    fn arrived(&mut self, serial: u64) -> bool {
-        let is_wanted = self.wanted && self.serial == serial;
-        self.opening &= !is_wanted;
-        is_wanted
+    /// The thread has done its work; whether that is still wanted.
+    fn arrived(&mut self) -> bool {
+        self.opening = false;
+        self.wanted
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.wanted && self.opening
     }
 }
 
-struct Running {
+/// What a thread brings that opens a device.
+enum Opened {
+    Microphone(Result<Box<dyn AudioSource>, DeviceError>),
+    Loudspeaker(Result<Box<dyn AudioSink>, DeviceError>),
+}
+
+struct Running<'a> {
     config: VoiceConfig,
     handset: Handset,
     microphone: Slot,
     loudspeaker: Slot,
     opening: Vec<JoinHandle<()>>,
-    commands: std_mpsc::Sender<VoiceCommand>,
+    opened: std_mpsc::Receiver<Opened>,
+    opener: std_mpsc::SyncSender<Opened>,
     ssrc: Option<u32>,
-    path: Option<(CallId, MediaPath)>,
-    speaker: bool,
-    silenced: bool,
-    paused: bool,
+    open: Option<OpenPath>,
+    path: Option<MediaPath>,
+    hears: Hears,
+    /// The number of the last clip that was played once.
+    once: Option<u64>,
     /// The calls whose first sound was told.
     first_audio_told: Vec<CallId>,
-    tell: Box<dyn FnMut(VoiceNotice)>,
+    tell: &'a mut dyn FnMut(VoiceNotice),
     figures: Arc<Figures>,
 }
 
-impl Running {
+impl<'a> Running<'a> {
     fn new(
         config: VoiceConfig,
-        handset: Handset,
-        speaker: bool,
-        commands: std_mpsc::Sender<VoiceCommand>,
+        mut handset: Handset,
         figures: Arc<Figures>,
-        tell: Box<dyn FnMut(VoiceNotice)>,
-    ) -> Running {
+        tell: &'a mut dyn FnMut(VoiceNotice),
+    ) -> Running<'a> {
+        let (opener, opened) = std_mpsc::sync_channel(OPENED);
+        // Until something else is wanted.
+        handset.set_muted(true);
         Running {
             config,
             handset,
             microphone: Slot::default(),
             loudspeaker: Slot::default(),
             opening: Vec::new(),
-            commands,
+            opened,
+            opener,
             ssrc: None,
+            open: None,
             path: None,
-            speaker,
-            silenced: false,
-            paused: false,
+            hears: Hears::Nothing,
+            once: None,
             first_audio_told: Vec::new(),
             tell,
             figures,
         }
     }
 
-    fn run(&mut self, commands: &std_mpsc::Receiver<VoiceCommand>) {
+    fn run(&mut self, mut wishes: watch::Receiver<Wanted>, incoming: &std_mpsc::Receiver<(u64, IncomingVoice)>) {
         let mut due = Instant::now();
         for tick in 0_u64.. {
-            // sleeps: this thread is the media clock. It looks at its commands once a tick, so that a packet does not wake it: packets
+            // sleeps: this thread is the media clock. It looks at its wishes once a tick, so that a packet does not wake it: packets
             // carry their time of arrival.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            loop {
-                match commands.try_recv() {
-                    Ok(VoiceCommand::Stop) | Err(TryRecvError::Disconnected) => return self.finish(),
-                    Ok(command) => self.obey(command),
-                    Err(TryRecvError::Empty) => break,
+            // What is wanted comes first: a packet, and a frame of the microphone, are treated as is wanted now.
+            match wishes.has_changed() {
+                Ok(true) => {
+                    let wanted = wishes.borrow_and_update().clone();
+                    self.on_wanted(wanted);
+                }
+                Ok(false) => {}
+                Err(_) => return self.finish(),
+            }
+            while let Ok(opened) = self.opened.try_recv() {
+                self.on_opened(opened);
+            }
+            while let Ok((path, packet)) = incoming.try_recv() {
+                // One of another path, or that was on its way as the call was put on hold, is late.
+                if self.hears != Hears::Nothing && self.open.is_some_and(|open| open.path == path) {
+                    self.insert(packet);
                 }
             }
             let late = Instant::now().saturating_duration_since(due) > LONGEST_CATCH_UP;
@@ -246,68 +290,68 @@ impl Running {
         }
     }
 
-    fn obey(&mut self, command: VoiceCommand) {
-        match command {
-            VoiceCommand::Attach(call_id, path) => {
-                self.path = Some((call_id, path));
-                self.follow();
-            }
-            VoiceCommand::Detach(call_id) => {
-                if self.path.take_if(|(attached, _)| *attached == call_id).is_some() {
-                    self.listen_anew();
-                    self.follow();
-                }
-            }
-            // One that was on its way as the call was put on hold is late.
-            VoiceCommand::Packet(packet) if self.path.is_some() && !self.paused => self.insert(packet),
-            VoiceCommand::Packet(_) => {}
-            VoiceCommand::Mute(muted) => self.handset.set_muted(muted),
-            VoiceCommand::Speaker(speaker) => {
-                self.speaker = speaker;
-                self.follow();
-            }
-            VoiceCommand::Want(wanted) => self.on_wanted(wanted),
-            VoiceCommand::PlayOnce(clip) => self.handset.play_once(clip),
-            VoiceCommand::Microphone(serial, opened) => self.on_microphone(serial, opened),
-            VoiceCommand::Loudspeaker(serial, opened) => self.on_loudspeaker(serial, opened),
-            VoiceCommand::Stop => {}
-        }
-    }
-
     fn on_wanted(&mut self, wanted: Wanted) {
-        if wanted.paused && !self.paused {
+        let AudioState { open, sends, hears, microphone, loudspeaker } = wanted.state;
+        let is_other = std::mem::replace(&mut self.open, open) != open;
+        self.path = wanted.path;
+        if is_other {
+            // Nothing of what was said to one is told to another.
+            self.say_anew();
+        }
+        if is_other || (hears == Hears::Nothing && self.hears != Hears::Nothing) {
             self.listen_anew();
         }
-        (self.paused, self.silenced) = (wanted.paused, wanted.silenced);
-        self.follow();
+        self.hears = hears;
+        self.handset.set_sending(sends != Sends::Nothing);
+        self.handset.set_muted(sends != Sends::Microphone);
+        self.handset.set_peer_audible(hears == Hears::Played);
         self.handset.set_tone(wanted.tone);
+        if let Some((number, clip)) = wanted.once.filter(|(number, _)| self.once != Some(*number)) {
+            self.once = Some(number);
+            self.handset.play_once(clip);
+        }
         if wanted.level_interval != self.config.level_interval {
             self.config.level_interval = wanted.level_interval;
             self.handset.set_level_interval(wanted.level_interval);
         }
-        if self.microphone.set(wanted.microphone) {
-            self.handset.set_microphone(None);
-            self.figures.set_microphone_open(false);
-            if wanted.microphone {
-                let (serial, input, commands) =
-                    (self.microphone.serial, self.config.input.clone(), self.commands.clone());
-                self.open(move || drop(commands.send(VoiceCommand::Microphone(serial, input.open()))));
+        self.want_microphone(microphone);
+        self.want_loudspeaker(loudspeaker);
+    }
+
+    fn want_microphone(&mut self, wanted: bool) {
+        match self.microphone.set(wanted) {
+            Change::Nothing | Change::Await => {}
+            Change::Open => {
+                let input = self.config.input.clone();
+                self.open(move || Opened::Microphone(app_devices::open_microphone(&input)));
+            }
+            Change::LetGo => {
+                self.handset.set_microphone(None);
+                self.figures.set_microphone_open(false);
             }
         }
-        if self.loudspeaker.set(wanted.loudspeaker) {
-            let before = self.handset.set_loudspeaker(None);
-            self.finish_sink(before);
-            if wanted.loudspeaker {
-                let (serial, output, commands) =
-                    (self.loudspeaker.serial, self.config.output.clone(), self.commands.clone());
-                self.open(move || drop(commands.send(VoiceCommand::Loudspeaker(serial, output.open()))));
+    }
+
+    fn want_loudspeaker(&mut self, wanted: bool) {
+        match self.loudspeaker.set(wanted) {
+            Change::Nothing | Change::Await => {}
+            Change::Open => {
+                let output = self.config.output.clone();
+                self.open(move || Opened::Loudspeaker(app_devices::open_loudspeaker(&output)));
+            }
+            Change::LetGo => {
+                let before = self.handset.set_loudspeaker(None);
+                finish_sink(before);
             }
         }
     }
 
     /// Opens a device on a thread of its own: the system may take its time, and the rest of the sound goes on.
-    fn open(&mut self, work: impl FnOnce() + Send + 'static) {
+    fn open(&mut self, work: impl FnOnce() -> Opened + Send + 'static) {
         self.opening.retain(|opening| !opening.is_finished());
+        let opener = self.opener.clone();
+        // What nobody waits for any more is let go of here.
+        let work = move || drop(opener.send(work()));
         match std::thread::Builder::new().name("callkit-device".into()).spawn(work) {
             Ok(thread) => self.opening.push(thread),
             Err(error) => {
@@ -317,26 +361,23 @@ impl Running {
         }
     }
 
-    fn on_microphone(&mut self, serial: u64, opened: Result<Box<dyn AudioSource>, DeviceError>) {
-        if !self.microphone.arrived(serial) {
-            return;
-        }
+    fn on_opened(&mut self, opened: Opened) {
         match opened {
-            Ok(source) => {
-                self.handset.set_microphone(Some(source));
-                self.figures.set_microphone_open(true);
-                (self.tell)(VoiceNotice::MicrophoneOpened);
-            }
-            Err(error) => self.microphone_failed(&error, true),
-        }
-    }
-
-    fn on_loudspeaker(&mut self, serial: u64, opened: Result<Box<dyn AudioSink>, DeviceError>) {
-        match opened {
-            Ok(sink) if self.loudspeaker.arrived(serial) => drop(self.handset.set_loudspeaker(Some(sink))),
-            Ok(sink) => self.finish_sink(Some(sink)),
-            Err(error) if self.loudspeaker.arrived(serial) => (self.tell)(VoiceNotice::Device(error.to_string())),
-            Err(_) => {}
+            Opened::Microphone(opened) => match opened {
+                _ if !self.microphone.arrived() => {}
+                Ok(source) => {
+                    self.handset.set_microphone(Some(source));
+                    self.figures.set_microphone_open(true);
+                    (self.tell)(VoiceNotice::MicrophoneOpened);
+                }
+                Err(error) => self.microphone_failed(&error, true),
+            },
+            Opened::Loudspeaker(opened) => match (self.loudspeaker.arrived(), opened) {
+                (true, Ok(sink)) => drop(self.handset.set_loudspeaker(Some(sink))),
+                (true, Err(error)) => (self.tell)(VoiceNotice::Device(error.to_string())),
+                (false, Ok(sink)) => finish_sink(Some(sink)),
+                (false, Err(_)) => {}
+            },
         }
     }
 
@@ -344,12 +385,6 @@ impl Running {
         self.figures.set_microphone_open(false);
         let failure = MicrophoneFailure::from(error);
         (self.tell)(VoiceNotice::MicrophoneFailed { failure, at_open, why: error.to_string() });
-    }
-
-    /// Passes on what follows from several wishes.
-    fn follow(&mut self) {
-        self.handset.set_sending(self.path.is_some() && !self.paused);
-        self.handset.set_peer_audible(self.speaker && !self.silenced);
     }
 
     fn insert(&mut self, packet: IncomingVoice) {
@@ -370,9 +405,15 @@ impl Running {
         }
     }
 
+    fn say_anew(&mut self) {
+        if let Err(error) = self.handset.say_anew() {
+            (self.tell)(VoiceNotice::Device(error.to_string()));
+        }
+    }
+
     fn tick(&mut self, now: Instant) {
         // What came while the loudspeaker is being opened is heard once it is.
-        let tick = if self.loudspeaker.opening { self.handset.tick_microphone() } else { self.handset.tick(now) };
+        let tick = if self.loudspeaker.is_awaited() { self.handset.tick_microphone() } else { self.handset.tick(now) };
         if let Some(error) = tick.microphone_failed {
             self.microphone_failed(&error, false);
         }
@@ -390,7 +431,7 @@ impl Running {
     }
 
     fn say(&self, voice: EncodedVoice) {
-        let Some((_, path)) = &self.path else { return };
+        let Some(path) = &self.path else { return };
         let packet = OutgoingVoice {
             payload: voice.payload.into(),
             timestamp: voice.timestamp,
@@ -403,7 +444,7 @@ impl Running {
     }
 
     fn tell_first_audio(&mut self) {
-        let Some(call_id) = self.path.as_ref().map(|(call_id, _)| *call_id) else { return };
+        let Some(call_id) = self.open.map(|open| open.call_id) else { return };
         let can_be_heard = self.loudspeaker.wanted && !self.loudspeaker.opening;
         if can_be_heard && self.ssrc.is_some() && !self.first_audio_told.contains(&call_id) {
             let stats = self.handset.receiver_stats();
@@ -414,25 +455,27 @@ impl Running {
         }
     }
 
-    fn finish_sink(&self, sink: Option<Box<dyn AudioSink>>) {
-        if let Some(mut sink) = sink
-            && let Err(error) = sink.finish()
-        {
-            tracing::warn!(%error, "the recording is not complete");
-        }
-    }
-
     fn finish(&mut self) {
         if let Err(error) = self.handset.finish() {
             tracing::warn!(%error, "the recording is not complete");
         }
         self.figures.clear();
+        // What they still open is let go of as the threads find nobody who takes it.
+        let (_, nobody) = std_mpsc::sync_channel(1);
+        drop(std::mem::replace(&mut self.opened, nobody));
         for opening in self.opening.drain(..) {
-            // What it opens is dropped with the commands.
             if opening.join().is_err() {
                 tracing::error!("a device panicked as it was opened");
             }
         }
+    }
+}
+
+fn finish_sink(sink: Option<Box<dyn AudioSink>>) {
+    if let Some(mut sink) = sink
+        && let Err(error) = sink.finish()
+    {
+        tracing::warn!(%error, "the recording is not complete");
     }
 }
 
@@ -441,16 +484,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_that_was_wanted_before_is_not_the_one_that_is_wanted_now() {
+    fn one_device_is_opened_at_a_time_and_goes_to_whoever_wants_it_when_it_comes() {
         let mut slot = Slot::default();
-        assert!(slot.set(true) && slot.opening);
-        let first = slot.serial;
-        assert!(!slot.set(true), "no news");
-        assert!(slot.set(false) && !slot.opening);
-        assert!(!slot.arrived(first), "nobody wants it any more");
-        assert!(slot.set(true));
-        assert!(!slot.arrived(first) && slot.opening, "the second one is still on its way");
-        let second = slot.serial;
-        assert!(slot.arrived(second) && !slot.opening);
+        assert_eq!(slot.set(true), Change::Open);
+        assert_eq!(slot.set(true), Change::Nothing, "no news");
+        assert_eq!(slot.set(false), Change::LetGo);
+        assert!(!slot.is_awaited());
+        assert_eq!(slot.set(true), Change::Await, "the first thread is still at it");
+        assert!(slot.is_awaited());
+        assert!(slot.arrived() && !slot.is_awaited());
+        assert_eq!(slot.set(false), Change::LetGo);
+        assert_eq!(slot.set(true), Change::Open, "anew");
+        slot.set(false);
+        assert!(!slot.arrived(), "nobody wants it any more");
     }
 }

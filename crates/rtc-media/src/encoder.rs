@@ -145,6 +145,15 @@ impl VoiceEncoder {
         self.after_pause = true;
     }
 
+    /// Forgets what was coded, so that nothing of it is in the next packet: no prediction and no redundancy. Timestamps go on.
+    ///
+    /// A half-filled packet is dropped.
+    pub fn start_anew(&mut self) -> Result<(), CodecError> {
+        self.skip(0);
+        self.dtx = Dtx::Speaking;
+        Ok(self.encoder.reset_state()?)
+    }
+
     /// Tells the coder what share of packets the other end loses, 0 to 100 percent.
     pub fn set_expected_loss(&mut self, percent: u8) -> Result<(), CodecError> {
         Ok(self.encoder.set_packet_loss_perc(i32::from(percent.min(100)))?)

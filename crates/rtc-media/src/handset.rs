@@ -120,8 +120,9 @@ impl Handset {
 
     /// Sends silence instead of the microphone, so that the other side hears a pause and not a loss. The level is 0 at once.
     pub fn set_muted(&mut self, muted: bool) {
-        self.muted = muted;
-        self.meters.reset_microphone();
+        if std::mem::replace(&mut self.muted, muted) != muted {
+            self.meters.reset_microphone();
+        }
     }
 
     /// Whether anything is coded. While it is off, time goes on in the timestamps.
@@ -171,6 +172,16 @@ impl Handset {
         self.receiver = VoiceReceiver::new(self.receiver_config.clone())?;
         self.meters.reset_peer();
         Ok(())
+    }
+
+    /// What is said next goes to another one, who hears nothing of what was said before: neither the half of a packet nor the copy of the last one
+    /// that the next would carry.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn say_anew(&mut self) -> Result<(), CodecError> {
+        self.meters.reset_microphone();
+        self.encoder.start_anew()
     }
 
     /// How loud it is.

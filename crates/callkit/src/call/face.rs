@@ -15,6 +15,7 @@ use super::reasons::Disconnect;
 use super::{Call, CallDirection, CallState};
 use crate::core::Command;
 use crate::events::{CallKitEvent, Teller};
+use crate::sound::SoundChoices;
 
 /// Tells the calls of this face apart, for as long as a kit lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,7 @@ pub(super) struct Beginning {
     pub(super) call_type: CallType,
     pub(super) role: Role,
     pub(super) options: CallOptions,
+    pub(super) choices: SoundChoices,
     pub(super) handler: Arc<dyn CallEventHandler>,
     pub(super) teller: Teller,
     pub(super) commands: mpsc::WeakUnboundedSender<Command>,
@@ -113,7 +115,8 @@ impl Drop for Levels {
 
 impl Face {
     pub(super) fn new(beginning: Beginning) -> Face {
-        let Beginning { id, call_id, peer, call_type, role, options, handler, teller, commands } = beginning;
+        let Beginning { id, call_id, peer, call_type, role, options, choices, handler, teller, commands } = beginning;
+        let SoundChoices { muted, silenced } = choices;
         let direction = match role {
             Role::Caller => CallDirection::Outgoing,
             Role::Callee => CallDirection::Incoming,
@@ -126,9 +129,9 @@ impl Face {
             state: CallState::Trying,
             held: false,
             peer_held: false,
-            muted: false,
+            muted,
             peer_muted: false,
-            silenced: false,
+            silenced,
             preparing: false,
         };
         Face {
@@ -220,7 +223,22 @@ impl Face {
         self.tell(move |handler, call| handler.on_network_unavailable(call, is_peer, seconds));
     }
 
-    pub(super) fn tell_muted(&self, muted: bool) {
+    pub(crate) fn choices(&self) -> SoundChoices {
+        let facts = self.facts.borrow();
+        SoundChoices { muted: facts.muted, silenced: facts.silenced }
+    }
+
+    /// What this side has chosen about its sound, whichever face it was chosen by.
+    pub(crate) fn chosen(&self, choices: SoundChoices) {
+        let before = self.choices();
+        if before == choices {
+            return;
+        }
+        let SoundChoices { muted, silenced } = choices;
+        self.note(|facts| (facts.muted, facts.silenced) = (muted, silenced));
+        if before.muted == muted {
+            return;
+        }
         let listener = self.listener.clone();
         self.teller.run(move || {
             let Some(handler) = listener.media() else { return };

@@ -19,6 +19,7 @@ use crate::error::CallError;
 use crate::events::Teller;
 use crate::kit::{Builder, Credentials};
 use crate::link::SignInFailure;
+use crate::sound::SoundChoices;
 
 /// Makes and verifies calls for an app that keeps no [`CallKit`](crate::CallKit) signed in.
 ///
@@ -247,6 +248,7 @@ fn stillborn(
         call_type,
         role,
         options: CallOptions::default(),
+        choices: SoundChoices::default(),
         handler,
         teller: teller.clone(),
         commands,

@@ -21,7 +21,7 @@ use super::{Call, CallDirection, CallState, Face, FaceCommand, FaceId};
 use crate::core::{Core, Report};
 use crate::error::CallError;
 use crate::events::CallKitEvent;
-use crate::media::{Media, Membership, PathLink};
+use crate::media::{Media, PathLink};
 use crate::statistics::CallStatistics;
 
 /// After so long a call that was asked about, and that nothing is heard of, counts as gone, in ms: an alert's time and a little more.
@@ -48,7 +48,7 @@ impl Core {
         face.preparation_offered = param.use_responder_preparation;
         let call = face.handle();
         self.faces.insert(call_id, face);
-        self.calls.insert(call_id, Media::new(call_id, Role::Caller));
+        self.calls.insert(call_id, Media::new(call_id, Role::Caller, self.sound_choices(call_id)));
         let ring_timeout_ms = u32::try_from(no_answer.as_millis()).unwrap_or(limits::RING_TIMEOUT_MAX_MS);
         let options = InviteOptions { responder_preparation: param.use_responder_preparation, app_server_data };
         let callees = vec![peer_user_id];
@@ -113,7 +113,8 @@ impl Core {
     ) -> Face {
         self.last_face += 1;
         let (id, teller, commands) = (FaceId(self.last_face), self.teller.clone(), self.settings.commands.clone());
-        Face::new(Beginning { id, call_id, peer, call_type, role, options, handler, teller, commands })
+        let choices = self.sound_choices(call_id);
+        Face::new(Beginning { id, call_id, peer, call_type, role, options, choices, handler, teller, commands })
     }
 
     /// The call rings here; whether its handler is told, and the kit-wide listeners are not.
@@ -150,9 +151,12 @@ impl Core {
             FaceCommand::FinishPreparation => self.finish_preparation(call_id),
             FaceCommand::Hold(reason) => self.hold_with_reason(call_id, reason),
             FaceCommand::Unhold => self.try_input(Input::Command(Command::Hold { call_id, held: false })),
-            FaceCommand::Mute(muted) => self.mute_call(call_id, muted),
+            FaceCommand::Mute(muted) => {
+                self.mute_call(call_id, muted);
+                Ok(())
+            }
             FaceCommand::RequestPeerMute(muted) => self.notify_peer(call_id, Notice::MuteRequest { muted }),
-            FaceCommand::SilencePeer(silenced) => self.silence_peer_of(call_id, silenced),
+            FaceCommand::SilencePeer(silenced) => self.silence_peer(call_id, silenced),
             FaceCommand::AudioActivated => self.on_audio_activated(call_id),
             FaceCommand::Adopt(handler) => {
                 self.faces.get_mut(&call_id).ok_or(CallError::NoSuchCall)?.adopted(handler);
@@ -223,25 +227,6 @@ impl Core {
         let winner = self.calls.get(&call_id).and_then(|media| media.winner.clone()).ok_or(CallError::NotAnswered)?;
         let body = NegotiationBody::Notice(notice);
         self.try_input(Input::Command(Command::Negotiate { call_id, to: winner, body }))
-    }
-
-    fn mute_call(&mut self, call_id: CallId, muted: bool) -> Result<(), CallError> {
-        let Some(face) = self.faces.get(&call_id) else { return Err(CallError::NoSuchCall) };
-        if face.facts().muted != muted {
-            face.note(|facts| facts.muted = muted);
-            face.tell_muted(muted);
-            self.settle_sound();
-            self.say_tracks(call_id);
-        }
-        Ok(())
-    }
-
-    fn silence_peer_of(&mut self, call_id: CallId, silenced: bool) -> Result<(), CallError> {
-        self.silence_peer(call_id, silenced)?;
-        if let Some(face) = self.faces.get(&call_id) {
-            face.note(|facts| facts.silenced = silenced);
-        }
-        Ok(())
     }
 
     fn on_audio_activated(&mut self, call_id: CallId) -> Result<(), CallError> {
@@ -325,8 +310,8 @@ impl Core {
     pub(crate) fn on_levels(&self, face: FaceId) {
         let Ok(call_id) = self.call_of_face(face) else { return };
         let Some(face) = self.faces.get(&call_id) else { return };
-        let is_silent = self.calls.get(&call_id).is_none_or(|media| media.held) || face.prepares;
-        let levels = if is_silent { Default::default() } else { self.settings.figures.levels() };
+        let has_sound = self.audio_state().open.is_some_and(|open| open.call_id == call_id);
+        let levels = if has_sound { self.settings.figures.levels() } else { Default::default() };
         let peer = face.options.audio_description_interval.is_some().then(|| percent(levels.peer));
         face.tell_levels(percent(levels.microphone), peer);
     }
@@ -349,9 +334,6 @@ impl Core {
         face.note(|facts| facts.preparing = false);
         face.tell(|handler, call| handler.on_preparation_finished(call));
         self.prepare(call_id, false);
-        if let Some(winner) = self.calls.get(&call_id).and_then(|media| media.winner.clone()) {
-            self.open_sound(call_id, &winner);
-        }
     }
 
     /// While its callee prepares a call has no sound.
@@ -504,17 +486,9 @@ impl Core {
         self.faces.get(&call_id).map(|face| &face.options)
     }
 
-    pub(crate) fn is_muted(&self, call_id: CallId) -> bool {
-        self.muted || self.faces.get(&call_id).is_some_and(|face| face.facts().muted)
-    }
-
     /// The call that has the audio devices: the running one that is not on hold.
     pub(crate) fn sounding(&self) -> Option<CallId> {
         self.calls.values().find(|media| media.winner.is_some() && !media.held).map(|media| media.call_id)
-    }
-
-    pub(crate) fn is_in_channel(&self, call_id: CallId) -> bool {
-        self.calls.get(&call_id).is_some_and(|media| matches!(media.membership, Membership::Joined(_)))
     }
 }
 
