@@ -133,4 +133,14 @@ mod tests {
         assert_eq!(told(&["host=\"a,b;for=192.0.2.1\";for=192.0.2.43"]), "192.0.2.43", "not what is in quotes");
         assert_eq!(told(&["for=_hidden"]), "10.0.0.1");
     }
+
+    #[test]
+    fn the_keys_are_written_so() {
+        let text = r#"{"trusted_proxies":["10.0.0.0/8"],"metrics_addresses":["192.0.2.9/32"],"proxies_tell_by":"proxy-protocol"}"#;
+        let config: crate::LimitsConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.trusted_proxies.len(), config.proxies_tell_by), (1, ProxyTells::ProxyProtocol));
+        assert_eq!(config.metrics_addresses.unwrap().len(), 1);
+        assert_eq!(serde_json::to_string(&ProxyTells::XForwardedFor).unwrap(), "\"x-forwarded-for\"");
+        assert_eq!(serde_json::to_string(&ProxyTells::Forwarded).unwrap(), "\"forwarded\"");
+    }
 }

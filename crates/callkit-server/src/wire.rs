@@ -13,7 +13,7 @@ use futures_util::Stream;
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use prost::Message as _;
-use prost::bytes::BufMut as _;
+use prost::bytes::BufMut;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Status, Streaming};
@@ -44,6 +44,15 @@ impl Frame {
     /// One that is not numbered.
     pub(crate) fn new(ack: u64, body: Option<ServerBody>) -> Self {
         Self { seq: 0, ack, body: body.map(encode).unwrap_or_default() }
+    }
+
+    fn write(self, bytes: &mut impl BufMut) -> Result<(), prost::EncodeError> {
+        let Frame { seq, ack, body } = self;
+        let head = wire::server_frame_to_proto(&ServerFrame { seq, ack, body: None });
+        head.encode(bytes)?;
+        // Fields of a message may come in any number of pieces: two encodings after each other are one of both.
+        bytes.put(body);
+        Ok(())
     }
 }
 
@@ -80,12 +89,7 @@ impl Encoder for FrameEncoder {
     type Error = Status;
 
     fn encode(&mut self, frame: Frame, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let Frame { seq, ack, body } = frame;
-        let head = wire::server_frame_to_proto(&ServerFrame { seq, ack, body: None });
-        head.encode(bytes).map_err(|_| Status::internal("a buffer that grows has no room"))?;
-        // Fields of a message may come in any number of pieces: two encodings after each other are one of both.
-        bytes.put(body);
-        Ok(())
+        frame.write(bytes).map_err(|_| Status::internal("a buffer that grows has no room"))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
@@ -194,5 +198,27 @@ pub(crate) async fn serve_account(
     match service.call(request).await {
         Ok(response) => response.map(HttpBody::new),
         Err(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use call_protocol::session::Refuse;
+    use prost::bytes::BytesMut;
+
+    use super::*;
+
+    #[test]
+    fn the_same_body_with_other_numbers_is_a_whole_frame() {
+        let refuse = Refuse { reason: call_protocol::session::RefuseReason::TooMany, detail: "later".into() };
+        let body = ServerBody::Refuse(refuse);
+        let bytes = encode(body.clone());
+        for (seq, ack) in [(0, 0), (1, 0), (300, 7)] {
+            let frame = Frame { seq, ack, body: bytes.clone() };
+            let mut wire_bytes = BytesMut::new();
+            frame.write(&mut wire_bytes).unwrap();
+            let whole = ServerFrame { seq, ack, body: Some(body.clone()) };
+            assert_eq!(wire_bytes, wire::server_frame_to_proto(&whole).encode_to_vec());
+        }
     }
 }

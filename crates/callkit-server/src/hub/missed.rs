@@ -19,6 +19,8 @@ use crate::token::AppNo;
 
 /// Calls told at one time; the next ones follow when these are acknowledged.
 const AT_ONCE: usize = 32;
+/// For how long a call that is over may be remembered, and not only be in the history: the longest ring, and time for late messages.
+const JUST_OVER_MS: u64 = 20 * 60 * 1_000;
 /// Searches in the store at one time, of each kind: after a restart all devices come back at once.
 pub(super) const LOOKUPS: usize = 8;
 /// Missed calls of which a device may not have acknowledged yet that it was told; of more it is told again when it signs in anew.
@@ -42,8 +44,17 @@ pub(super) enum Found {
     /// Missed calls, oldest end first.
     Missed {
         session: SessionKey,
-        calls: Vec<StoredCall>,
+        missed: Missed,
     },
+}
+
+/// What a device may have missed.
+#[derive(Default)]
+pub(super) struct Missed {
+    /// Oldest end first.
+    calls: Vec<StoredCall>,
+    /// What ended before is not told if only the history knows of it; none where that was said before.
+    since_unix_ms: Option<u64>,
 }
 
 impl Hub {
@@ -51,7 +62,7 @@ impl Hub {
         match found {
             Found::Devices { key, user, devices } => self.on_devices(now, key, &user, devices),
             Found::Pushed { app, user, pushed } => self.end_the_oldest(now, app, &user, false, &pushed),
-            Found::Missed { session, calls } => self.on_missed_calls(now, session, &calls),
+            Found::Missed { session, missed } => self.on_missed_calls(now, session, &missed),
         }
     }
 
@@ -66,23 +77,25 @@ impl Hub {
         let permits = self.permits.clone();
         self.lookups.spawn(async move {
             let _permit = permits.acquire().await;
-            let calls = missed(&store, &app_id, &party, after).await.unwrap_or_else(|error| {
+            let missed = missed(&store, &app_id, &party, after).await.unwrap_or_else(|error| {
                 warn!(%error, "missed calls cannot be read");
-                Vec::new()
+                Missed::default()
             });
-            Found::Missed { session: key, calls }
+            Found::Missed { session: key, missed }
         });
     }
 
-    fn on_missed_calls(&mut self, now: Now, key: SessionKey, calls: &[StoredCall]) {
+    fn on_missed_calls(&mut self, now: Now, key: SessionKey, missed: &Missed) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let app = session.app;
         (session.is_looked_up, session.told_until) = (false, None);
+        session.told_since = missed.since_unix_ms.unwrap_or(session.told_since);
         let mut told: Vec<Invite> = Vec::new();
         let mut last = None;
-        for call in calls {
+        for call in &missed.calls {
             let invite = match self.calls.missed_by(CallKey { app, call_id: call.call_id }, &session.party) {
                 MissedBy::Nobody => continue,
+                MissedBy::Forgotten if end_of(call).0 <= session.told_since => continue,
                 MissedBy::Forgotten => invite_of(call),
                 MissedBy::Remembered(invite) => invite.clone(),
             };
@@ -206,17 +219,12 @@ fn end_of(call: &StoredCall) -> (u64, CallId) {
     (call.began_unix_ms.saturating_add(call.ring_ms), call.call_id)
 }
 
-/// A device that is new hears of what came since any device of the user was here.
-async fn missed(
-    store: &Store,
-    app: &AppId,
-    party: &Party,
-    after: Option<(u64, CallId)>,
-) -> Result<Vec<StoredCall>, StoreError> {
+/// A device that is new hears of what came since any device of the user was here, and of what is just over.
+async fn missed(store: &Store, app: &AppId, party: &Party, after: Option<(u64, CallId)>) -> Result<Missed, StoreError> {
     // What was noted when the last session ended may not be written yet.
     store.flush().await;
-    let after = match after {
-        Some(after) => after,
+    let (after, since_unix_ms) = match after {
+        Some(after) => (after, None),
         None => {
             let devices = store.devices_of(app, &party.user).await?;
             let own = devices.iter().find(|known| known.device == party.device);
@@ -227,14 +235,15 @@ async fn missed(
                 // From now on it counts for itself, even if it is gone before it was told of anything.
                 store.seen(app, &party.user, &party.device, seen);
             }
-            (seen, CallId::from_bits(u128::MAX))
+            let from = if own.is_none() { seen.min(unix_ms().saturating_sub(JUST_OVER_MS)) } else { seen };
+            ((from, CallId::from_bits(u128::MAX)), Some(seen))
         }
     };
     let from = after.0.saturating_sub(limits::RING_TIMEOUT_MAX_MS.into());
     let mut calls = store.missed_since(app, &party.user, from).await?;
     calls.retain(|call| end_of(call) > after);
     calls.sort_by_key(end_of);
-    Ok(calls)
+    Ok(Missed { calls, since_unix_ms })
 }
 
 /// The invite of a call of which only its record is left.

@@ -126,6 +126,8 @@ pub(crate) struct Session {
     pub(crate) is_looked_up: bool,
     /// The last call told of, where there are more to tell.
     pub(crate) told_until: Option<(u64, CallId)>,
+    /// What ended before is not told from the history alone, in ms since 1970.
+    pub(crate) told_since: u64,
     /// Missed calls that it was told of as they ended: with which frame at most, and when, in ms since 1970.
     pub(crate) unsure: VecDeque<(u64, u64)>,
     /// When the first call ended of which it was not told since too much waited, in ms since 1970.
@@ -154,6 +156,7 @@ impl Session {
             untold: BTreeMap::new(),
             is_looked_up: false,
             told_until: None,
+            told_since: 0,
             unsure: VecDeque::new(),
             behind_since: None,
             ack_waits: false,

@@ -267,6 +267,8 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
     }
     let mut queues: Vec<Queue> = Vec::new();
     let mut found = 0;
+    // More than half of what is shared goes to nobody.
+    let most = busy.shared.div_ceil(2);
     // One destination after the other, by where its rows begin, from the one on that is next; then those before it.
     let begin = format!("{}\0", busy.after);
     let (mut from, mut is_round) = (begin.clone(), false);
@@ -284,7 +286,7 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
         let mut seqs = VecDeque::new();
         for row in due.range((destination.as_str(), 0, 0)..=(destination.as_str(), NEVER, NEVER))? {
             let (_, at, seq) = row?.0.value();
-            if seqs.len() == room.own + room.shared {
+            if seqs.len() == room.own + room.shared.min(most) {
                 break;
             }
             if at > now {
@@ -302,8 +304,13 @@ fn look(transaction: &ReadTransaction, now: u64, busy: &Busy) -> Result<Work, re
             queues.push(Queue { destination, room, seqs });
         }
     }
-    let (chosen, last) = hand_out(queues, busy);
-    work.last = last;
+    let looked_until = queues.last().map(|queue| queue.destination.clone()).filter(|_| found >= LOOKED_AT);
+    let HandedOut { chosen, denied_after, last } = hand_out(queues, busy);
+    if looked_until.is_some() && !chosen.is_empty() {
+        // There is more, and perhaps room for it.
+        work.next_unix_ms = Some(now);
+    }
+    work.last = denied_after.or(looked_until).or(last);
     for seq in chosen {
         work.due.extend(waiting(seq)?);
     }
@@ -317,9 +324,19 @@ struct Queue {
     seqs: VecDeque<u64>,
 }
 
+/// What is sent.
+#[derive(Debug, PartialEq, Eq)]
+struct HandedOut {
+    chosen: Vec<u64>,
+    /// Before the first destination for whose own attempts its service had no room.
+    denied_after: Option<String>,
+    /// Which one took a shared attempt last.
+    last: Option<String>,
+}
+
 /// Chooses what is sent: of each destination what it has attempts of its own for, then of each in turn one more, from the destination
 /// behind `after` on. None takes more than half of what is left, so that there is something for whoever comes next.
-fn hand_out(mut queues: Vec<Queue>, busy: &Busy) -> (Vec<u64>, Option<String>) {
+fn hand_out(mut queues: Vec<Queue>, busy: &Busy) -> HandedOut {
     let begin = queues.iter().position(|queue| queue.destination > busy.after).unwrap_or(0);
     queues.rotate_left(begin);
     let (mut chosen, mut last) = (Vec::new(), None);
@@ -359,7 +376,7 @@ fn hand_out(mut queues: Vec<Queue>, busy: &Busy) -> (Vec<u64>, Option<String>) {
             break;
         }
     }
-    (chosen, denied_after.or(last))
+    HandedOut { chosen, denied_after, last }
 }
 
 pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
@@ -497,7 +514,7 @@ mod tests {
     #[test]
     fn each_has_one_of_its_own_and_the_rest_is_shared_in_turn() {
         let queues = vec![queue("a", ALL, 0..50), queue("b", ALL, 100..103), queue("c", ALL, 200..250)];
-        let (mut chosen, last) = hand_out(queues, &busy(9, "a"));
+        let HandedOut { mut chosen, last, .. } = hand_out(queues, &busy(9, "a"));
         chosen[..3].sort_unstable();
         assert_eq!(chosen, [0, 100, 200, 101, 201, 1, 102, 202, 2, 203, 3, 204]);
         assert_eq!(last.as_deref(), Some("c"));
@@ -505,12 +522,12 @@ mod tests {
 
     #[test]
     fn nobody_can_take_what_is_anothers_own_nor_all_that_is_shared() {
-        let (chosen, _) = hand_out(vec![queue("a", ALL, 0..50)], &busy(8, ""));
+        let HandedOut { chosen, .. } = hand_out(vec![queue("a", ALL, 0..50)], &busy(8, ""));
         assert_eq!(chosen.len(), 1 + 4);
-        let (chosen, last) = hand_out(vec![queue("a", ALL, 0..50), queue("b", ALL, 100..150)], &busy(0, ""));
-        assert_eq!((chosen, last), (vec![0, 100], None));
+        let handed = hand_out(vec![queue("a", ALL, 0..50), queue("b", ALL, 100..150)], &busy(0, ""));
+        assert_eq!(handed, HandedOut { chosen: vec![0, 100], denied_after: None, last: None });
         let full = Room { own: 0, shared: 0 };
-        let (chosen, _) =
+        let HandedOut { chosen, .. } =
             hand_out(vec![queue("a", full, 0..50), queue("b", Room { own: 1, shared: 0 }, 100..150)], &busy(8, ""));
         assert_eq!(chosen, [100]);
     }
@@ -521,10 +538,10 @@ mod tests {
         let mut busy = Busy { of_service: 4, ..busy(64, "") };
         let mut served = Vec::new();
         for _ in 0..5 {
-            let (chosen, last) = hand_out((0..10).map(user).collect(), &busy);
+            let HandedOut { chosen, denied_after, .. } = hand_out((0..10).map(user).collect(), &busy);
             assert_eq!(chosen.len(), 4);
             served.extend(chosen);
-            busy.after = last.unwrap();
+            busy.after = denied_after.unwrap();
         }
         served.sort_unstable();
         assert_eq!(served, (0..10).flat_map(|n| [n * 100, n * 100]).collect::<Vec<_>>(), "each as often as another");

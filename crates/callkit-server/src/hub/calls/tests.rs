@@ -215,3 +215,27 @@ fn a_callee_declines_once_and_only_while_it_rings() {
     assert_eq!(calls.decline(at(4), key, bob, None), Standing::Released);
     assert_eq!(calls.running(), 0);
 }
+
+/// However many calls of a user are over and still answer, the work for the next one is that of those which run.
+#[test]
+fn a_call_that_is_over_is_no_work_for_the_next_one() {
+    let mut calls = calls(0);
+    let cancel = |call_id| CallMessage { call_id, word: Word::Cancel(EndReason::Cancel.into()) };
+    for number in 1..=500 {
+        let call_id = CallId::from_bits(number);
+        calls.on_message(at(0), APP, party("ann"), invite(call_id, "bob"), &Anybody);
+        assert_eq!(calls.opened_by(APP, &party("ann")), 1);
+        calls.on_message(at(0), APP, party("ann"), cancel(call_id), &Anybody);
+        assert_eq!(refused_for(&said(&mut calls)), None, "one at a time");
+    }
+    assert_eq!((calls.calls.len(), calls.running()), (500, 0));
+    assert!(calls.by_user.is_empty() && calls.opened.is_empty());
+    let bob = party("bob");
+    calls.on_restarted(at(1), APP, &bob, &Scope::AllBut(Vec::new()));
+    assert_eq!(said(&mut calls), [], "what was missed is told from the history");
+    let key = CallKey { app: APP, call_id: CallId::from_bits(1) };
+    assert!(matches!(calls.missed_by(key, &bob), MissedBy::Remembered(invite) if invite.call_id == key.call_id));
+    let known = CallMessage { call_id: key.call_id, word: Word::End(EndReason::NoResponse.into()) };
+    calls.on_message(at(2), APP, bob.clone(), known, &Anybody);
+    assert!(matches!(calls.missed_by(key, &bob), MissedBy::Nobody), "it has said so");
+}
