@@ -260,7 +260,7 @@ fn of_two_that_call_at_once_one_rings_and_the_other_hears_busy() {
 
 #[test]
 fn a_phone_rings_to_the_deadline_whatever_the_wall_clocks_show() {
-    for by_ms in [-3_600_000, -60_000, -20_000, 20_000, 60_000, 3_600_000] {
+    for by_ms in [-3_600_000, -90_000, 20_000, 60_000, 3_600_000] {
         let mut story = Story::new();
         story.server_clock_is_set(by_ms);
         let call_id = story.calls(ALICE, BOB).unwrap();

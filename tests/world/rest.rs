@@ -13,7 +13,8 @@ const REST_MS: u64 = 400_000;
 impl World {
     /// Lets things happen until nothing is left to happen or a rule is broken.
     pub(crate) fn come_to_rest(&mut self) {
-        let latest = self.now.max(self.plan.chaos_ms) + REST_MS;
+        // The last moment of a call that was answered and is over may still stand in the agenda.
+        let latest = self.now.max(self.plan.chaos_ms) + REST_MS + self.plan.arbiter.abandoned_ms;
         while self.rules.violation.is_none() {
             if self.now > latest {
                 self.rules.broken(Rule::Rest, "it does not come to rest");

@@ -82,7 +82,7 @@ pub struct Welcome {
 pub struct AccessStatus {
     /// How long it is good from now on, in ms; zero when it has ended.
     pub left_ms: u64,
-    /// Why a new token was not taken; the one before it counts.
+    /// Why a new token was not taken; the one before it counts. A reason unknown here is that the token is not valid.
     pub refused: Option<RefuseReason>,
 }
 

@@ -147,7 +147,11 @@ impl Line {
         }
         let Some(alerting) = self.alerting.remove(&call_id) else { return self.on_still_rings(call_id) };
         let Alerting { mut invite, arbiter, was_busy, since, .. } = alerting;
-        let deadline = ring_deadline(now, since, &invite, deadline_unix_ms, left_ms);
+        let oldest_ms = match &arbiter {
+            Address::Server => Some(OLDEST_MS + (now.mono - since)),
+            Address::Device(_) => None,
+        };
+        let deadline = ring_deadline(now, &invite, deadline_unix_ms, left_ms, oldest_ms);
         if deadline <= now.mono {
             let missed = MissedCall::Undecided(Box::new(invite));
             return self.leave(now, call_id, arbiter, EndReason::NoResponse, missed, None);
@@ -287,18 +291,28 @@ impl Line {
     }
 }
 
+/// No word of a server is older than this, in ms, however long it was held back: a wall clock that says so was set.
+const OLDEST_MS: u64 = 57_000;
+
 /// When ringing ends, by the clock of this device that never goes back.
 ///
-/// The arbiter was asked after `since` and has answered before now, so its duration gives the earliest and the latest moment, and the wall
-/// clocks only what lies between: one that was set, or runs fast, makes no difference beyond the time that the words travel.
-fn ring_deadline(now: Now, since: Time, invite: &Invite, deadline_unix_ms: u64, left_ms: Option<u32>) -> Time {
+/// The duration says when at the latest. By the wall clocks it may be earlier, as the word may be old; not by more than a word can be.
+fn ring_deadline(
+    now: Now,
+    invite: &Invite,
+    deadline_unix_ms: u64,
+    left_ms: Option<u32>,
+    oldest_ms: Option<u64>,
+) -> Time {
     let by_wall = now.at_unix_ms(deadline_unix_ms);
     // A clock that is off must not make a phone ring for longer than the caller asked, and a word neither.
     let longest = u64::from(invite.ring_timeout_ms);
-    match left_ms.map(|left_ms| u64::from(left_ms).min(longest)) {
-        Some(left_ms) => by_wall.clamp(since + left_ms, now.mono + left_ms),
-        None => by_wall.min(now.mono + longest),
-    }
+    let Some(left_ms) = left_ms.map(|left_ms| u64::from(left_ms).min(longest)) else {
+        return by_wall.min(now.mono + longest);
+    };
+    let early_ms = (now.unix_ms + left_ms).saturating_sub(deadline_unix_ms);
+    let was_set = oldest_ms.is_some_and(|oldest_ms| early_ms > oldest_ms);
+    if was_set { now.mono + left_ms } else { by_wall.min(now.mono + left_ms) }
 }
 
 impl Arbiter {
@@ -314,7 +328,8 @@ impl Arbiter {
                 let first = !std::mem::replace(rang, true);
                 busy.remove(&from);
                 let is_new = alerted.insert(from.clone(), now.mono).is_none();
-                let deadline_unix_ms = self.invite.ring_deadline_unix_ms;
+                // By the clock as it is now.
+                let deadline_unix_ms = now.unix_ms_at(*deadline);
                 let left_ms = u32::try_from(*deadline - now.mono).ok();
                 let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms };
                 self.send_to(from.clone(), Word::RingConfirm(confirm));

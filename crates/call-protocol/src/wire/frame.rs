@@ -109,8 +109,11 @@ pub fn server_frame_from_proto(frame: proto::ServerFrame) -> Result<ServerFrame,
         Some(Body::Pong(pong)) => Some(ServerBody::Pong { nonce: pong.nonce, server_unix_ms: pong.server_unix_ms }),
         Some(Body::Access(access)) => Some(ServerBody::Access(AccessStatus {
             left_ms: access.left_ms,
-            // A reason of a newer server still is one.
-            refused: (access.refused != 0).then(|| refuse_reason_from_proto(access.refused())),
+            refused: (access.refused != 0).then(|| match refuse_reason_from_proto(access.refused()) {
+                // A reason of a newer server still is one.
+                RefuseReason::Unknown => RefuseReason::TokenInvalid,
+                reason => reason,
+            }),
         })),
     };
     Ok(ServerFrame { seq: frame.seq, ack: frame.ack, body })
