@@ -232,6 +232,8 @@ impl Story {
     pub fn server_clock_is_set(&mut self, by_ms: i64) {
         self.world.transcript.line(self.world.now, || format!("the server's wall clock is set by {by_ms} ms"));
         self.world.server.clock_set_ms += by_ms;
+        // What goes by durations rings as much longer as the word was on its way.
+        self.world.plan.skew_ms = self.world.plan.skew_ms.max(self.world.plan.delay_ms.1);
     }
 
     /// The server forgets a call, as if its store were lost.
