@@ -16,10 +16,12 @@ pub enum LoggingError {
     Twice,
 }
 
-/// Writes the kit's log to standard error, once for the process. `filter` says what: `info`, or `warn,callkit=debug`.
+/// Writes the kit's log to standard error, once for the process. `filter` says what: `info`, or `warn,callkit=debug`. A line that cannot
+/// be written is lost, and nothing else.
 #[uniffi::export]
 pub fn init_logging(filter: String) -> Result<(), LoggingError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| LoggingError::Filter { detail: error.to_string() })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Otherwise a line that cannot be written is told to standard error as well, which panics where that is closed.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     log.try_init().map_err(|_| LoggingError::Twice)
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::gate::{Gate, Pass};
 use crate::metering::Metering;
+use crate::vitals::{Part, Vitals};
 
 /// How far a server has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub(crate) enum Stage {
 /// Why nobody should be sent here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unready {
+    /// What the server cannot do without is gone.
+    #[error("the {0} has ended")]
+    Failed(Part),
     #[error("draining")]
     Draining,
     #[error("stopping")]
@@ -44,19 +48,27 @@ pub(crate) struct Health {
     measured_at_ms: AtomicU64,
     overload_delay_ms: u64,
     gate: Arc<Gate>,
+    vitals: Arc<Vitals>,
     calls: watch::Sender<usize>,
     clock: Clock,
     metering: Arc<Metering>,
 }
 
 impl Health {
-    pub(crate) fn new(overload_delay_ms: u32, gate: Arc<Gate>, clock: Clock, metering: Arc<Metering>) -> Self {
+    pub(crate) fn new(
+        overload_delay_ms: u32,
+        gate: Arc<Gate>,
+        vitals: Arc<Vitals>,
+        clock: Clock,
+        metering: Arc<Metering>,
+    ) -> Self {
         Self {
             stage: AtomicU8::new(Stage::Serving as u8),
             delay_ms: AtomicU64::new(0),
             measured_at_ms: AtomicU64::new(0),
             overload_delay_ms: overload_delay_ms.into(),
             gate,
+            vitals,
             calls: watch::Sender::new(0),
             clock,
             metering,
@@ -64,6 +76,9 @@ impl Health {
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
+        if stage == Stage::Stopping {
+            self.vitals.stop();
+        }
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
@@ -102,13 +117,23 @@ impl Health {
         self.calls.send_if_modified(|calls| std::mem::replace(calls, running) != running);
     }
 
-    /// Waits until no call runs.
+    /// Waits until no call runs, or none can run any more.
     pub(crate) async fn calls_are_over(&self) {
-        // It cannot close: the sender is here.
-        self.calls.subscribe().wait_for(|calls| *calls == 0).await.ok();
+        let mut calls = self.calls.subscribe();
+        tokio::select! {
+            // It cannot close: the sender is here.
+            _ = calls.wait_for(|calls| *calls == 0) => {}
+            _ = self.vitals.fails() => {}
+        }
+    }
+
+    /// Whether everything lives that the server cannot do without.
+    pub(crate) fn liveness(&self) -> Result<(), Unready> {
+        self.vitals.failed().map_or(Ok(()), |part| Err(Unready::Failed(part)))
     }
 
     pub(crate) fn readiness(&self) -> Result<(), Unready> {
+        self.liveness()?;
         let stage = self.stage.load(Ordering::Relaxed);
         if stage == Stage::Stopping as u8 {
             Err(Unready::Stopping)
@@ -134,7 +159,7 @@ mod tests {
     async fn a_server_is_not_ready_for_as_long_as_something_is_wrong() {
         let metering = Arc::new(Metering::new());
         let gate = Gate::new(Duration::from_millis(500));
-        let health = Health::new(500, gate, Clock::start(), Arc::clone(&metering));
+        let health = Health::new(500, gate, Arc::default(), Clock::start(), Arc::clone(&metering));
         assert_eq!(health.readiness(), Ok(()));
 
         health.waited(Duration::from_millis(501));
@@ -161,7 +186,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_last_call_is_told() {
         let gate = Gate::new(Duration::from_millis(500));
-        let health = Health::new(500, gate, Clock::start(), Arc::new(Metering::new()));
+        let health = Health::new(500, gate, Arc::default(), Clock::start(), Arc::new(Metering::new()));
         health.set_calls(2);
         let over = health.calls_are_over();
         let mut over = std::pin::pin!(over);

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use crate::account::Account;
 use crate::callee::{self, Desk};
 use crate::connection::Connection;
-use crate::health::Health;
+use crate::health::{Health, Unready};
 use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::stream::{self, Door};
@@ -53,9 +53,10 @@ impl Site {
             metering: Arc::clone(&metering),
         };
         let (counted, keys, state) = (Arc::clone(&metering), Arc::clone(&limits), Arc::clone(&health));
+        let alive = Arc::clone(&health);
         let pages = Router::new()
-            .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(async move || readiness(&health)))
+            .route("/healthz", get(async move || told(alive.liveness(), "ok\n")))
+            .route("/readyz", get(async move || told(health.readiness(), "ready\n")))
             .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
             .merge(callee::routes(desk))
             .merge(dev.unwrap_or_default());
@@ -101,9 +102,9 @@ impl Site {
 
 const METRICS: &str = "/metrics";
 
-fn readiness(health: &Health) -> impl IntoResponse + use<> {
-    match health.readiness() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+fn told(state: Result<(), Unready>, good: &str) -> impl IntoResponse + use<> {
+    match state {
+        Ok(()) => (StatusCode::OK, good.to_owned()),
         Err(unready) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unready}\n")),
     }
 }

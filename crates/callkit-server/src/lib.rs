@@ -49,7 +49,7 @@
 //!
 //! | path | |
 //! | --- | --- |
-//! | `GET /healthz` | 200 while the process lives |
+//! | `GET /healthz` | 200 while everything lives that the server cannot do without, else 503 and what has ended |
 //! | `GET /readyz` | 200 while it takes sign-ins, else 503 and why |
 //! | `GET /metrics` | for Prometheus, from `metrics_addresses` ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
 //! | `POST /v1/verify` | `{"cc_param"}` to `{"state":"ringing","ring_deadline_unix_ms","server_unix_ms"}` or `{"state":"released_call"}` |
@@ -78,6 +78,7 @@ mod server;
 
 mod gate;
 mod health;
+mod vitals;
 mod limits;
 mod tls;
 
@@ -105,6 +106,7 @@ pub mod push;
 
 mod clock;
 mod dev;
+mod log_lines;
 mod metering;
 mod stun;
 
@@ -113,11 +115,13 @@ pub use admin::{BackupError, backup};
 pub use cc_keys::KeyError;
 pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
 pub use limits::LimitsConfig;
+pub use log_lines::{LastLines, LogLines};
 pub use outbox::WebhookConfig;
 pub use proxy::ProxyTells;
 pub use server::{Server, StartError};
 pub use store::StoreError;
 pub use tls::TlsError;
+pub use vitals::{Failed, Part};
 
 /// The outbox by itself, for tests and measurements; not for apps.
 #[doc(hidden)]

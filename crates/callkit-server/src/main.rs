@@ -1,14 +1,17 @@
 //! `callkitd`: the call server as a program.
 
+use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use callkit_server::{BackupError, ConfigError, LogFormat, Server, ServerConfig, StartError};
+use callkit_server::{BackupError, ConfigError, Failed, LogFormat, LogLines, Server, ServerConfig, StartError};
 use clap::Parser;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 const ABOUT: &str = "\
@@ -188,16 +191,29 @@ enum Failure {
     Backup(#[from] BackupError),
     #[error("cannot run: {0}")]
     System(#[from] std::io::Error),
+    #[error(transparent)]
+    Failed(#[from] Failed),
+    #[error("told to stop again: ended without waiting for anybody")]
+    Hurried,
 }
 
 fn main() -> ExitCode {
     match run(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("callkitd: {failure}");
+            complain(format_args!("{failure}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something to whoever started the program. Nobody may be listening.
+fn say(what: fmt::Arguments<'_>) {
+    writeln!(std::io::stdout(), "callkitd{what}").ok();
+}
+
+fn complain(what: fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "callkitd: {what}").ok();
 }
 
 fn run(options: Options) -> Result<(), Failure> {
@@ -207,28 +223,34 @@ fn run(options: Options) -> Result<(), Failure> {
         Some(Command::CheckConfig) => {
             Server::check(&config)?;
             for doubt in doubts(&config) {
-                eprintln!("callkitd: doubtful: {doubt}");
+                complain(format_args!("doubtful: {doubt}"));
             }
-            println!("callkitd: the configuration is good");
+            say(format_args!(": the configuration is good"));
             return Ok(());
         }
         Some(Command::Backup { file }) => {
             let data_dir = config.data_dir.as_deref().ok_or(Failure::NoData)?;
             callkit_server::backup(data_dir, &file)?;
-            println!("callkitd: the store is copied");
+            say(format_args!(": the store is copied"));
             return Ok(());
         }
         None => {}
     }
+    let (lines, _last_lines) = LogLines::to(std::io::stderr())?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .log_internal_errors(false)
+        .with_writer(lines);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(config));
+    // Whatever still reads or resolves a name for somebody is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The configuration; the program, unlike the library, has a place for its data.
@@ -257,26 +279,79 @@ fn doubts(config: &ServerConfig) -> Vec<&'static str> {
 }
 
 async fn serve(config: ServerConfig) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut signals = Signals::new()?;
     let server = Server::start(config).await?;
-    // Nobody may be reading.
-    writeln!(std::io::stdout(), "callkitd ready tcp={} udp={}", server.local_addr(), server.udp_addr()).ok();
-    loop {
+    say(format_args!(" ready tcp={} udp={}", server.local_addr(), server.udp_addr()));
+    run_until_stopped(server, &mut signals).await
+}
+
+/// What the system tells the program.
+struct Signals {
+    stop: StopSignals,
+    hang_up: Signal,
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let stop =
+            StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Self { stop, hang_up: signal(SignalKind::hangup())? })
+    }
+}
+
+impl StopSignals {
+    /// Waits until the program is told to stop; cancel safe.
+    async fn come(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hang_up.recv() => server.reload(),
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
-    server.stop().await;
-    Ok(())
 }
+
+async fn run_until_stopped(server: Server, signals: &mut Signals) -> Result<(), Failure> {
+    let mut failed = std::pin::pin!(server.failed());
+    let mut failure = loop {
+        tokio::select! {
+            failure = &mut failed => break Some(failure),
+            () = signals.stop.come() => break None,
+            _ = signals.hang_up.recv() => server.reload(),
+        }
+    };
+    if failure.is_none() {
+        failure = tokio::select! {
+            failure = &mut failed => Some(failure),
+            () = server.drain() => None,
+            () = signals.stop.come() => None,
+        };
+    }
+    let stopping = async {
+        tokio::select! {
+            () = server.stop() => Ok(()),
+            () = signals.stop.come() => Err(Failure::Hurried),
+        }
+    };
+    match failure {
+        None => stopping.await,
+        Some(failure) => {
+            timeout(LAST_GRACE, stopping).await.ok();
+            Err(failure.into())
+        }
+    }
+}
+
+/// How long a server that has failed may take to say goodbye and to write what it knows.
+const LAST_GRACE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use callkit_server::Part;
     use clap::CommandFactory;
 
     #[test]
@@ -299,6 +374,16 @@ mod tests {
             };
             assert!(line.contains(&format!("[default: {default}")), "{flag}does not say {default}\n{help}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_has_lost_a_part_ends_the_program() {
+        let server = Server::start(ServerConfig::dev_on_loopback()).await.unwrap();
+        server.lose(Part::Hub);
+        let mut signals = Signals::new().unwrap();
+        let ended = run_until_stopped(server, &mut signals);
+        let ended = timeout(Duration::from_secs(30), ended).await.expect("it ends by itself");
+        assert!(matches!(ended, Err(Failure::Failed(Failed { part: Part::Hub, .. }))), "{ended:?}");
     }
 
     #[test]

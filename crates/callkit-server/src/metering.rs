@@ -17,6 +17,7 @@ use metrics_process::Collector;
 mod table;
 
 use crate::limits::Limit;
+use crate::log_lines;
 use crate::token::AuthFailure;
 use table::{DECLARED, Kind};
 
@@ -73,6 +74,7 @@ pub(crate) struct Metering {
     pub(crate) members: Gauge,
     pub(crate) stun_answers: Counter,
     pub(crate) stun_ignored: Counter,
+    log_lines_lost: Counter,
     store_writes: Counter,
     store_failures: Counter,
 }
@@ -190,6 +192,7 @@ impl Metering {
                 members: gauge!("callkit_channel_members"),
                 stun_answers: counter!("callkit_stun_total", "result" => "answered"),
                 stun_ignored: counter!("callkit_stun_total", "result" => "ignored"),
+                log_lines_lost: counter!("callkit_log_lines_lost_total"),
                 store_writes: counter!("callkit_store_writes_total", "result" => "written"),
                 store_failures: counter!("callkit_store_writes_total", "result" => "failed"),
             }
@@ -199,6 +202,7 @@ impl Metering {
     /// The page for Prometheus.
     pub(crate) fn render(&self) -> String {
         metrics::with_local_recorder(&*self.recorder, || self.process.collect());
+        self.log_lines_lost.absolute(log_lines::lost());
         self.upkeep();
         self.page.render()
     }

@@ -35,6 +35,7 @@ use crate::stream::Door;
 use crate::stun::{self, StunAddress};
 use crate::tls::{self, Tls, TlsError};
 use crate::token::Apps;
+use crate::vitals::{Failed, Part, Vitals};
 
 /// A running server. Dropping it without [`Server::stop`] ends it without a word to its clients.
 pub struct Server {
@@ -42,6 +43,8 @@ pub struct Server {
     udp_addr: SocketAddr,
     apps: Vec<AppConfig>,
     health: Arc<Health>,
+    vitals: Arc<Vitals>,
+    store: Store,
     tls: Option<Arc<Tls>>,
     drain: Duration,
     stop_hub: Option<oneshot::Sender<()>>,
@@ -121,7 +124,10 @@ impl Server {
         };
         let cc_keys = Arc::new(CcKeys::open(&config.server_secret, config.data_dir.as_deref())?);
         let folder = config.data_dir.as_deref();
-        let (store, kept) = Store::open(folder, Retention::default(), Arc::clone(&apps), Arc::clone(&metering))?;
+        let vitals = Arc::new(Vitals::default());
+        let alive = vitals.alive(Part::Store);
+        let opened = Store::open(folder, Retention::default(), Arc::clone(&apps), Arc::clone(&metering), alive);
+        let (store, kept) = opened?;
         let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
         let (clock, ear) = (Clock::start(), Ear::default());
@@ -129,10 +135,13 @@ impl Server {
         let limits = Arc::new(Limits::new(&config.limits, clock, Arc::clone(&metering)));
         let overload_delay_ms = config.limits.overload_delay_ms;
         let gate = Gate::new(Duration::from_millis(overload_delay_ms.into()));
-        let health = Arc::new(Health::new(overload_delay_ms, Arc::clone(&gate), clock, Arc::clone(&metering)));
+        let health =
+            Health::new(overload_delay_ms, Arc::clone(&gate), Arc::clone(&vitals), clock, Arc::clone(&metering));
+        let health = Arc::new(health);
 
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
-        let outbox = Outbox::start(store.clone(), &app_configs, Pace::default()).map_err(StartError::Outbox)?;
+        let alive = vitals.alive(Part::Outbox);
+        let outbox = Outbox::start(store.clone(), &app_configs, Pace::default(), alive).map_err(StartError::Outbox)?;
         let (outbox, notices, sending) = outbox;
         let living = Arc::new(Living::default());
         let around = Surroundings {
@@ -154,7 +163,7 @@ impl Server {
         let calls_kept = kept.len();
         let hub = Hub::new(&config, around, kept);
         let (stop_hub, hub_stops) = oneshot::channel();
-        let hub = tokio::spawn(hub.run(inbox, endings, notices, hub_stops));
+        let hub = vitals.spawn(Part::Hub, hub.run(inbox, endings, notices, hub_stops));
 
         let door = Arc::new(Door {
             apps: Arc::clone(&apps),
@@ -196,16 +205,19 @@ impl Server {
             idle_limit: Duration::from_millis(config.hello_timeout_ms.into()),
             close_grace: Duration::from_millis(config.close_grace_ms.into()),
         };
-        let accepting = tokio::spawn(accept::run(accepting, listener, stops));
-        let answering = tokio::spawn(stun::serve(socket, metering));
+        let accepting = vitals.spawn(Part::Accepting, accept::run(accepting, listener, stops));
+        let answering = vitals.spawn(Part::Stun, stun::serve(socket, metering));
         let watching = tls.as_ref().map(|tls| tokio::spawn(Arc::clone(tls).watch()));
         let is_tls = tls.is_some();
+        vitals.start();
         info!(%local_addr, %udp_addr, tls = is_tls, apps = app_configs.len(), dev = config.dev, calls_kept, "serving");
         Ok(Server {
             local_addr,
             udp_addr,
             apps: app_configs,
             health,
+            vitals,
+            store,
             tls,
             drain: Duration::from_millis(config.drain_ms.into()),
             stop_hub: Some(stop_hub),
@@ -253,16 +265,45 @@ impl Server {
         &self.apps
     }
 
-    /// Tells every client that the server stops, closes everything, and returns when all tasks have ended and the ports are free.
+    /// Waits until the server can no longer do its work, which never happens unless by a fault of its own: `/healthz` and `/readyz`
+    /// then say 503. What is to be done then is for the program to say; `callkitd` ends. Cancel safe, and apart from this handle.
+    pub fn failed(&self) -> impl Future<Output = Failed> + Send + use<> {
+        let vitals = Arc::clone(&self.vitals);
+        async move { vitals.fails().await }
+    }
+
+    /// Ends a part as a fault in it would, for tests of what then happens; not for apps.
+    #[doc(hidden)]
+    pub fn lose(&self, part: Part) {
+        match part {
+            Part::Hub => self.hub.abort(),
+            Part::Store => drop(tokio::spawn(self.store.clone().close())),
+            Part::Outbox => self.sending.abort(),
+            Part::Accepting => self.accepting.abort(),
+            Part::Stun => self.answering.abort(),
+        }
+    }
+
+    /// Takes nobody new, and returns when no call runs or `drain_ms` are over; at once without `drain_ms`.
     ///
-    /// With `drain_ms` the calls that run go on first, for so long at most, while nobody new is taken. Then it takes at most about twice
-    /// `close_grace_ms`. Running calls stay in the store, where there is one.
-    pub async fn stop(mut self) {
+    /// For programs that may be told to hurry: [`Server::stop`] drains by itself, and does not if this was called before. Cancelled, the
+    /// server goes on without taking anybody.
+    pub async fn drain(&self) {
         if !self.drain.is_zero() {
             self.health.set_stage(Stage::Draining);
             info!("draining");
             let is_drained = timeout(self.drain, self.health.calls_are_over()).await.is_ok();
             info!(is_drained, "drained");
+        }
+    }
+
+    /// Tells every client that the server stops, closes everything, and returns when all tasks have ended and the ports are free.
+    ///
+    /// With `drain_ms` the calls that run go on first, for so long at most, while nobody new is taken. Then it takes at most about twice
+    /// `close_grace_ms`. Running calls stay in the store, where there is one.
+    pub async fn stop(mut self) {
+        if self.health.takes_sign_ins() {
+            self.drain().await;
         }
         self.health.set_stage(Stage::Stopping);
         #[cfg(unix)]
@@ -275,6 +316,8 @@ impl Server {
         (&mut self.hub).await.ok();
         (&mut self.sending).await.ok();
         (&mut self.accepting).await.ok();
+        // The hub has done so, unless it had ended before.
+        self.store.clone().close().await;
         self.answering.abort();
         (&mut self.answering).await.ok();
         if let Some(mut watching) = self.watching.take() {

@@ -42,7 +42,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Declared {
 }
 
 /// The metrics, in the order of the documentation.
-pub(crate) const DECLARED: [Declared; 46] = [
+pub(crate) const DECLARED: [Declared; 47] = [
     gauge("callkit_build_info", "version", "1, with the version of the server"),
     gauge("callkit_ready", "", "1 while sign-ins are taken, else 0"),
     gauge("callkit_connections", "", "TCP connections that are open"),
@@ -88,6 +88,7 @@ pub(crate) const DECLARED: [Declared; 46] = [
     counter("callkit_store_writes_total", "result", "Calls written to the store, by result"),
     histogram("callkit_store_seconds", "How long a commit of the store took"),
     gauge("callkit_store_up", "", "1 while the last commit of the store succeeded, else 0"),
+    counter("callkit_log_lines_lost_total", "", "Log lines of the process that could not be written"),
     gauge("callkit_workers", "", "Threads that run the server's tasks"),
     counter("process_cpu_seconds_total", "", "User and system CPU time of the process, in s"),
     gauge("process_open_fds", "", "Open file descriptors"),

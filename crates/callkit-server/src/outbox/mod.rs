@@ -93,11 +93,12 @@ pub struct Outbox {
 impl Outbox {
     /// Starts to send what the store still has and what comes, in a task of the current runtime.
     ///
-    /// Outcomes come from the receiver; it may be dropped, and must otherwise be read.
+    /// Outcomes come from the receiver; it may be dropped, and must otherwise be read. The task holds `alive`.
     pub(crate) fn start(
         store: Store,
         apps: &[AppConfig],
         pace: Pace,
+        alive: impl Send + 'static,
     ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), String> {
         let mut hooks: HashMap<AppId, WebhookConfig> = HashMap::new();
         for app in apps {
@@ -122,7 +123,10 @@ impl Outbox {
         let (stop, stops) = watch::channel(false);
         let rng = pace.seed.map_or_else(|| StdRng::seed_from_u64(rand::random()), StdRng::seed_from_u64);
         let dispatch = Dispatch::new(store.clone(), Arc::clone(&bell), couriers, pace, rng, notices);
-        let running = tokio::spawn(dispatch.run(stops));
+        let running = tokio::spawn(async move {
+            dispatch.run(stops).await;
+            drop(alive);
+        });
         Ok((Self { store, bell, hooks, senders, stop }, heard, running))
     }
 
@@ -133,8 +137,8 @@ impl Outbox {
         pace: Pace,
     ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), StoreError> {
         let known = Arc::new(Apps::new(apps, 0));
-        let (store, _) = Store::open(folder, Retention::default(), known, Arc::new(Metering::new()))?;
-        Self::start(store, apps, pace).map_err(|_| StoreError::Closed)
+        let (store, _) = Store::open(folder, Retention::default(), known, Arc::new(Metering::new()), ())?;
+        Self::start(store, apps, pace, ()).map_err(|_| StoreError::Closed)
     }
 
     /// Whether the app is told of this; what it is not told of is dropped by [`Outbox::enqueue`].

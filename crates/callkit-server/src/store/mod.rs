@@ -121,12 +121,14 @@ enum Change {
 }
 
 impl Store {
-    /// Opens the store in `folder`, or in memory without one, and reads the calls of the apps that are still served.
+    /// Opens the store in `folder`, or in memory without one, and reads the calls of the apps that are still served. What writes it holds
+    /// `alive`.
     pub(crate) fn open(
         folder: Option<&Path>,
         retention: Retention,
         apps: Arc<Apps>,
         metering: Arc<Metering>,
+        alive: impl Send + 'static,
     ) -> Result<(Self, Vec<Kept>), StoreError> {
         let path = folder.map_or_else(|| PathBuf::from("memory"), |folder| folder.join(FILE));
         let failed = |error: redb::Error| StoreError::File { path: path.clone(), error: Box::new(error) };
@@ -151,7 +153,12 @@ impl Store {
         let (writer, counting) = (Arc::clone(&shared), Arc::clone(&metering));
         thread::Builder::new()
             .name("callkit-store".into())
-            .spawn(move || write_all(&writer, &pending, &counting))
+            .spawn(move || {
+                // However it ends, nobody waits for it any longer.
+                let _open = OpenUntilDropped(&pending);
+                write_all(&writer, &pending, &counting);
+                drop(alive);
+            })
             .map_err(|error| StoreError::Folder { path, error })?;
         Ok((Self { changes, shared, metering }, kept))
     }
@@ -222,6 +229,14 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     queue::make_tables(&transaction)?;
     transaction.commit()?;
     Ok(())
+}
+
+struct OpenUntilDropped<'a>(&'a Pending);
+
+impl Drop for OpenUntilDropped<'_> {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
 }
 
 fn write_all(shared: &Shared, pending: &Pending, metering: &Metering) {

@@ -17,7 +17,7 @@ use crate::token::Apps;
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 fn open_with(folder: Option<&Path>, retention: Retention) -> Store {
-    Store::open(folder, retention, Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new())).unwrap().0
+    Store::open(folder, retention, Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()), ()).unwrap().0
 }
 
 fn open(folder: Option<&Path>) -> Store {
@@ -273,8 +273,8 @@ async fn a_closed_store_says_so_and_frees_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(Some(folder.path()));
     let other = store.clone();
-    let second =
-        Store::open(Some(folder.path()), Retention::default(), Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
+    let (apps, metering) = (Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
+    let second = Store::open(Some(folder.path()), Retention::default(), apps, metering, ());
     assert!(matches!(second, Err(StoreError::InUse(_))));
     store.close().await;
     assert!(matches!(other.devices_of(&app(), &user("bob")).await, Err(StoreError::Closed)));

@@ -9,6 +9,7 @@ mod client;
 mod words;
 
 mod drain;
+mod failure;
 mod program;
 mod proxies;
 mod tls;

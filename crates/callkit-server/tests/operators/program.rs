@@ -4,14 +4,15 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use call_protocol::end::EndReason;
+use call_protocol::session::RefuseReason;
 use call_protocol::{CallId, Word};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::client::{Client, app, metric};
+use crate::client::{Client, app, http, metric, soon};
 use crate::words::invite;
 
-fn shop() -> String {
+pub fn shop() -> String {
     let shop = app("shop");
     format!("[[apps]]\napp_id = \"{}\"\napi_key = \"{}\"\nsecret = \"{}\"\n", shop.app_id, shop.api_key, shop.secret)
 }
@@ -95,4 +96,36 @@ async fn the_lines_of_a_call_have_its_id() {
     for secret in ["alexandra", "bernadette", "the secret"] {
         assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} is in {lines:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("callkitd.toml");
+    let keys = "listen = \"127.0.0.1:0\"\ndrain_ms = 600000\nclose_grace_ms = 100\n";
+    std::fs::write(&file, format!("{keys}{}", shop())).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callkitd"));
+    command.arg("--config").arg(&file).current_dir(&folder).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let address = ready.split("tcp=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+
+    let call_id = CallId::from_bits(2);
+    let (mut ann, mut bob) = (Client::sign_in(address, "ann").await, Client::sign_in(address, "bob").await);
+    ann.say(call_id, invite(call_id, "ann", "bob")).await;
+    ann.word().await;
+    bob.word().await;
+    let terminate = || kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    terminate();
+    soon("the drain", async {
+        while http(address, "GET /readyz").await != (503, "draining\n".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    terminate();
+    assert_eq!(bob.end().await, Some(RefuseReason::ShuttingDown), "the goodbye is said");
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert!(soon("the end", status).await.unwrap().success());
 }

@@ -51,7 +51,11 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<ExitCode, Failure> {
     if let Ok(filter) = EnvFilter::try_from_default_env() {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .log_internal_errors(false)
+            .init();
     }
     if options.list_devices {
         sound::list_devices();
