@@ -3,8 +3,9 @@
 //! One thread writes, in batches; nobody waits for it. Reads run beside it, each on the state of one moment.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 use signaling::ArbiterSnapshot;
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, info};
 
 mod backup;
 mod calls;
@@ -34,8 +35,8 @@ use pending::{Batch, Bringer, Pending};
 use queue::QueueChange;
 
 const FILE: &str = "calls.redb";
-/// After how long a commit that failed is tried again.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// After how long a commit that failed is tried again; each time in a row twice as long, up to the second value.
+const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 /// Pages of the file held in memory; the system holds more.
 const CACHE_BYTES: usize = 4 << 20;
@@ -62,6 +63,20 @@ pub enum StoreError {
         /// What the store said.
         error: Box<redb::Error>,
     },
+    /// The file does not hold what a store holds.
+    #[error(
+        "{path} is damaged ({what}): put a copy in its place that `callkitd backup` made, or move it away to start without what it holds: \
+         calls that run, calls of the past, push addresses of devices, what is still to be sent"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the store said.
+        what: String,
+    },
+    /// An error of the disk: until the file could be opened again, nothing is read. What is to be written waits.
+    #[error("the store waits for its disk")]
+    Waiting,
     /// A copy is to be written where there is something already.
     #[error("{0} is there already")]
     Exists(PathBuf),
@@ -106,18 +121,41 @@ pub(crate) struct Store {
 struct Shared {
     /// Where the file is, for errors.
     path: PathBuf,
-    /// None once closed. Whoever reads or writes holds the lock, so that closing waits for them.
-    database: RwLock<Option<Database>>,
+    open: Open,
+    /// Whoever reads or writes holds the lock, so that closing waits for them. Changed by the writer alone.
+    database: RwLock<State>,
+    again_after: (Duration, Duration),
     retention: Retention,
     began: Instant,
     steadiness: Steadiness,
     apps: Arc<Apps>,
 }
 
+/// How the database is opened.
+type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+enum State {
+    Open(Database),
+    /// After an error; the database refuses everything from then on, and has to be opened again.
+    Broken,
+    Closed,
+}
+
 enum Change {
     History { app: String, call: Box<StoredCall> },
     Device(Box<devices::Change>),
     Queue(Box<QueueChange>),
+}
+
+impl Change {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        let text = match self {
+            Change::Queue(change) => change.text_bytes(),
+            Change::History { .. } | Change::Device(_) => 0,
+        };
+        1_024 + text
+    }
 }
 
 impl Store {
@@ -131,24 +169,37 @@ impl Store {
         alive: impl Send + 'static,
     ) -> Result<(Self, Vec<Kept>), StoreError> {
         let path = folder.map_or_else(|| PathBuf::from("memory"), |folder| folder.join(FILE));
-        let failed = |error: redb::Error| StoreError::File { path: path.clone(), error: Box::new(error) };
-        let database = match folder {
-            None => Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new()),
-            Some(folder) => {
-                std::fs::create_dir_all(folder)
-                    .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
-                Database::builder().set_cache_size(CACHE_BYTES).create(&path)
-            }
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder).map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
+        }
+        let file = folder.is_some().then(|| path.clone());
+        let open: Open = match file {
+            None => Box::new(|| Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new())),
+            Some(file) => Box::new(move || Database::builder().set_cache_size(CACHE_BYTES).create(&file)),
         };
-        let database = database.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
-            error => failed(error.into()),
+        Self::open_by(open, path, AGAIN_AFTER, retention, apps, metering, alive)
+    }
+
+    fn open_by(
+        open: Open,
+        path: PathBuf,
+        again_after: (Duration, Duration),
+        retention: Retention,
+        apps: Arc<Apps>,
+        metering: Arc<Metering>,
+        alive: impl Send + 'static,
+    ) -> Result<(Self, Vec<Kept>), StoreError> {
+        let (database, kept) = opened(&path, || {
+            let database = open()?;
+            make_tables(&database)?;
+            let kept = calls::read(&database, &apps)?;
+            Ok((database, kept))
         })?;
-        make_tables(&database).map_err(failed)?;
-        let kept = calls::read(&database, &apps).map_err(failed)?;
-        let (database, began, steadiness) = (RwLock::new(Some(database)), Instant::now(), Steadiness::default());
+        let (began, steadiness) = (Instant::now(), Steadiness::default());
         steadiness.lasts(Duration::ZERO, unix_ms());
-        let shared = Arc::new(Shared { path: path.clone(), database, retention, began, steadiness, apps });
+        let database = RwLock::new(State::Open(database));
+        let shared = Shared { path: path.clone(), open, database, again_after, retention, began, steadiness, apps };
+        let shared = Arc::new(shared);
         let (changes, pending) = Bringer::new();
         let (writer, counting) = (Arc::clone(&shared), Arc::clone(&metering));
         thread::Builder::new()
@@ -205,19 +256,111 @@ impl Store {
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
         let reading = tokio::task::spawn_blocking(move || {
-            let database = shared.database.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(database) = database.as_ref() else { return Err(StoreError::Closed) };
+            let database = shared.lock();
+            let database = match &*database {
+                State::Open(database) => database,
+                State::Broken => return Err(StoreError::Waiting),
+                State::Closed => return Err(StoreError::Closed),
+            };
             let read = || work(&database.begin_read()?);
             read().map_err(|error: redb::Error| shared.failed(error))
         });
-        reading.await.unwrap_or(Err(StoreError::Closed))
+        let read = match reading.await {
+            Ok(read) => read,
+            // A file that is damaged badly enough makes the store panic.
+            Err(error) if error.is_panic() => Err(damaged(&self.shared.path)),
+            Err(_) => Err(StoreError::Closed),
+        };
+        if matches!(read, Err(StoreError::File { .. } | StoreError::Damaged { .. })) {
+            // From here on every read would fail.
+            self.changes.suspect();
+        }
+        read
     }
 }
 
 impl Shared {
-    fn failed(&self, error: redb::Error) -> StoreError {
-        StoreError::File { path: self.path.clone(), error: Box::new(error) }
+    fn lock(&self) -> RwLockReadGuard<'_, State> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn set(&self, state: State) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn failed(&self, error: redb::Error) -> StoreError {
+        failed(&self.path, error)
+    }
+
+    /// Writes the batch. If that fails, the database is opened again, so that what is stored can at least be read.
+    fn write(&self, batch: &Batch) -> Result<(), redb::Error> {
+        self.open_again()?;
+        let written = catch_unwind(AssertUnwindSafe(|| self.commit(batch)));
+        let written = written.unwrap_or_else(|_| Err(redb::Error::Corrupted("it cannot be written".into())));
+        if written.is_err() {
+            self.set(State::Broken);
+            self.open_again().ok();
+        }
+        written
+    }
+
+    /// Opens the database if it is broken.
+    fn open_again(&self) -> Result<(), redb::Error> {
+        if matches!(*self.lock(), State::Broken) {
+            self.set(State::Open((self.open)()?));
+        }
+        Ok(())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), redb::Error> {
+        let database = self.lock();
+        let State::Open(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
+        let transaction = database.begin_write()?;
+        apply(self, &transaction, batch)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// What opening gives, or an error that says what to do. A file that is damaged badly enough makes the store panic.
+fn opened<T>(path: &Path, open: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(opened) => opened.map_err(|error| failed(path, error)),
+        Err(_) => Err(damaged(path)),
+    }
+}
+
+fn damaged(path: &Path) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), what: "it cannot be read".into() }
+}
+
+fn failed(path: &Path, error: redb::Error) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        redb::Error::DatabaseAlreadyOpen => StoreError::InUse(path),
+        redb::Error::Corrupted(what) => StoreError::Damaged { path, what },
+        redb::Error::Io(error) if is_damage(&error) => StoreError::Damaged { path, what: error.to_string() },
+        error if is_foreign(&error) => StoreError::Damaged { path, what: error.to_string() },
+        error => StoreError::File { path, error: Box::new(error) },
+    }
+}
+
+/// Whether the file ends early or holds something else, rather than that the disk cannot be read.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// Whether the file is a database of something else, or of another version.
+fn is_foreign(error: &redb::Error) -> bool {
+    use redb::Error::{RepairAborted, TableIsMultimap, TableTypeMismatch, TypeDefinitionChanged, UpgradeRequired};
+    matches!(
+        error,
+        TableTypeMismatch { .. }
+            | TableIsMultimap(_)
+            | TypeDefinitionChanged { .. }
+            | UpgradeRequired(_)
+            | RepairAborted
+    )
 }
 
 /// Makes what an older file does not have, so that nobody meets a table that is not there.
@@ -240,16 +383,32 @@ impl Drop for OpenUntilDropped<'_> {
 }
 
 fn write_all(shared: &Shared, pending: &Pending, metering: &Metering) {
+    let (first, longest) = shared.again_after;
+    // How long to wait after the next failure, while the last attempt failed.
+    let mut failing: Option<Duration> = None;
     while let Some(mut batch) = pending.take() {
-        if !batch.is_empty() {
+        if !batch.is_empty() || batch.is_suspect {
             let began = Instant::now();
-            let written = write(shared, &batch);
+            let written = shared.write(&batch);
             metering.store_committed(batch.len(), began.elapsed(), written.is_ok());
-            if let Err(error) = written {
-                error!(%error, "changes are not stored yet and would not outlive a restart");
-                if batch.close.is_none() {
+            match written {
+                Ok(()) => {
+                    if failing.take().is_some() {
+                        info!("the store works again");
+                    }
+                }
+                Err(error) if batch.close.is_some() => {
+                    error!(%error, changes = batch.len(), "changes could not be stored and are lost");
+                }
+                Err(error) => {
+                    if failing.is_none() {
+                        error!(%error, "changes are not stored yet and would not outlive a restart");
+                    }
+                    let pause = failing.unwrap_or(first);
+                    failing = Some((pause * 2).min(longest));
+                    batch.is_suspect = true;
                     pending.put_back(batch);
-                    pending.pause(AGAIN_AFTER);
+                    pending.pause(pause);
                     continue;
                 }
             }
@@ -263,21 +422,12 @@ fn write_all(shared: &Shared, pending: &Pending, metering: &Metering) {
             done.send(()).ok();
         }
         if let Some(done) = batch.close {
-            drop(shared.database.write().unwrap_or_else(PoisonError::into_inner).take());
+            shared.set(State::Closed);
             pending.shut();
             done.send(()).ok();
             return;
         }
     }
-}
-
-fn write(shared: &Shared, batch: &Batch) -> Result<(), redb::Error> {
-    let database = shared.database.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(database) = database.as_ref() else { return Ok(()) };
-    let transaction = database.begin_write()?;
-    apply(shared, &transaction, batch)?;
-    transaction.commit()?;
-    Ok(())
 }
 
 fn apply(shared: &Shared, transaction: &WriteTransaction, batch: &Batch) -> Result<(), redb::Error> {
@@ -295,5 +445,7 @@ fn apply(shared: &Shared, transaction: &WriteTransaction, batch: &Batch) -> Resu
     calls::write(transaction, &batch.calls, &shared.apps)
 }
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ use crate::hub::CallKey;
 
 /// Calls whose states may wait, and other changes: a disk that stands still for minutes. A state or change has about 1 KiB.
 const WAITING: usize = 65_536;
+/// Bytes of all changes that may wait; some are larger than others.
+const WAITING_BYTES: usize = 64 << 20;
 /// Changes of one commit; more wait for the next one, so that a commit stays short.
 const BATCH: usize = 4_096;
 
@@ -23,6 +25,8 @@ pub(super) type Calls = HashMap<CallKey, Option<Box<ArbiterSnapshot>>>;
 pub(super) struct Batch {
     pub(super) calls: Calls,
     pub(super) changes: VecDeque<Change>,
+    /// The database is to be tried, even if there is nothing to write: somebody met an error.
+    pub(super) is_suspect: bool,
     /// Told once everything before it is written.
     pub(super) flushes: Vec<oneshot::Sender<()>>,
     pub(super) close: Option<oneshot::Sender<()>>,
@@ -39,7 +43,7 @@ impl Batch {
     }
 
     fn asks_nothing(&self) -> bool {
-        self.is_empty() && self.flushes.is_empty() && self.close.is_none()
+        self.is_empty() && !self.is_suspect && self.flushes.is_empty() && self.close.is_none()
     }
 }
 
@@ -51,6 +55,8 @@ pub(super) struct Pending {
 
 struct State {
     batch: Batch,
+    /// Of the changes in the batch.
+    bytes: usize,
     bringers: usize,
     is_closed: bool,
 }
@@ -69,9 +75,11 @@ impl Pending {
             return None;
         }
         let mut batch = std::mem::take(&mut state.batch);
+        state.bytes = 0;
         if batch.changes.len() > BATCH {
             // Flushes and the end wait for all of it.
             state.batch.changes = batch.changes.split_off(BATCH);
+            state.bytes = bytes(&state.batch.changes);
             state.batch.flushes = std::mem::take(&mut batch.flushes);
             state.batch.close = batch.close.take();
         }
@@ -82,9 +90,11 @@ impl Pending {
     pub(super) fn put_back(&self, mut batch: Batch) {
         let mut state = self.lock();
         let newer = std::mem::take(&mut state.batch);
+        state.bytes += bytes(&batch.changes);
         batch.calls.extend(newer.calls);
         batch.changes.extend(newer.changes);
         batch.flushes.extend(newer.flushes);
+        batch.is_suspect |= newer.is_suspect;
         batch.close = batch.close.or(newer.close);
         state.batch = batch;
     }
@@ -93,7 +103,7 @@ impl Pending {
     pub(super) fn shut(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        state.batch = Batch::default();
+        (state.batch, state.bytes) = (Batch::default(), 0);
     }
 
     /// Waits as long, or until the store is to be closed.
@@ -108,7 +118,7 @@ pub(super) struct Bringer(Arc<Pending>);
 
 impl Bringer {
     pub(super) fn new() -> (Self, Arc<Pending>) {
-        let state = Mutex::new(State { batch: Batch::default(), bringers: 1, is_closed: false });
+        let state = Mutex::new(State { batch: Batch::default(), bytes: 0, bringers: 1, is_closed: false });
         let pending = Arc::new(Pending { state, changed: Condvar::new() });
         (Self(Arc::clone(&pending)), pending)
     }
@@ -128,12 +138,19 @@ impl Bringer {
     /// Adds to what waits. False if there is no room, and it is lost.
     pub(super) fn change(&self, change: Change) -> bool {
         let mut state = self.0.lock();
-        if state.is_closed || state.batch.changes.len() >= WAITING {
+        let is_full = state.batch.changes.len() >= WAITING || state.bytes >= WAITING_BYTES;
+        if state.is_closed || is_full {
             return false;
         }
+        state.bytes += change.bytes();
         state.batch.changes.push_back(change);
         self.0.changed.notify_one();
         true
+    }
+
+    /// A read failed: the writer is to look whether the database still works.
+    pub(super) fn suspect(&self) {
+        self.ask(|batch| batch.is_suspect = true);
     }
 
     pub(super) fn flush(&self, done: oneshot::Sender<()>) {
@@ -151,6 +168,10 @@ impl Bringer {
             self.0.changed.notify_one();
         }
     }
+}
+
+fn bytes(changes: &VecDeque<Change>) -> usize {
+    changes.iter().map(Change::bytes).sum()
 }
 
 impl Clone for Bringer {

@@ -205,6 +205,13 @@ pub(super) enum QueueChange {
 }
 
 impl QueueChange {
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            QueueChange::Put(item, _) => item.body.len(),
+            QueueChange::Remove(..) | QueueChange::Postpone { .. } => 0,
+        }
+    }
+
     /// Tells the sender that this is written.
     pub(super) fn settle(self) {
         match self {

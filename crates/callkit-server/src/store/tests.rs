@@ -24,19 +24,19 @@ fn open(folder: Option<&Path>) -> Store {
     open_with(folder, Retention::default())
 }
 
-fn app() -> AppId {
+pub(super) fn app() -> AppId {
     AppId::new("shop").unwrap()
 }
 
-fn user(name: &str) -> UserId {
+pub(super) fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-fn device(name: &str) -> DeviceId {
+pub(super) fn device(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()
 }
 
-fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
+pub(super) fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
     StoredCall {
         call_id: CallId::from_bits(id),
         caller: Party { user: user("ann"), device: device("phone") },
@@ -54,11 +54,11 @@ fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
     }
 }
 
-fn ids(calls: &[StoredCall]) -> Vec<u128> {
+pub(super) fn ids(calls: &[StoredCall]) -> Vec<u128> {
     calls.iter().map(|call| call.call_id.bits()).collect()
 }
 
-fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Item {
+pub(super) fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Item {
     Item {
         id: id.into(),
         app: app(),
@@ -71,7 +71,7 @@ fn item(id: &str, call: u128, created_unix_ms: u64, expires_unix_ms: u64) -> Ite
     }
 }
 
-fn free() -> Busy {
+pub(super) fn free() -> Busy {
     Busy { otherwise: Room { own: 1, shared: 99 }, shared: 200, of_service: 200, ..Busy::default() }
 }
 
