@@ -38,7 +38,7 @@ pub(crate) struct Metering {
     /// By class of status: 2xx to 5xx.
     requests: [Counter; 4],
     pub(crate) streams: Gauge,
-    auth_failures: HashMap<AuthFailure, Counter>,
+    auth_failures: HashMap<&'static str, Counter>,
     limited: HashMap<Limit, Counter>,
     pub(crate) limit_keys: Gauge,
     pub(crate) shed_sign_ins: Counter,
@@ -145,7 +145,7 @@ impl Metering {
                     .map(|class| counter!("callkit_http_requests_total", "status" => class)),
                 streams: gauge!("callkit_streams"),
                 auth_failures: labelled(
-                    AuthFailure::ALL.map(|failure| (failure, failure.name())),
+                    AuthFailure::ALL.map(|failure| (failure.name(), failure.name())),
                     |name| counter!("callkit_auth_failures_total", "reason" => name),
                 ),
                 limited: labelled(
@@ -232,7 +232,7 @@ impl Metering {
     }
 
     pub(crate) fn auth_failed(&self, failure: AuthFailure) {
-        if let Some(counter) = self.auth_failures.get(&failure) {
+        if let Some(counter) = self.auth_failures.get(failure.name()) {
             counter.increment(1);
         }
     }

@@ -64,6 +64,9 @@ fn refusal_of(error: TokenError) -> RefuseReason {
     match error {
         TokenError::Expired => RefuseReason::TokenExpired,
         TokenError::Shape
+        | TokenError::NotYet
+        | TokenError::Missing(_)
+        | TokenError::Malformed(_)
         | TokenError::Signature
         | TokenError::OtherApp
         | TokenError::OtherKey

@@ -6,6 +6,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::cc_keys::CcError;
 use crate::clock::{unix_ms, unix_s};
@@ -48,12 +49,20 @@ impl AppConfig {
 /// Why a token is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub(crate) enum TokenError {
-    #[error("the token is not a JWT with the claims that are needed")]
+    #[error("the token is not a JWT")]
     Shape,
     #[error("the token is not signed with HS256 by the app's secret")]
     Signature,
-    #[error("the token's time is over")]
+    #[error("the token's time is over (exp)")]
     Expired,
+    #[error("the token's time has not come (nbf)")]
+    NotYet,
+    #[error("the token has no {0}")]
+    Missing(&'static str),
+    #[error(
+        "the token's {0} is not what it must be: rtc_uid is a whole number, exp, iat and nbf are seconds since 1970, the others are texts"
+    )]
+    Malformed(&'static str),
     #[error("the token's sub is another app")]
     OtherApp,
     #[error("the token's iss is not the app's api_key")]
@@ -77,7 +86,8 @@ pub(crate) enum AuthFailure {
 }
 
 impl AuthFailure {
-    pub(crate) const ALL: [AuthFailure; 14] = [
+    /// One of each name.
+    pub(crate) const ALL: [AuthFailure; 17] = [
         AuthFailure::CcParam(CcError::Shape),
         AuthFailure::CcParam(CcError::Signature),
         AuthFailure::CcParam(CcError::OtherApp),
@@ -87,6 +97,9 @@ impl AuthFailure {
         AuthFailure::Token(TokenError::Shape),
         AuthFailure::Token(TokenError::Signature),
         AuthFailure::Token(TokenError::Expired),
+        AuthFailure::Token(TokenError::NotYet),
+        AuthFailure::Token(TokenError::Missing("")),
+        AuthFailure::Token(TokenError::Malformed("")),
         AuthFailure::Token(TokenError::OtherApp),
         AuthFailure::Token(TokenError::OtherKey),
         AuthFailure::Token(TokenError::User),
@@ -105,6 +118,9 @@ impl AuthFailure {
             AuthFailure::Token(TokenError::Shape) => "shape",
             AuthFailure::Token(TokenError::Signature) => "signature",
             AuthFailure::Token(TokenError::Expired) => "expired",
+            AuthFailure::Token(TokenError::NotYet) => "not_yet",
+            AuthFailure::Token(TokenError::Missing(_)) => "claim_missing",
+            AuthFailure::Token(TokenError::Malformed(_)) => "claim_malformed",
             AuthFailure::Token(TokenError::OtherApp) => "other_app",
             AuthFailure::Token(TokenError::OtherKey) => "other_key",
             AuthFailure::Token(TokenError::User) => "user",
@@ -147,6 +163,9 @@ impl Apps {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = leeway_s.into();
         validation.validate_aud = false;
+        validation.validate_nbf = true;
+        // Which claims there have to be is looked at here, so that the one can be named that is not there.
+        validation.required_spec_claims.clear();
         let mut names: Vec<AppId> = Vec::new();
         let mut keys = Vec::new();
         for app in apps {
@@ -176,7 +195,7 @@ impl Apps {
 
     /// The user an access token speaks of.
     pub(crate) fn check_access(&self, app: AppNo, token: &str) -> Result<UserId, TokenError> {
-        let claims: AccessClaims = self.verified(app, token, &self.validation, sub_and_iss)?;
+        let claims: AccessClaims = self.verified(app, token, &self.validation)?;
         UserId::new(&claims.uid).map_err(|_| TokenError::User)
     }
 
@@ -184,15 +203,14 @@ impl Apps {
     pub(crate) fn read_access(&self, app: AppNo, token: &str) -> Result<Access, TokenError> {
         let mut validation = self.validation.clone();
         validation.validate_exp = false;
-        let claims: AccessClaims = self.verified(app, token, &validation, sub_and_iss)?;
+        let claims: AccessClaims = self.verified(app, token, &validation)?;
         let user = UserId::new(&claims.uid).map_err(|_| TokenError::User)?;
         Ok(Access { user, left_ms: claims.exp.saturating_mul(1_000).saturating_sub(unix_ms()) })
     }
 
     /// What a channel token allows in `channel`.
     pub(crate) fn check_channel(&self, app: AppNo, channel: &ChannelId, token: &str) -> Result<Grant, TokenError> {
-        let claims: ChannelClaims =
-            self.verified(app, token, &self.validation, |claims: &ChannelClaims| (&claims.sub, &claims.iss))?;
+        let claims: ChannelClaims = self.verified(app, token, &self.validation)?;
         if claims.channel != channel.as_str() {
             return Err(TokenError::OtherChannel);
         }
@@ -201,28 +219,27 @@ impl Apps {
     }
 
     /// The claims of a token that one of the app's secrets signed, for this app and in the name of that secret.
-    fn verified<C: DeserializeOwned>(
-        &self,
-        app: AppNo,
-        token: &str,
-        validation: &Validation,
-        sub_and_iss: impl Fn(&C) -> (&String, &String),
-    ) -> Result<C, TokenError> {
+    fn verified<C: Claims>(&self, app: AppNo, token: &str, validation: &Validation) -> Result<C, TokenError> {
         let mut error = TokenError::Signature;
         for (_, config, key) in self.keys.iter().filter(|(no, ..)| *no == app) {
-            match jsonwebtoken::decode::<C>(token, key, validation) {
+            match jsonwebtoken::decode::<Map<String, Value>>(token, key, validation) {
                 Ok(data) => {
-                    let (sub, iss) = sub_and_iss(&data.claims);
+                    let claims: C = read(data.claims)?;
+                    let (sub, iss) = claims.sub_and_iss();
                     if sub != config.app_id.as_str() {
                         return Err(TokenError::OtherApp);
                     }
                     if *iss != config.api_key {
                         return Err(TokenError::OtherKey);
                     }
-                    return Ok(data.claims);
+                    return Ok(claims);
                 }
                 Err(failed) => match failed.kind() {
                     ErrorKind::ExpiredSignature => return Err(TokenError::Expired),
+                    ErrorKind::ImmatureSignature => return Err(TokenError::NotYet),
+                    ErrorKind::InvalidClaimFormat(claim) => {
+                        return Err(TokenError::Malformed(if claim == "nbf" { "nbf" } else { "exp" }));
+                    }
                     ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => {}
                     _ => error = TokenError::Shape,
                 },
@@ -232,8 +249,53 @@ impl Apps {
     }
 }
 
-fn sub_and_iss(claims: &AccessClaims) -> (&String, &String) {
-    (&claims.sub, &claims.iss)
+/// What a kind of token has to claim besides its times.
+trait Claims: DeserializeOwned {
+    const TEXTS: &'static [&'static str];
+    const NUMBERS: &'static [&'static str];
+
+    fn sub_and_iss(&self) -> (&String, &String);
+}
+
+impl Claims for AccessClaims {
+    const TEXTS: &'static [&'static str] = &["sub", "iss", "uid"];
+    const NUMBERS: &'static [&'static str] = &[];
+
+    fn sub_and_iss(&self) -> (&String, &String) {
+        (&self.sub, &self.iss)
+    }
+}
+
+impl Claims for ChannelClaims {
+    const TEXTS: &'static [&'static str] = &["sub", "iss", "channel"];
+    const NUMBERS: &'static [&'static str] = &["rtc_uid"];
+
+    fn sub_and_iss(&self) -> (&String, &String) {
+        (&self.sub, &self.iss)
+    }
+}
+
+fn is_time(value: &Value) -> bool {
+    value.as_f64().is_some_and(|seconds| seconds >= 0.0)
+}
+
+/// The claims as what they are, or which of them is wrong.
+fn read<C: Claims>(claims: Map<String, Value>) -> Result<C, TokenError> {
+    type Fits = fn(&Value) -> bool;
+    let needed: [(&[&'static str], Fits); 3] =
+        [(C::TEXTS, Value::is_string), (C::NUMBERS, Value::is_u64), (&["exp"], is_time)];
+    for (names, is_fit) in needed {
+        for &name in names {
+            match claims.get(name) {
+                None | Some(Value::Null) => return Err(TokenError::Missing(name)),
+                Some(value) if !is_fit(value) => return Err(TokenError::Malformed(name)),
+                Some(_) => {}
+            }
+        }
+    }
+    // What is left: a time of issue that is none, or a number too large.
+    let name = C::NUMBERS.first().copied().filter(|name| claims[*name].as_u64() > Some(u32::MAX.into()));
+    serde_json::from_value(Value::Object(claims)).map_err(|_| TokenError::Malformed(name.unwrap_or("iat")))
 }
 
 #[cfg(test)]
@@ -276,7 +338,6 @@ mod tests {
         assert_eq!(check(shop.sign(&past)), Err(TokenError::Expired));
         let just = AccessClaims { exp: unix_s() - 2, ..good.clone() };
         assert!(check(shop.sign(&just)).is_ok(), "within the leeway");
-        assert_eq!(check(shop.sign(&serde_json::json!({ "sub": "shop", "uid": "ann" }))), Err(TokenError::Shape));
         assert_eq!(check("no token".into()), Err(TokenError::Shape));
         assert_eq!(check(String::new()), Err(TokenError::Shape));
     }
@@ -304,7 +365,59 @@ mod tests {
         assert_eq!(apps.check_channel(AppNo(0), &here, &token).unwrap().uid.get(), 7);
         assert_eq!(apps.check_channel(AppNo(0), &there, &token), Err(TokenError::OtherChannel));
         let access = shop.access_token(&UserId::new("ann").unwrap(), 60);
-        assert_eq!(apps.check_channel(AppNo(0), &here, &access), Err(TokenError::Shape));
-        assert_eq!(apps.check_access(AppNo(0), &token), Err(TokenError::Shape));
+        assert_eq!(apps.check_channel(AppNo(0), &here, &access), Err(TokenError::Missing("channel")));
+        assert_eq!(apps.check_access(AppNo(0), &token), Err(TokenError::Missing("uid")));
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_7519_and_the_claim_that_is_wrong_is_named() {
+        let shop = app("shop", "k1");
+        let apps = Apps::new(std::slice::from_ref(&shop), 5);
+        let (now, here) = (unix_s() as f64, ChannelId::new("here").unwrap());
+        let with = |change: Value| {
+            let mut claims = serde_json::json!({
+                "sub": "shop", "iss": "k1", "uid": "ann", "channel": "here", "rtc_uid": 7, "iat": now, "exp": now + 60.0,
+            });
+            for (name, value) in change.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            let token = shop.sign(&claims);
+            let channel = apps.check_channel(AppNo(0), &here, &token).map(drop);
+            (apps.check_access(AppNo(0), &token).map(drop), channel)
+        };
+        let both = |error: TokenError| (Err(error), Err(error));
+        let good = [
+            serde_json::json!({ "exp": now + 60.123_456 }),
+            serde_json::json!({ "iat": now - 0.5, "exp": now + 60.5, "nbf": now - 0.5 }),
+            serde_json::json!({ "nbf": now + 3.0 }),
+            serde_json::json!({ "exp": now - 3.5 }),
+        ];
+        for change in good {
+            assert_eq!(with(change.clone()), (Ok(()), Ok(())), "{change}");
+        }
+        let bad = [
+            (serde_json::json!({ "exp": now - 6.5 }), TokenError::Expired),
+            (serde_json::json!({ "nbf": now + 60.0 }), TokenError::NotYet),
+            (serde_json::json!({ "nbf": now + 60.5 }), TokenError::NotYet),
+            (serde_json::json!({ "nbf": "now" }), TokenError::Malformed("nbf")),
+            (serde_json::json!({ "exp": null }), TokenError::Malformed("exp")),
+            (serde_json::json!({ "exp": "soon" }), TokenError::Malformed("exp")),
+            (serde_json::json!({ "exp": -1 }), TokenError::Malformed("exp")),
+            (serde_json::json!({ "iat": "now" }), TokenError::Malformed("iat")),
+            (serde_json::json!({ "sub": 7 }), TokenError::Malformed("sub")),
+            (serde_json::json!({ "iss": null }), TokenError::Missing("iss")),
+        ];
+        for (change, error) in bad {
+            assert_eq!(with(change.clone()), both(error), "{change}");
+        }
+        assert_eq!(with(serde_json::json!({ "rtc_uid": 1_u64 << 40 })).1, Err(TokenError::Malformed("rtc_uid")));
+        assert_eq!(with(serde_json::json!({ "rtc_uid": null })).1, Err(TokenError::Missing("rtc_uid")));
+        // Neither is there at all.
+        let bare = serde_json::json!({ "sub": "shop", "iss": "k1", "uid": "ann" });
+        assert_eq!(apps.check_access(AppNo(0), &shop.sign(&bare)), Err(TokenError::Missing("exp")));
+        let mut whole = bare.clone();
+        whole["exp"] = (now + 60.0).into();
+        assert!(apps.check_access(AppNo(0), &shop.sign(&whole)).is_ok(), "without iat");
+        assert!(TokenError::Malformed("exp").to_string().contains("the token's exp is not"));
     }
 }
