@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use callkit::{CallError, CallKitEvent, CallType, EndReason, Ext, HandlerError, JoinRefusal, RefuseReason};
 use callkit::{RtcToken, RtcTokenRequest, SignInError, Uid};
+use callkit_server::{LimitsConfig, ServerConfig};
 use jsonwebtoken::{EncodingKey, Header, encode};
 
 use crate::house::House;
@@ -80,6 +81,16 @@ async fn a_wrong_expired_or_foreign_access_token_is_refused_with_its_reason() {
     assert!(matches!(unknown, Err(SignInError::Refused { reason: RefuseReason::AppUnknown, .. })));
     let empty = house.builder().sign_in("", "x").await;
     assert!(matches!(empty, Err(SignInError::InvalidParam(what)) if what.contains("user")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_beyond_what_an_address_may_have_is_refused_with_its_reason() {
+    let limits = LimitsConfig { trusted_addresses: Vec::new(), connections_per_address: 1, ..LimitsConfig::default() };
+    let house = House::with(ServerConfig { limits, ..ServerConfig::dev_on_loopback() }).await;
+    let alice = house.builder().sign_in("alice", signed(&house, |_| {}, None)).await.unwrap();
+    let bobs = signed(&house, |claims| claims["uid"] = "bob".into(), None);
+    assert_eq!(refused(&house, "bob", &bobs).await, RefuseReason::TooMany);
+    alice.sign_out().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

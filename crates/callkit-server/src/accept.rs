@@ -13,7 +13,7 @@ use proxy_header::ParseConfig;
 use proxy_header::io::ProxiedStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -73,7 +73,19 @@ pub(crate) async fn run(accepting: Accepting, listener: TcpListener, mut stop: w
                 }
                 Err(_) => {
                     accepting.metering.connections_limited.increment(1);
-                    turn_away(&accepting, socket);
+                    match accepting.limits.turn_away(from.ip()) {
+                        Some(place) => {
+                            let (local_ip, address) = (local_ip(&socket), from.ip().into());
+                            let peer = Peer { socket, local_ip, address, place: Some(place) };
+                            connections.spawn(turn_away(
+                                Arc::clone(&accepting),
+                                Arc::clone(&builder),
+                                peer,
+                                stop.clone(),
+                            ));
+                        }
+                        None => close(&accepting, socket),
+                    }
                 }
             },
             Some(Err(error)) if is_about_one_peer(&error) => {}
@@ -130,12 +142,64 @@ async fn serve_proxied(
             accepting.metering.connections_accepted.increment(1);
             serve(accepting, builder, Peer { socket, local_ip, address, place }, stop).await;
         }
-        Err(_) => accepting.metering.connections_limited.increment(1),
+        Err(_) => {
+            accepting.metering.connections_limited.increment(1);
+            if let Some(place) = accepting.limits.turn_away(ip) {
+                let peer = Peer { socket, local_ip, address, place: Some(place) };
+                turn_away(accepting, builder, peer, stop).await;
+            }
+        }
     }
 }
 
-/// Tells a peer that met a limit why it is not served, as far as that goes without waiting for it.
-fn turn_away(accepting: &Accepting, socket: TcpStream) {
+/// Tells a peer that met a limit why it is not served, in the protocol that it speaks: it has one request.
+async fn turn_away(
+    accepting: Arc<Accepting>,
+    builder: Arc<Builder<Tasks>>,
+    peer: Peer<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let Peer { socket, place, .. } = peer;
+    let telling = async {
+        match &accepting.tls {
+            None => tell(&accepting, &builder, socket).await,
+            Some(tls) => {
+                if let Ok(stream) = tls.acceptor().accept(socket).await {
+                    Box::pin(tell(&accepting, &builder, stream)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        _ = timeout(accepting.idle_limit, telling) => {}
+    }
+    drop(place);
+}
+
+async fn tell(
+    accepting: &Accepting,
+    builder: &Builder<Tasks>,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
+    let asked = Arc::new(Notify::new());
+    let told = {
+        let (site, asked) = (Arc::clone(&accepting.site), Arc::clone(&asked));
+        service_fn(move |request| {
+            asked.notify_one();
+            Box::pin(Arc::clone(&site).turn_away(request))
+        })
+    };
+    let mut http = pin!(builder.serve_connection(TokioIo::new(socket), told));
+    tokio::select! {
+        _ = http.as_mut() => return,
+        () = asked.notified() => http.as_mut().graceful_shutdown(),
+    }
+    http.await.ok();
+}
+
+/// The same without waiting for the peer, as far as that goes.
+fn close(accepting: &Accepting, socket: TcpStream) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     if accepting.tls.is_none()

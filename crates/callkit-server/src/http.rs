@@ -100,6 +100,34 @@ impl Site {
     }
 }
 
+/// What somebody is told whose address met a limit.
+const TOO_MANY: &str = "too many connections of this address: come back in a minute";
+
+impl Site {
+    /// Answers a request on a connection that is one too many.
+    pub(crate) async fn turn_away(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        if request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(wire::SERVICE_NAME))
+            == Some("/Connect")
+        {
+            let door = Arc::clone(&self.door);
+            return Ok(wire::serve_connect(request, |inbound| stream::turn_away(door, inbound, TOO_MANY)).await);
+        }
+        let response = if is_grpc(&request) {
+            Status::resource_exhausted(TOO_MANY).into_http::<Body>()
+        } else {
+            let wait = [(header::RETRY_AFTER, HeaderValue::from_static("60"))];
+            (StatusCode::TOO_MANY_REQUESTS, wait, format!("{TOO_MANY}\n")).into_response()
+        };
+        self.metering.answered(response.status().as_u16());
+        Ok(response)
+    }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 const METRICS: &str = "/metrics";
 
 fn told(state: Result<(), Unready>, good: &str) -> impl IntoResponse + use<> {

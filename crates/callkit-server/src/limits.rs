@@ -146,6 +146,11 @@ impl Limit {
     }
 }
 
+/// Connections of one address that are being told at one time why they are not served; others are closed without.
+const TURNED_AWAY: u32 = 16;
+/// How often an address is told so.
+const TURN_AWAYS_PER_MINUTE: u32 = 600;
+
 /// The limits of one server and where everybody stands.
 pub(crate) struct Limits {
     trusted: Vec<IpNet>,
@@ -154,6 +159,8 @@ pub(crate) struct Limits {
     proxies_tell_by: ProxyTells,
     at_once: u32,
     places: Arc<Places>,
+    turned_away: Arc<Places>,
+    turn_aways: Option<Rate>,
     connections: Option<Rate>,
     http_requests: Option<Rate>,
     sign_ins_of_address: Option<Rate>,
@@ -176,6 +183,8 @@ impl Limits {
             proxies_tell_by: config.proxies_tell_by,
             at_once: config.connections_per_address,
             places: Arc::default(),
+            turned_away: Arc::default(),
+            turn_aways: rate(TURN_AWAYS_PER_MINUTE),
             connections: rate(config.connections_per_address_per_minute),
             http_requests: rate(config.http_requests_per_address_per_minute),
             sign_ins_of_address: rate(config.sign_ins_per_address_per_minute),
@@ -234,6 +243,12 @@ impl Limits {
         }
     }
 
+    /// A place for a connection that met a limit and is to be told so in its own protocol, if this address has one left.
+    pub(crate) fn turn_away(&self, from: IpAddr) -> Option<Place> {
+        let key = AddressKey::of(from);
+        within(&self.turn_aways, &key).then(|| Place::take(&self.turned_away, key, TURNED_AWAY)).flatten()
+    }
+
     pub(crate) fn request(&self, from: impl Into<ClientAddress>) -> Result<(), Limit> {
         self.by_address(&self.http_requests, from.into(), Limit::HttpRequests)
     }
@@ -288,6 +303,7 @@ impl Limits {
     pub(crate) fn keys(&self) -> usize {
         let rates = [
             &self.connections,
+            &self.turn_aways,
             &self.http_requests,
             &self.sign_ins_of_address,
             &self.sign_ins_of_user,

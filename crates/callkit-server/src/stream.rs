@@ -56,6 +56,20 @@ pub(crate) fn open(
     stream::unfold(Stage::Door(Box::new(at_door)), Stage::next)
 }
 
+/// The answer to a stream on a connection that is one too many.
+pub(crate) fn turn_away(
+    door: Arc<Door>,
+    mut inbound: Streaming<Received>,
+    why: &'static str,
+) -> impl Stream<Item = Result<Frame, Status>> {
+    stream::once(async move {
+        // Whoever has not yet said hello may not be ready to listen.
+        timeout(door.hello_timeout, inbound.message()).await.ok();
+        door.metering.refused(RefuseReason::TooMany);
+        Ok(refusal(RefuseReason::TooMany, why))
+    })
+}
+
 /// Where a stream is. Its frames are pulled by the connection, so that a client that does not read is not read either.
 enum Stage {
     Door(Box<AtDoor>),

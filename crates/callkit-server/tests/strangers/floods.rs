@@ -1,9 +1,10 @@
 //! Too much of what is allowed.
 
+use call_protocol::session::RefuseReason;
 use callkit_server::{LimitsConfig, Server, ServerConfig};
 use tokio::io::AsyncReadExt;
 
-use crate::client::{Client, config, metric, metric_becomes, soon};
+use crate::client::{Client, app, config, hello, metric, metric_becomes, soon};
 use crate::stranger::{connect, limits, page, start, users_are_unharmed};
 
 #[tokio::test]
@@ -15,10 +16,7 @@ async fn an_address_has_so_many_connections_and_the_others_are_turned_away() {
         kept.push(connect(address).await);
     }
     for _ in 0..90 {
-        let mut socket = connect(address).await;
-        let mut answer = String::new();
-        soon("the end", socket.read_to_string(&mut answer)).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+        assert_eq!(page(address, "/healthz").await, 429);
     }
     users_are_unharmed(&server, 1).await;
     assert_eq!(metric(address, "callkit_connections_total{result=\"limited\"}").await, 90.0);
@@ -54,6 +52,26 @@ async fn pages_are_served_so_often_and_metrics_to_no_stranger() {
     users_are_unharmed(&server, 1).await;
     assert_eq!(metric(address, "callkit_limited_total{limit=\"http_requests_of_address\"}").await, 1.0);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_on_a_connection_too_many_is_refused_with_its_reason() {
+    let nobody = LimitsConfig { trusted_addresses: Vec::new(), ..limits() };
+    for limits in [
+        LimitsConfig { connections_per_address: 1, ..nobody.clone() },
+        LimitsConfig { connections_per_address_per_minute: 1, ..nobody },
+    ] {
+        let server = start(limits).await;
+        let mut ann = Client::sign_in(server.local_addr(), "ann").await;
+        for _ in 0..40 {
+            let refused = Client::try_sign_in(server.local_addr(), hello(&app("shop"), "bob", "phone")).await;
+            let refused = refused.err().expect("there is no room");
+            assert_eq!(refused.reason, RefuseReason::TooMany);
+            assert!(refused.detail.contains("too many connections"), "{}", refused.detail);
+        }
+        ann.hears_nothing().await;
+        server.stop().await;
+    }
 }
 
 /// Ten thousand need more sockets than a test can count on; the benchmark has them.
