@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::config::Secret;
+use crate::doubts;
 use crate::token::{AppNo, Apps};
 
 /// Bytes of a signature.
@@ -35,8 +36,18 @@ pub enum KeyError {
         /// What the system said.
         error: io::Error,
     },
+    /// The file holds nothing that is a secret.
+    #[error(
+        "{path} holds no secret: delete it, and a new one is made; phones that were pushed before are then refused"
+    )]
+    Weak {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file holds no secret.
-    #[error("{path} holds no secret of {bytes} bytes or more")]
+    #[error(
+        "{path} holds no secret of {bytes} bytes or more: delete it, and a new one is made; phones that were pushed before are then refused"
+    )]
     Short {
         /// The file.
         path: PathBuf,
@@ -180,6 +191,9 @@ fn kept(folder: &Path) -> Result<String, KeyError> {
             if secret.len() < Secret::SERVER_BYTES {
                 return Err(KeyError::Short { path, bytes: Secret::SERVER_BYTES });
             }
+            if doubts::is_weak(secret) {
+                return Err(KeyError::Weak { path });
+            }
             Ok(secret.to_owned())
         }
         Err(error) => Err(failed(error)),
@@ -244,5 +258,8 @@ mod tests {
         }
         std::fs::write(data_dir.join(FILE), "short").unwrap();
         assert!(matches!(CcKeys::open(&[], Some(&data_dir)), Err(KeyError::Short { .. })));
+        std::fs::write(data_dir.join(FILE), [0; 64]).unwrap();
+        let lost = CcKeys::open(&[], Some(&data_dir)).err().unwrap();
+        assert!(matches!(lost, KeyError::Weak { .. }) && lost.to_string().contains("delete it"), "{lost}");
     }
 }

@@ -1,6 +1,7 @@
 //! What the server is told: defaults, then a TOML file, then the environment, then flags.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use call_protocol::{AppId, session};
@@ -8,6 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::doubts;
 use crate::limits::LimitsConfig;
 use crate::outbox::{self, WebhookConfig};
 use crate::push::{PushConfig, PushConfigError};
@@ -20,15 +22,18 @@ const ENVIRONMENT_PREFIX: &str = "CALLKITD_";
 
 /// Every knob of a server.
 ///
-/// The keys of the TOML file, of the environment and of the flags are the names of these fields. A key unknown here is an error.
+/// The keys of the TOML file, of the environment and of the flags are the names of these fields. A key unknown here is an error in the
+/// file; in the environment it is passed over ([`ServerConfig::ignored_variables`]), since others set variables there too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    /// TCP address for gRPC and HTTP; port 0 takes a free one. Default `0.0.0.0:7450`; loaded with `dev`, `127.0.0.1:7450`.
+    /// TCP address for gRPC and HTTP; port 0 takes a free one. `[::]` is everybody, by IPv6 and IPv4, and by IPv4 alone on a machine
+    /// without IPv6. Default `[::]:7450`; loaded with `dev`, `127.0.0.1:7450`.
     pub listen: SocketAddr,
     /// UDP address that answers STUN. Default: the address and port of `listen`.
     pub stun_listen: Option<SocketAddr>,
-    /// Host name or address under which clients reach the UDP port; set it behind NAT. Default: the address the client connected to.
+    /// Host name or address, and nothing else, under which clients reach the UDP port; set it behind NAT or a proxy. Default: the address
+    /// the client connected to; for one of this machine that listens to everybody, the one with which this machine reaches others.
     pub public_host: Option<String>,
     /// The apps served here. An app may be named twice with two keys, to change its secret.
     pub apps: Vec<AppConfig>,
@@ -176,6 +181,12 @@ pub enum ConfigError {
         /// The app.
         app_id: AppId,
     },
+    /// The secret of an app is no secret.
+    #[error("the secret of app {app_id} can be guessed; `openssl rand -hex 32` makes one that cannot")]
+    WeakSecret {
+        /// The app.
+        app_id: AppId,
+    },
     /// The same app and key twice.
     #[error("app {app_id} has the same api_key twice")]
     Twice {
@@ -189,6 +200,20 @@ pub enum ConfigError {
         at: usize,
         /// What it has.
         bytes: usize,
+    },
+    /// A server secret that is no secret.
+    #[error("server_secret {at} can be guessed; `openssl rand -hex 32` makes one that cannot")]
+    WeakServerSecret {
+        /// Which one of the list, counted from 1.
+        at: usize,
+    },
+    /// No client can reach the server by this name.
+    #[error("public_host is {given:?}; {why}")]
+    PublicHost {
+        /// What it is.
+        given: String,
+        /// What it must be.
+        why: &'static str,
     },
     /// A certificate without its key, or a key without a certificate.
     #[error("{given} is set and {missing} is not; TLS needs both")]
@@ -234,7 +259,7 @@ pub const SECRET_BYTES: usize = 16;
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
             stun_listen: None,
             public_host: None,
             apps: Vec::new(),
@@ -279,7 +304,9 @@ impl ServerConfig {
             std::fs::File::open(path).map_err(|error| ConfigError::File { path: path.to_owned(), error })?;
             given = given.merge(Toml::file_exact(path));
         }
-        let environment = Env::prefixed(ENVIRONMENT_PREFIX).ignore(&["config"]);
+        let keys = keys();
+        let is_key = move |key: &str| key.split('.').next().is_some_and(|key| keys.contains(&key.to_lowercase()));
+        let environment = Env::prefixed(ENVIRONMENT_PREFIX).filter(move |key| is_key(key.as_str()));
         given = given.merge(environment).merge(Serialized::globals(flags));
         let mut defaults = Self::default();
         if given.extract_inner("dev").unwrap_or(false) {
@@ -289,6 +316,18 @@ impl ServerConfig {
             .merge(given)
             .extract()
             .map_err(|error| ConfigError::Key(Box::new(error)))
+    }
+
+    /// Variables of the environment that begin like keys and are none: their names.
+    pub fn ignored_variables() -> IgnoredVariables {
+        let keys = keys();
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let ignored = names.filter(|name| {
+            let rest = name.to_uppercase().strip_prefix(ENVIRONMENT_PREFIX).map(str::to_lowercase);
+            rest.is_some_and(|rest| rest != "config" && !keys.contains(rest.split('.').next().unwrap_or_default()))
+        });
+        let (of_kubernetes, unknown) = ignored.partition(|name| is_of_kubernetes(name));
+        IgnoredVariables { unknown, of_kubernetes }
     }
 
     /// Whether a server can run with it.
@@ -304,6 +343,9 @@ impl ServerConfig {
             if app.secret.len() < SECRET_BYTES {
                 return Err(ConfigError::Secret { app_id, bytes: app.secret.len() });
             }
+            if doubts::is_weak(&app.secret) {
+                return Err(ConfigError::WeakSecret { app_id });
+            }
             if self.apps[..at].iter().any(|other| other.app_id == app.app_id && other.api_key == app.api_key) {
                 return Err(ConfigError::Twice { app_id });
             }
@@ -317,6 +359,14 @@ impl ServerConfig {
             if bytes < Secret::SERVER_BYTES {
                 return Err(ConfigError::ServerSecret { at: at + 1, bytes });
             }
+            if doubts::is_weak(secret.reveal()) {
+                return Err(ConfigError::WeakServerSecret { at: at + 1 });
+            }
+        }
+        if let Some(host) = &self.public_host
+            && let Some(why) = doubts::public_host(host)
+        {
+            return Err(ConfigError::PublicHost { given: host.clone(), why });
         }
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => return Err(ConfigError::TlsHalf { given: "tls_cert", missing: "tls_key" }),
@@ -338,11 +388,47 @@ impl ServerConfig {
             let (key, value) = ("silence_limit_ms", self.silence_limit_ms.into());
             return Err(ConfigError::Number { key, value, must: "more than ping_every_ms" });
         }
-        if self.max_connections == 0 {
-            return Err(ConfigError::Number { key: "max_connections", value: 0, must: "more than 0" });
+        let counts = [
+            ("max_connections", self.max_connections),
+            ("max_calls_per_device", self.max_calls_per_device),
+            ("max_channels_per_device", self.max_channels_per_device),
+        ];
+        for (key, value) in counts {
+            if value == 0 {
+                return Err(ConfigError::Number { key, value: 0, must: "more than 0" });
+            }
         }
         Ok(())
     }
+}
+
+/// Variables that begin like keys of the configuration and are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IgnoredVariables {
+    /// Perhaps misspelt.
+    pub unknown: Vec<String>,
+    /// What Kubernetes sets in every pod beside a service whose name begins with `callkitd`.
+    pub of_kubernetes: Vec<String>,
+}
+
+/// The names of all keys.
+fn keys() -> HashSet<String> {
+    let all = serde_json::to_value(ServerConfig::default()).unwrap_or_default();
+    all.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+}
+
+/// `X_SERVICE_HOST`, `X_SERVICE_PORT`, `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_7450_TCP` and what follows that.
+fn is_of_kubernetes(name: &str) -> bool {
+    let of_a_port = |rest: &str| {
+        let mut parts = rest.split('_');
+        let is_number = parts.next().is_some_and(|port| port.parse::<u16>().is_ok());
+        is_number && parts.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| of_a_port(rest))
 }
 
 #[cfg(test)]
@@ -383,6 +469,7 @@ mod tests {
         assert!(matches!(with(vec![app("")]), Err(ConfigError::Secret { bytes: 0, .. })));
         assert!(matches!(with(vec![app("0123456789abcdef"); 2]), Err(ConfigError::Twice { .. })));
         assert!(with(vec![app("0123456789abcdef")]).is_ok());
+        assert!(matches!(with(vec![app("0000000000000000")]), Err(ConfigError::WeakSecret { .. })));
         assert!(ServerConfig::dev_on_loopback().check().is_ok());
         let quick = ServerConfig { silence_limit_ms: 3_000, ..ServerConfig::dev_on_loopback() };
         assert!(quick.check().unwrap_err().to_string().contains("silence_limit_ms"));
@@ -401,6 +488,34 @@ mod tests {
         assert!(said.contains("tls_cert") && said.contains("tls_key"), "{said}");
         let said = from_file("server_secret = [\"short\"]").unwrap().check().unwrap_err().to_string();
         assert!(said.contains("server_secret 1 has 5 bytes"), "{said}");
+    }
+
+    #[test]
+    fn what_no_client_can_use_is_told() {
+        let told = |config: ServerConfig| config.check().unwrap_err().to_string();
+        let dev = ServerConfig::dev_on_loopback;
+        let host = "https://calls.example".to_owned();
+        let said = told(ServerConfig { public_host: Some(host), ..dev() });
+        assert!(said.contains("https://calls.example") && said.contains("without scheme"), "{said}");
+        assert!(told(ServerConfig { max_calls_per_device: 0, ..dev() }).contains("max_calls_per_device"));
+        assert!(told(ServerConfig { max_channels_per_device: 0, ..dev() }).contains("max_channels_per_device"));
+        let zeros = Secret::new("0".repeat(64));
+        assert!(told(ServerConfig { server_secret: vec![zeros], ..dev() }).contains("server_secret 1 can be guessed"));
+    }
+
+    #[test]
+    fn variables_of_kubernetes_are_known_by_their_shape() {
+        let of_a_service = [
+            "CALLKITD_PORT",
+            "CALLKITD_SERVICE_HOST",
+            "CALLKITD_SERVICE_PORT",
+            "CALLKITD_SERVICE_PORT_HTTP",
+            "CALLKITD_PORT_7450_TCP",
+            "CALLKITD_PORT_7450_UDP_ADDR",
+            "CALLKITD_ADMIN_SERVICE_HOST",
+        ];
+        assert!(of_a_service.into_iter().all(is_of_kubernetes));
+        assert!(!["CALLKITD_LISTEM", "CALLKITD_PORT_OF_UDP", "CALLKITD_HOST"].into_iter().any(is_of_kubernetes));
     }
 
     #[test]

@@ -26,8 +26,8 @@
 //!
 //! # What a client finds
 //!
-//! - **Sign-in**: the first frame is a hello with an access token, HS256 by the app's secret; it is answered by a welcome or by a
-//!   refusal with its reason. The same user on the same device again replaces the first one. A user of one app is nobody in another.
+//! - **Sign-in**: the first frame is a hello with an access token, a JWT (RFC 7519) with `sub`, `iss`, `uid` and `exp`, HS256 by the app's
+//!   secret; `nbf` is kept to, times may have fractions. It is answered by a welcome or by a refusal with its reason. The same user on the same device again replaces the first one. A user of one app is nobody in another.
 //! - **A session that outlives its stream**: frames are numbered, kept until acknowledged, and sent again after a resume within
 //!   [`resume_window_ms`](ServerConfig::resume_window_ms): nothing is lost or doubled. Acknowledgements ride on other frames, or come
 //!   alone after [`ack_delay_ms`](ServerConfig::ack_delay_ms) or 16 frames.
@@ -74,6 +74,8 @@
 //! What it does not do: carry media, group calls, several servers as one.
 
 mod config;
+mod doubts;
+mod listen;
 mod server;
 
 mod gate;
@@ -113,7 +115,9 @@ mod stun;
 #[cfg(unix)]
 pub use admin::{BackupError, backup};
 pub use cc_keys::KeyError;
-pub use config::{AppConfig, ConfigError, DEFAULT_PORT, LogFormat, SECRET_BYTES, Secret, ServerConfig};
+pub use config::{
+    AppConfig, ConfigError, DEFAULT_PORT, IgnoredVariables, LogFormat, SECRET_BYTES, Secret, ServerConfig,
+};
 pub use limits::LimitsConfig;
 pub use log_lines::{LastLines, LogLines};
 pub use outbox::WebhookConfig;

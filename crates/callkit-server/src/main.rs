@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use callkit_server::{BackupError, ConfigError, Failed, LogFormat, LogLines, Server, ServerConfig, StartError};
+use callkit_server::{
+    BackupError, ConfigError, Failed, IgnoredVariables, LogFormat, LogLines, Server, ServerConfig, StartError,
+};
 use clap::Parser;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 const ABOUT: &str = "\
@@ -65,7 +68,7 @@ enum Command {
 /// The keys of the configuration; what is not given is left to the other sources.
 #[derive(clap::Args, Serialize)]
 struct Keys {
-    /// TCP address for gRPC and HTTP; port 0 takes a free one [default: 0.0.0.0:7450; with --dev 127.0.0.1:7450]
+    /// TCP address for gRPC and HTTP; port 0 takes a free one, [::] is everybody [default: [::]:7450; with --dev 127.0.0.1:7450]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
@@ -75,13 +78,13 @@ struct Keys {
     #[serde(skip_serializing_if = "Option::is_none")]
     stun_listen: Option<SocketAddr>,
 
-    /// Name or address under which clients reach the UDP port; needed behind NAT [default: the one they connected to]
+    /// Name or address under which clients reach the UDP port; needed behind NAT or a proxy [default: the one they connected to]
     #[arg(long, value_name = "HOST")]
     #[serde(skip_serializing_if = "Option::is_none")]
     public_host: Option<String>,
 
     /// Add the app `demo` and a backend for it under /dev/: register, tokens, user map. Not for the open internet
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<bool>,
 
@@ -222,7 +225,9 @@ fn run(options: Options) -> Result<(), Failure> {
     match options.command {
         Some(Command::CheckConfig) => {
             Server::check(&config)?;
-            for doubt in doubts(&config) {
+            let unknown = ServerConfig::ignored_variables().unknown;
+            let unknown = unknown.into_iter().map(|name| format!("the variable {name} is no key and is ignored"));
+            for doubt in Server::doubts(&config).into_iter().chain(unknown) {
                 complain(format_args!("doubtful: {doubt}"));
             }
             say(format_args!(": the configuration is good"));
@@ -262,24 +267,15 @@ fn configured(options: &Options) -> Result<ServerConfig, ConfigError> {
     Ok(config)
 }
 
-/// What a server can start with and an operator may not have meant.
-fn doubts(config: &ServerConfig) -> Vec<&'static str> {
-    let is_open = !config.listen.ip().is_loopback();
-    let doubts = [
-        (config.dev && is_open, "dev is on and others can reach it: anybody can register"),
-        (
-            config.tls_cert.is_none() && is_open,
-            "there is no tls_cert: tokens travel in plain text unless a proxy adds TLS",
-        ),
-        (config.limits.trusted_addresses.iter().any(|net| net.prefix_len() == 0), "trusted_addresses holds everybody"),
-        (config.limits.trusted_proxies.iter().any(|net| net.prefix_len() == 0), "trusted_proxies holds everybody"),
-        (config.max_connections < 100, "max_connections is below 100"),
-    ];
-    doubts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt).collect()
-}
-
 async fn serve(config: ServerConfig) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    let IgnoredVariables { unknown, of_kubernetes } = ServerConfig::ignored_variables();
+    for name in unknown {
+        warn!(name, "the variable is no key and is ignored");
+    }
+    if !of_kubernetes.is_empty() {
+        info!(names = of_kubernetes.join(" "), "variables that Kubernetes sets for a service are ignored");
+    }
     let server = Server::start(config).await?;
     say(format_args!(" ready tcp={} udp={}", server.local_addr(), server.udp_addr()));
     run_until_stopped(server, &mut signals).await

@@ -8,11 +8,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use call_protocol::AppId;
-use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::accept::{self, Accepting};
 use crate::account::Account;
@@ -22,17 +21,19 @@ use crate::cc_keys::{CcKeys, KeyError};
 use crate::clock::Clock;
 use crate::config::{AppConfig, ConfigError, ServerConfig};
 use crate::dev::{self, DEV_APP, Directory};
+use crate::doubts;
 use crate::gate::Gate;
 use crate::health::{Health, Stage};
 use crate::http::Site;
 use crate::hub::{Ear, Hub, Surroundings};
 use crate::limits::Limits;
+use crate::listen;
 use crate::living::Living;
 use crate::metering::Metering;
 use crate::outbox::{Outbox, Pace};
 use crate::store::{Retention, Store, StoreError};
 use crate::stream::Door;
-use crate::stun::{self, StunAddress};
+use crate::stun::{self, StunAddress, StunSocket};
 use crate::tls::{self, Tls, TlsError};
 use crate::token::Apps;
 use crate::vitals::{Failed, Part, Vitals};
@@ -109,14 +110,17 @@ impl Server {
     /// With `dev` and no app `demo` in the configuration, that app gets a secret of its own, new at each start.
     pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
         config.check()?;
+        for doubt in doubts::of(&config) {
+            warn!("{doubt}");
+        }
         let mut app_configs = config.apps.clone();
         if config.dev && !app_configs.iter().any(|app| app.app_id.as_str() == DEV_APP) {
             app_configs.push(dev_app());
         }
         let apps = Arc::new(Apps::new(&app_configs, config.token_leeway_s));
-        let listener = listen_tcp(config.listen).map_err(|error| not_listening("TCP", config.listen, error))?;
+        let listener = listen::tcp(config.listen).map_err(|error| not_listening("TCP", config.listen, error))?;
         let local_addr = listener.local_addr().map_err(|error| not_listening("TCP", config.listen, error))?;
-        let (socket, udp_addr) = bind_udp(&config, local_addr).await?;
+        let (socket, udp_addr) = bind_udp(&config, local_addr)?;
         let metering = Arc::new(Metering::new());
         let tls = match (&config.tls_cert, &config.tls_key) {
             (Some(cert), Some(key)) => Some(Arc::new(Tls::open(cert.clone(), key.clone(), Arc::clone(&metering))?)),
@@ -232,14 +236,19 @@ impl Server {
         })
     }
 
-    /// Whether a server could start with this configuration, as far as that can be told without starting it: keys and values, the
-    /// certificate and its key. Ports and the data folder are not touched.
+    /// Whether a server could start with this configuration and be of use, as far as that can be told without starting it: keys and
+    /// values, the certificate, its key, and whether any client takes it now. Ports and the data folder are not touched.
     pub fn check(config: &ServerConfig) -> Result<(), StartError> {
         config.check()?;
         if let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) {
             tls::check(cert.clone(), key.clone())?;
         }
         Ok(())
+    }
+
+    /// What a server can start with and its operator may not have meant, one sentence each. [`Server::start`] logs them as warnings.
+    pub fn doubts(config: &ServerConfig) -> Vec<String> {
+        doubts::of(config)
     }
 
     /// Takes up a certificate that has changed on disk; one that cannot be used leaves the old one in place. Connections that are open
@@ -348,31 +357,18 @@ fn dev_app() -> AppConfig {
     AppConfig::new(AppId::new(DEV_APP).expect("the name is a few letters"), "dev", secret)
 }
 
-/// Connections that may wait to be accepted, as far as the system allows. After a restart all devices come back at once, and one that
-/// finds no room tries again a whole second later.
-const WAITING_CONNECTIONS: u32 = 65_535;
-
-fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // On Windows this would let two servers have one port.
-    if cfg!(unix) {
-        socket.set_reuseaddr(true)?;
-    }
-    socket.bind(address)?;
-    socket.listen(WAITING_CONNECTIONS)
-}
-
 /// The UDP port: by default the number of the TCP port, and any free one where TCP took any and UDP has that number taken.
-async fn bind_udp(config: &ServerConfig, local_addr: SocketAddr) -> Result<(UdpSocket, SocketAddr), StartError> {
+fn bind_udp(config: &ServerConfig, local_addr: SocketAddr) -> Result<(StunSocket, SocketAddr), StartError> {
     let wanted = config.stun_listen.unwrap_or(local_addr);
-    let bound = match UdpSocket::bind(wanted).await {
+    let bound = match listen::udp(wanted) {
         Err(_) if config.stun_listen.is_none() && config.listen.port() == 0 => {
-            UdpSocket::bind(SocketAddr::new(wanted.ip(), 0)).await
+            listen::udp(SocketAddr::new(wanted.ip(), 0))
         }
         bound => bound,
     };
     let socket = bound.map_err(|error| not_listening("UDP", wanted, error))?;
     let address = socket.local_addr().map_err(|error| not_listening("UDP", wanted, error))?;
+    let socket = StunSocket::new(socket).map_err(|error| not_listening("UDP", wanted, error))?;
     Ok((socket, address))
 }
 

@@ -1,18 +1,25 @@
 //! The UDP port: tells whoever asks by which address it is seen (RFC 8489, Binding), and nothing else.
 
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 
 use rtc_stun::attributes::ATTR_FINGERPRINT;
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, is_stun_message};
 use rtc_stun::xoraddr::XorMappedAddress;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::doubts;
 use crate::metering::Metering;
 
 /// Longest request looked at; one without credentials has far less.
 const REQUEST_BYTES: usize = 548;
+/// The longest that the system hands out at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Under which name clients are told to ask.
 #[derive(Debug, Clone)]
@@ -29,28 +36,69 @@ impl StunAddress {
             Some(host) if host.contains(':') && !host.starts_with('[') => format!("stun:[{host}]:{port}"),
             Some(host) => format!("stun:{host}:{port}"),
             None => {
-                let ip = if self.bound.ip().is_unspecified() { local_ip } else { None };
+                let ip = if self.bound.ip().is_unspecified() { local_ip.map(reachable) } else { None };
                 format!("stun:{}", SocketAddr::new(ip.unwrap_or(self.bound.ip()).to_canonical(), port))
             }
         }
     }
 }
 
+/// A client that seems to be on this machine may be a proxy that speaks for others.
+fn reachable(local_ip: IpAddr) -> IpAddr {
+    if local_ip.to_canonical().is_loopback() { doubts::own_ip().unwrap_or(local_ip) } else { local_ip }
+}
+
+/// The UDP port, which answers from the address that was asked: a client takes no answer from another, and a machine may have several.
+pub(crate) struct StunSocket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl StunSocket {
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self { socket, state })
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<RecvMeta> {
+        let receive = || {
+            let mut meta = [RecvMeta::default()];
+            self.state.recv((&self.socket).into(), &mut [IoSliceMut::new(buffer)], &mut meta)?;
+            Ok(meta[0])
+        };
+        self.socket.async_io(Interest::READABLE, receive).await
+    }
+
+    async fn answer(&self, answer: &[u8], asked: &RecvMeta) -> io::Result<()> {
+        let transmit =
+            Transmit { destination: asked.addr, ecn: None, contents: answer, segment_size: None, src_ip: asked.dst_ip };
+        let send = || self.state.try_send((&self.socket).into(), &transmit);
+        self.socket.async_io(Interest::WRITABLE, send).await
+    }
+}
+
 /// Answers until it is dropped. Answers are 40 bytes (IPv6: 52), so that nobody gains much by asking in another's name.
-pub(crate) async fn serve(socket: UdpSocket, metering: Arc<Metering>) {
-    let mut request = [0; REQUEST_BYTES + 1];
+pub(crate) async fn serve(socket: StunSocket, metering: Arc<Metering>) {
+    // The system hands out several datagrams of one sender in one piece.
+    let mut buffer = vec![0; PIECE_BYTES];
     loop {
-        let Ok((length, from)) = socket.recv_from(&mut request).await else {
+        let Ok(meta) = socket.receive(&mut buffer).await else {
             // A port-unreachable of an earlier answer; the next datagram is as good as ever.
             tokio::task::yield_now().await;
             continue;
         };
-        match answer(&request[..length], from) {
-            Some(answer) => {
-                metering.stun_answers.increment(1);
-                socket.send_to(&answer, from).await.ok();
+        let length = meta.len.min(buffer.len());
+        if length == 0 {
+            metering.stun_ignored.increment(1);
+        }
+        for request in buffer[..length].chunks(meta.stride.max(1)) {
+            match answer(request, meta.addr) {
+                Some(answer) => {
+                    metering.stun_answers.increment(1);
+                    socket.answer(&answer, &meta).await.ok();
+                }
+                None => metering.stun_ignored.increment(1),
             }
-            None => metering.stun_ignored.increment(1),
         }
     }
 }

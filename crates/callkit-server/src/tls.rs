@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::metering::Metering;
 
@@ -50,6 +52,14 @@ pub enum TlsError {
         /// What rustls said.
         error: rustls::Error,
     },
+    /// No client takes the certificate, whomever it trusts.
+    #[error("every client refuses {cert}: {why}")]
+    Refused {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// Why, as a client puts it.
+        why: String,
+    },
 }
 
 /// The certificate in use and the files it comes from.
@@ -83,10 +93,51 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// Whether a certificate and its key can be used.
+/// Whether a certificate and its key can be used, and whether a client takes it now.
 pub(crate) fn check(cert: PathBuf, key: PathBuf) -> Result<(), TlsError> {
-    let files = read(&cert, &key)?;
-    pair(&files, &cert, &key, &default_provider()).map(drop)
+    let (files, provider) = (read(&cert, &key)?, default_provider());
+    let pair = pair(&files, &cert, &key, &provider)?;
+    taken_by_clients(&pair.cert, &cert, &provider, UnixTime::now())
+}
+
+/// Whether the certificate is for this name, if it can be read.
+pub(crate) fn names(cert: &Path, name: &ServerName<'_>) -> Option<bool> {
+    let pem = std::fs::read(cert).ok()?;
+    let first = CertificateDer::pem_slice_iter(&pem).next()?.ok()?;
+    let parsed = ParsedCertificate::try_from(&first).ok()?;
+    Some(verify_server_name(&parsed, name).is_ok())
+}
+
+/// Checks the chain as a kit does, which looks at it with rustls, too. Whom a client trusts is not known here: the last certificate
+/// stands for that.
+fn taken_by_clients(
+    chain: &[CertificateDer<'static>],
+    path: &Path,
+    provider: &CryptoProvider,
+    now: UnixTime,
+) -> Result<(), TlsError> {
+    let (Some(first), Some(last)) = (chain.first(), chain.last()) else { return Ok(()) };
+    let verify = || {
+        let parsed = ParsedCertificate::try_from(first)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(last.clone())?;
+        let algorithms = provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &chain[1..], now, algorithms)
+    };
+    let Err(error) = verify() else { return Ok(()) };
+    let why = match error {
+        // By itself: a client may have the next one of the chain already.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) if chain.len() == 1 => return Ok(()),
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "a certificate in the file is not vouched for by the one after it".to_owned()
+        }
+        error if format!("{error:?}").contains("CaUsedAsEndEntity") => {
+            "it is the certificate of an authority (CA:TRUE), not of a server".to_owned()
+        }
+        rustls::Error::InvalidCertificate(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    Err(TlsError::Refused { cert: path.to_owned(), why })
 }
 
 impl Tls {
@@ -94,6 +145,10 @@ impl Tls {
         let provider = Arc::new(default_provider());
         let files = read(&cert, &key)?;
         let pair = pair(&files, &cert, &key, &provider)?;
+        // Served nevertheless: its time may come, or the next one.
+        if let Err(error) = taken_by_clients(&pair.cert, &cert, &provider, UnixTime::now()) {
+            error!(%error, "the certificate is of no use");
+        }
         let current = Arc::new(Current(RwLock::new(Arc::new(pair))));
         let failed = |error| TlsError::Pair { cert: cert.clone(), key: key.clone(), error };
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -117,9 +172,12 @@ impl Tls {
             if seen.as_ref() == Some(&files) {
                 return Ok(false);
             }
-            let pair = pair(&files, &self.cert, &self.key, &default_provider());
+            let provider = default_provider();
+            let pair = pair(&files, &self.cert, &self.key, &provider);
             *seen = Some(files);
-            *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair?);
+            let pair = pair?;
+            taken_by_clients(&pair.cert, &self.cert, &provider, UnixTime::now())?;
+            *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
             Ok(true)
         });
         match taken {

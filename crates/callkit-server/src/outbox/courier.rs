@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Courier, Kind, Outcome, Pace, sign};
 use crate::clock::unix_s;
 use crate::config::SECRET_BYTES;
+use crate::doubts;
 use crate::push::guard::{Origin, Reach};
 use crate::push::outgoing::{self, Outgoing, Speaks};
 use crate::store::queue::Item;
@@ -85,6 +86,9 @@ pub(crate) fn check(config: &WebhookConfig) -> Result<(), (&'static str, &'stati
     }
     if config.secrets.iter().any(|secret| secret.len() < SECRET_BYTES) {
         return Err(("secrets", "of 16 bytes or more each"));
+    }
+    if config.secrets.iter().any(|secret| doubts::is_weak(secret)) {
+        return Err(("secrets", "ones that cannot be guessed: `openssl rand -hex 32` makes them"));
     }
     if config.give_up_after_s == 0 {
         return Err(("give_up_after_s", "more than 0"));

@@ -18,11 +18,16 @@ pub fn shop() -> String {
 }
 
 fn check(config: &str) -> Output {
+    check_with(config, &[], &[])
+}
+
+fn check_with(config: &str, options: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("callkitd.toml");
     std::fs::write(&file, config).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_callkitd"));
-    let output = command.args(["check-config", "--config"]).arg(&file).current_dir(&folder).output().unwrap();
+    command.args(options).args(["check-config", "--config"]).arg(&file).envs(variables.iter().copied());
+    let output = command.current_dir(&folder).output().unwrap();
     let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["callkitd.toml"], "nothing is made");
     output
@@ -30,7 +35,9 @@ fn check(config: &str) -> Output {
 
 #[test]
 fn a_configuration_is_checked_without_starting() {
-    let good = check(&format!("listen = \"127.0.0.1:7450\"\n{}", shop()));
+    // Behind a proxy on the same machine, with the UDP port in the open.
+    let keys = "listen = \"127.0.0.1:7450\"\nstun_listen = \"[::]:7450\"\npublic_host = \"calls.example\"\n";
+    let good = check(&format!("{keys}{}", shop()));
     assert!(good.status.success(), "{good:?}");
     assert!(good.stderr.is_empty(), "{good:?}");
 
@@ -45,6 +52,8 @@ fn a_configuration_is_checked_without_starting() {
         ("tls_cert = \"nowhere.pem\"\n", "tls_key is not"),
         ("tls_cert = \"nowhere.pem\"\ntls_key = \"nowhere.key\"\n", "cannot read nowhere.pem"),
         ("log = \"callkit=loud\"\n", "log:"),
+        ("public_host = \"https://calls.example\"\n", "without scheme"),
+        ("max_calls_per_device = 0\n", "max_calls_per_device is 0"),
     ];
     for (config, expected) in cases {
         let apps = if config.is_empty() { String::new() } else { shop() };
@@ -53,6 +62,34 @@ fn a_configuration_is_checked_without_starting() {
         assert!(!bad.status.success() && said.contains(expected), "{config:?}: {said}");
         assert!(!said.contains("the secret of"), "{said}");
     }
+}
+
+#[test]
+fn a_word_after_dev_is_a_command() {
+    let good = check_with("", &["--dev"], &[]);
+    assert!(good.status.success(), "{good:?}");
+    let off = check_with("", &["--dev=false"], &[]);
+    assert!(!off.status.success() && String::from_utf8_lossy(&off.stderr).contains("no app is configured"), "{off:?}");
+}
+
+#[test]
+fn what_others_set_in_the_environment_ends_no_start() {
+    let of_kubernetes = [
+        ("CALLKITD_PORT", "tcp://10.0.0.1:7450"),
+        ("CALLKITD_PORT_7450_TCP_ADDR", "10.0.0.1"),
+        ("CALLKITD_SERVICE_HOST", "10.0.0.1"),
+        ("CALLKITD_SERVICE_PORT", "7450"),
+    ];
+    let good = check_with("", &["--dev"], &of_kubernetes);
+    assert!(good.status.success() && good.stderr.is_empty(), "{good:?}");
+    let misspelt = check_with("", &["--dev"], &[("CALLKITD_LISTEM", "127.0.0.1:9")]);
+    let said = String::from_utf8(misspelt.stderr).unwrap();
+    assert!(misspelt.status.success() && said.contains("CALLKITD_LISTEM"), "{said}");
+    let bad = check_with("", &["--dev"], &[("CALLKITD_DRAIN_MS", "soon")]);
+    let said = String::from_utf8(bad.stderr).unwrap().to_lowercase();
+    assert!(!bad.status.success() && said.contains("drain_ms"), "a key is a key wherever it stands: {said}");
+    let limits = check_with("", &["--dev"], &[("CALLKITD_LIMITS", "{frames_per_hour=1}")]);
+    assert!(!limits.status.success(), "{limits:?}");
 }
 
 #[tokio::test]

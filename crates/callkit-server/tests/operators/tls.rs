@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use callkit_server::{ConfigError, Server, ServerConfig, StartError};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -172,4 +173,54 @@ async fn a_server_does_not_start_with_a_certificate_that_cannot_be_used() {
     let half = ServerConfig { tls_key: None, ..files.config() };
     let error = Server::start(half).await.unwrap_err();
     assert!(matches!(error, StartError::Config(ConfigError::TlsHalf { .. })), "{error}");
+}
+
+/// A certificate for localhost with something about it, and its key.
+fn with(change: impl FnOnce(&mut CertificateParams)) -> Made {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&key).unwrap();
+    Made { pem: cert.pem(), key_pem: key.serialize_pem(), der: cert.der().clone() }
+}
+
+#[tokio::test]
+async fn a_certificate_that_every_client_refuses_is_found_before_anybody_meets_it() {
+    let expired = with(|params| params.not_after = date_time_ymd(2020, 1, 1));
+    let not_yet = with(|params| params.not_before = date_time_ymd(4_000, 1, 1));
+    let authority = with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    for (made, why) in [(&expired, "expired"), (&not_yet, "not valid yet"), (&authority, "CA:TRUE")] {
+        let files = Files::with(made);
+        let said = Server::check(&files.config()).unwrap_err().to_string();
+        assert!(said.contains("every client refuses") && said.contains(why), "{said}");
+        // It may be its clock: the server serves, and a client is the one who refuses.
+        let server = Server::start(files.config()).await.unwrap();
+        assert!(presented(server.local_addr(), made).await.is_none(), "{why}");
+        server.stop().await;
+    }
+    let (mut chain, stranger) = (Files::with(&make()), make());
+    let leaf = make();
+    chain.write(&format!("{}{}", leaf.pem, stranger.pem), &leaf.key_pem);
+    let said = Server::check(&chain.config()).unwrap_err().to_string();
+    assert!(said.contains("not vouched for"), "{said}");
+    chain = Files::with(&leaf);
+    Server::check(&chain.config()).unwrap();
+
+    // Nor is one taken up in place of one that works.
+    let server = Server::start(chain.config()).await.unwrap();
+    chain.write(&expired.pem, &expired.key_pem);
+    server.reload();
+    assert_eq!(presented(server.local_addr(), &leaf).await, Some(leaf.der.clone()));
+    server.stop().await;
+}
+
+#[test]
+fn a_certificate_for_another_name_is_doubtful() {
+    let files = Files::with(&make());
+    let doubts = |host: &str| {
+        let config = ServerConfig { public_host: Some(host.into()), ..files.config() };
+        Server::doubts(&config).join("\n")
+    };
+    assert!(doubts("calls.example").contains("is not for calls.example"));
+    assert!(!doubts("localhost").contains("is not for"));
 }
