@@ -135,8 +135,8 @@ class CallListener(callkit.CallEventHandler):
     def on_peer_unhold(self, call):
         self.tell("on_peer_unhold")
 
-    def on_mute_requested_by_peer(self, call, muted):
-        self.tell("on_mute_requested_by_peer", muted=muted)
+    def on_my_audio_mute_requested_by_peer(self, call, muted):
+        self.tell("on_my_audio_mute_requested_by_peer", muted=muted)
 
     def on_network_unavailable(self, call, is_peer, seconds_until_disconnect):
         self.tell("on_network_unavailable", is_peer=is_peer)
@@ -144,8 +144,11 @@ class CallListener(callkit.CallEventHandler):
     def on_network_reavailable(self, call, is_peer):
         self.tell("on_network_reavailable", is_peer=is_peer)
 
-    def on_peer_audio_description_update(self, call, level):
-        self.tell("on_peer_audio_description_update", level=level)
+    def on_peer_audio_description_updated(self, call, level):
+        self.tell("on_peer_audio_description_updated", level=level)
+
+    def on_microphone_failed(self, call, failure):
+        self.tell("on_microphone_failed", failure=type(failure).__name__)
 
     def on_background_call_adopted(self, call):
         self.tell("on_background_call_adopted")
@@ -197,35 +200,41 @@ class Listener(callkit.CallKitEventHandler):
     def on_answer(self, call_id):
         self.tell("answer", call_id=call_id)
 
-    def on_joined_channel(self, channel):
-        self.tell("joined_channel", channel=channel)
+    def on_joined_channel(self, call_id, channel):
+        self.tell("joined_channel", call_id=call_id, channel=channel)
 
-    def on_user_joined(self, uid, user):
-        self.tell("user_joined", uid=uid, user=user)
+    def on_user_joined(self, call_id, uid, user):
+        self.tell("user_joined", call_id=call_id, uid=uid, user=user)
 
-    def on_user_left(self, uid, user):
-        self.tell("user_left", uid=uid, user=user)
+    def on_user_left(self, call_id, uid, user):
+        self.tell("user_left", call_id=call_id, uid=uid, user=user)
 
-    def on_user_mute_audio(self, uid, muted):
-        self.tell("user_mute_audio", uid=uid, muted=muted)
+    def on_user_mute_audio(self, call_id, uid, muted):
+        self.tell("user_mute_audio", call_id=call_id, uid=uid, muted=muted)
 
-    def on_user_mute_video(self, uid, muted):
-        self.tell("user_mute_video", uid=uid, muted=muted)
+    def on_user_mute_video(self, call_id, uid, muted):
+        self.tell("user_mute_video", call_id=call_id, uid=uid, muted=muted)
 
     def on_user_removed(self, call_id, user, reason):
         self.tell("user_removed", call_id=call_id, user=user, reason=reason.name)
 
-    def on_first_audio(self, uid):
-        self.tell("first_audio", uid=uid)
+    def on_first_audio(self, call_id, uid):
+        self.tell("first_audio", call_id=call_id, uid=uid)
 
     def on_peer_reachable(self, call_id, reachable, ends_in_ms):
         self.tell("peer_reachable", call_id=call_id, reachable=reachable, ends_in_ms=ends_in_ms)
 
-    def on_call_end(self, call_id, reason):
-        self.tell("call_end", call_id=call_id, reason=reason.name)
+    def on_network_available(self, call_id, available, ends_in_ms):
+        self.tell("network_available", call_id=call_id, available=available, ends_in_ms=ends_in_ms)
 
-    def on_error(self, error):
-        self.tell("error", code=error.code(), kind=error.kind().name, text=error.text())
+    def on_microphone_failed(self, call_id, failure):
+        self.tell("microphone_failed", call_id=call_id, failure=type(failure).__name__)
+
+    def on_call_end(self, call_id, reason, user_code):
+        self.tell("call_end", call_id=call_id, reason=reason.name, user_code=user_code)
+
+    def on_error(self, call_id, error):
+        self.tell("error", call_id=call_id, code=error.code(), kind=error.kind().name, text=error.text())
 
     def on_access_token_expiring(self, left_ms):
         self.tell("access_token_expiring", left_ms=left_ms)

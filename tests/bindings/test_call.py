@@ -298,6 +298,14 @@ class KitTest(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(callkit.SignInError.Unreachable):
             await callkit.CallKit.sign_in(self.config(server="http://127.0.0.1:1"), "erin", token)
 
+    async def test_devices_and_levels(self):
+        mallory = await self.kit("mallory")
+        await mallory.check_microphone()
+        self.assertIsInstance(callkit.input_devices() + callkit.output_devices(), list)
+        levels = await mallory.audio_levels(10)
+        self.assertEqual((await asyncio.wait_for(levels.next(), PATIENCE)).mic, 0.0)
+        self.assertIsNone(await mallory.statistics("0" * 32))
+
     async def test_handlers_are_let_go_with_the_kit(self):
         held = {"handler": Tokens(None), "chat": Chat({}, "frank")}
         config = self.config(chat=held["chat"])
@@ -327,6 +335,10 @@ class KitTest(unittest.IsolatedAsyncioTestCase):
         while not isinstance(event := await asyncio.wait_for(events.next(), PATIENCE), callkit.CallKitEvent.RECEIVE_CALL):
             self.assertIsInstance(event, callkit.CallKitEvent.CONNECTION_CHANGED)
         self.assertEqual(event.call_id, call_id)
+        [call] = heidi.calls()
+        self.assertEqual((call.id(), call.peer_user_id(), call.state()), (call_id, "grace", callkit.CallState.VERIFIED))
+        self.assertIsNone(call.connected_at())
+        self.assertIsNone(heidi.call("0" * 32))
 
 
 class Person:
@@ -497,7 +509,9 @@ class OneCallTest(unittest.IsolatedAsyncioTestCase):
         made = await self.manager(400.0).make_call(param, here.handler)
         self.assertEqual(made.reason, callkit.StartFailReason.NONE)
         there = Ear()
-        param = callkit.VerifyCallParam(my_user_id=callee, my_service_id=APP, cc_param=await pushed(callee, PATIENCE))
+        read = callkit.parse_cc_param(await pushed(callee, PATIENCE))
+        self.assertEqual((read.peer, read.user, read.call_type), (caller, callee, callkit.CallType.AUDIO1V1))
+        param = callkit.VerifyCallParam(my_user_id=callee, my_service_id=APP, cc_param=read.text)
         verified = await self.manager(700.0).verify_call(param, there.handler)
         self.assertEqual(verified.reason, callkit.StartFailReason.NONE)
         self.assertEqual((await there.until("on_verified"))["peer"], caller)
@@ -512,10 +526,13 @@ class OneCallTest(unittest.IsolatedAsyncioTestCase):
         await taken.accept(False)
         for ear in [here, there]:
             self.assertFalse((await ear.until("on_connected"))["in_preparation"])
-        while (await here.until("on_peer_audio_description_update"))["level"] == 0:
+        while (await here.until("on_peer_audio_description_updated"))["level"] == 0:
             pass
         figures = await call.statistics()
         self.assertEqual(figures.codec, "opus")
+        stream = await call.statistics_stream(100)
+        self.assertEqual((await asyncio.wait_for(stream.next(), PATIENCE)).codec, "opus")
+        self.assertGreaterEqual(call.connected_at(), call.began_at())
         await call.mute_my_audio(True)
         await here.until("on_mic_mute")
         await there.until("on_peer_mic_muted")
@@ -523,7 +540,7 @@ class OneCallTest(unittest.IsolatedAsyncioTestCase):
         await call.mute_my_audio(False)
         await there.until("on_peer_mic_unmuted")
         await taken.request_peer_mute(True)
-        self.assertTrue((await here.until("on_mute_requested_by_peer"))["muted"])
+        self.assertTrue((await here.until("on_my_audio_mute_requested_by_peer"))["muted"])
         await call.hold("the door bell")
         self.assertEqual((await there.until("on_peer_hold"))["reason"], "the door bell")
         await call.unhold()
@@ -549,6 +566,8 @@ class OneCallTest(unittest.IsolatedAsyncioTestCase):
         param = callkit.VerifyCallParam(my_user_id="rosa", my_service_id=APP, cc_param="nonsense")
         verified = await self.manager(400.0).verify_call(param, ear.handler)
         self.assertEqual((verified.reason, verified.call), (callkit.StartFailReason.DECODE_CALL_PARAM, None))
+        self.assertIn("cc_param", verified.param_error)
+        self.assertIsNone(callkit.parse_cc_param("nonsense"))
 
 
 class HearingTest(unittest.TestCase):

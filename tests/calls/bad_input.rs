@@ -106,7 +106,7 @@ async fn an_unknown_user_cannot_be_called_and_the_caller_is_told_why() {
     let house = House::open().await;
     let mut alice = house.phone("alice").await;
     let call_id = alice.kit.start_single_call("nobody", CallType::Audio1v1, Ext::new()).await.unwrap();
-    assert!(matches!(alice.until("error").await, CallKitEvent::Error { error: CallError::UnknownUser }));
+    assert!(matches!(alice.until("error").await, CallKitEvent::Error { error: CallError::UnknownUser, .. }));
     assert_eq!(alice.until_end(call_id).await, EndReason::Error);
 }
 
@@ -124,7 +124,7 @@ async fn a_channel_token_for_another_channel_or_uid_is_refused_at_the_join() {
     });
     let call_id = alice.calls(&mut bob).await;
     bob.kit.answer(call_id).await.unwrap();
-    let CallKitEvent::Error { error } = bob.until("error").await else { panic!() };
+    let CallKitEvent::Error { error, .. } = bob.until("error").await else { panic!() };
     assert_eq!(error, CallError::Join(JoinRefusal::TokenInvalid));
     assert_eq!(bob.until_end(call_id).await, EndReason::Error);
     alice.until_end(call_id).await;

@@ -116,12 +116,15 @@ async fn calls_across_each_other_become_one() {
         bob.hears(ALICE).await;
         alice.hears(BOB).await;
         alice.kit.hangup(call_id).await.unwrap();
-        let merged = CallKitEvent::CallMerged { old, call_id, call_type: CallType::Audio1v1 };
+        let is_merged = |event: &&CallKitEvent| {
+            matches!(event, CallKitEvent::CallMerged { old: was, call_id: of, call_type: CallType::Audio1v1, .. }
+                if (*was, *of) == (old, call_id))
+        };
         let mut times = 0;
         for mut phone in [alice, bob] {
             phone.until_end(call_id).await;
             let seen = phone.sign_out_and_drain().await;
-            times += seen.iter().filter(|event| **event == merged).count();
+            times += seen.iter().filter(is_merged).count();
             assert_eq!((count(&seen, "call_end"), count(&seen, "answer")), (1, 1));
         }
         assert_eq!(times, 1, "told at the one side whose call was given up");
@@ -140,9 +143,13 @@ async fn signs_of_life_and_holds_travel_on_the_media_path_and_not_through_the_ch
     alice.hears_for(1.0, alice.heard.len()).await;
     let said = post.said().len();
     bob.kit.hold(call_id).await.unwrap();
-    assert_eq!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id, held: true });
+    assert!(
+        matches!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: true, .. } if of == call_id)
+    );
     bob.kit.unhold(call_id).await.unwrap();
-    assert_eq!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id, held: false });
+    assert!(
+        matches!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: false, .. } if of == call_id)
+    );
     bob.hears(ALICE).await;
     // More than the time between two signs of life.
     alice.hears_for(4.0, alice.heard.len()).await;
@@ -218,5 +225,5 @@ async fn somebody_else_in_the_chat_can_neither_end_a_call_nor_break_a_phone() {
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
     let seen = bob.sign_out_and_drain().await;
     assert!(!seen.iter().any(|event| matches!(event, CallKitEvent::Error { .. })), "{seen:?}");
-    assert!(!alice.seen.contains(&CallKitEvent::Error { error: CallError::Refused }));
+    assert!(!alice.errors().contains(&CallError::Refused));
 }

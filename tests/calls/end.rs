@@ -99,7 +99,7 @@ async fn e9_a_refusal_gives_the_caller_an_error_and_then_the_end() {
     alice.until_end(call_id).await;
     let names = alice.names();
     assert_eq!(&names[names.len() - 2..], ["error", "call_end"]);
-    assert!(alice.seen.contains(&CallKitEvent::Error { error: CallError::Refused }));
+    assert!(alice.errors().contains(&CallError::Refused));
     let seen = bob.sign_out_and_drain().await;
     assert!(!seen.iter().any(|event| event.name() == "error"), "whoever declines has made no mistake");
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use callkit::{
-    AudioInput, Builder, CallId, CallKit, CallKitEvent, CallType, DevBackend, EndReason, Ext, Interfaces, Recording,
+    AudioInput, Builder, CallError, CallId, CallKit, CallKitEvent, CallType, DevBackend, EndReason, Ext, Interfaces,
+    Recording,
 };
 use callkit_server::{Server, ServerConfig};
 use futures_util::{Stream, StreamExt};
@@ -192,10 +193,27 @@ impl Phone {
         }
     }
 
+    /// Waits for the next error.
+    pub(crate) async fn until_error(&mut self) -> CallError {
+        match self.until("error").await {
+            CallKitEvent::Error { error, .. } => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What failed so far.
+    pub(crate) fn errors(&self) -> Vec<CallError> {
+        let error = |event: &CallKitEvent| match event {
+            CallKitEvent::Error { error, .. } => Some(error.clone()),
+            _ => None,
+        };
+        self.seen.iter().filter_map(error).collect()
+    }
+
     /// Waits for the end of the call.
     pub(crate) async fn until_end(&mut self, call_id: CallId) -> EndReason {
         match self.until("call_end").await {
-            CallKitEvent::CallEnd { call_id: ended, reason } if ended == call_id => reason,
+            CallKitEvent::CallEnd { call_id: ended, reason, .. } if ended == call_id => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -215,7 +233,7 @@ impl Phone {
     pub(crate) async fn until_end_of(&mut self, call_id: CallId) -> EndReason {
         loop {
             match self.until("call_end").await {
-                CallKitEvent::CallEnd { call_id: ended, reason } if ended == call_id => return reason,
+                CallKitEvent::CallEnd { call_id: ended, reason, .. } if ended == call_id => return reason,
                 _ => {}
             }
         }
@@ -321,10 +339,15 @@ pub(crate) fn similarity(heard: &[f32]) -> f32 {
 /// Why a call ended, each time that was told.
 pub(crate) fn ends(seen: &[CallKitEvent], call_id: CallId) -> Vec<EndReason> {
     let end = |event: &CallKitEvent| match event {
-        CallKitEvent::CallEnd { call_id: ended, reason } if *ended == call_id => Some(*reason),
+        CallKitEvent::CallEnd { call_id: ended, reason, .. } if *ended == call_id => Some(*reason),
         _ => None,
     };
     seen.iter().filter_map(end).collect()
+}
+
+/// Whether it was told that this call was accepted.
+pub(crate) fn is_answered(seen: &[CallKitEvent], call_id: CallId) -> bool {
+    seen.iter().any(|event| event.name() == "answer" && event.call_id() == Some(call_id))
 }
 
 /// How often an event of this name was told.

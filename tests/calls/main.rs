@@ -23,6 +23,7 @@ mod races;
 mod warm;
 mod chat;
 mod tokens;
+mod handles;
 
 mod bad_input;
 mod outage;

@@ -1,6 +1,6 @@
 //! Rows about the channel and the sound in it.
 
-use callkit::{AudioInput, CallKitEvent, ChannelId, HandlerError, UserId, UserMapper};
+use callkit::{AudioInput, CallKitEvent, ChannelId, HandlerError, Uid, UserId, UserMapper};
 
 use crate::house::{House, PATIENCE, loudness, similarity};
 
@@ -22,7 +22,7 @@ async fn a3_the_user_mapper_names_who_is_behind_a_uid_and_one_for_another_channe
     });
     let call_id = alice.calls(&mut bob).await;
     bob.kit.answer(call_id).await.unwrap();
-    let CallKitEvent::UserJoined { uid, user } = alice.until("user_joined").await else { panic!() };
+    let CallKitEvent::UserJoined { uid, user, .. } = alice.until("user_joined").await else { panic!() };
     assert_eq!(user, Some(UserId::new("Bob the builder").unwrap()));
     assert_eq!(was_asked.recv().await.unwrap(), (ChannelId::new(call_id.to_string()).unwrap(), uid));
     let CallKitEvent::UserJoined { user, .. } = bob.until("user_joined").await else { panic!() };
@@ -51,12 +51,15 @@ async fn a11_mute_silences_the_microphone_and_e6_tells_the_other_side() {
     let house = House::open().await;
     let (alice, mut bob, _) = house.two_in_a_call().await;
     alice.kit.mute().await.unwrap();
-    let CallKitEvent::UserMuteAudio { uid, muted: true } = bob.until("user_mute_audio").await else { panic!() };
+    let CallKitEvent::UserMuteAudio { uid, muted: true, .. } = bob.until("user_mute_audio").await else { panic!() };
     // A second of what is heard covers the path and the jitter buffer, also of a busy machine.
     let muted = bob.hears_for(1.0, bob.heard.len() + 48_000).await;
     assert!(loudness(&muted) < 0.001, "{}", loudness(&muted));
     alice.kit.unmute().await.unwrap();
-    assert_eq!(bob.until("user_mute_audio").await, CallKitEvent::UserMuteAudio { uid, muted: false });
+    let CallKitEvent::UserMuteAudio { uid: again, muted: false, .. } = bob.until("user_mute_audio").await else {
+        panic!()
+    };
+    assert_eq!(again, uid);
     assert!(loudness(&bob.hears_for(2.0, bob.heard.len() + 24_000).await) > 0.01);
 }
 
@@ -81,12 +84,15 @@ async fn e3_on_joined_channel_and_e4_on_user_joined_come_once_with_channel_uid_a
     let mut uids = Vec::new();
     for (phone, other) in [(alice, "bob"), (bob, "alice")] {
         let seen = phone.sign_out_and_drain().await;
-        let joined = seen.iter().filter(|event| event.name() == "joined_channel").collect::<Vec<_>>();
-        assert_eq!(joined, [&CallKitEvent::JoinedChannel { channel: channel.clone() }]);
+        let joined = seen.iter().filter_map(|event| match event {
+            CallKitEvent::JoinedChannel { channel, .. } => Some(channel.clone()),
+            _ => None,
+        });
+        assert_eq!(joined.collect::<Vec<_>>(), [channel.clone()]);
         let others: Vec<_> = seen
             .iter()
             .filter_map(|event| match event {
-                CallKitEvent::UserJoined { uid, user } => Some((*uid, user.clone())),
+                CallKitEvent::UserJoined { uid, user, .. } => Some((*uid, user.clone())),
                 _ => None,
             })
             .collect();
@@ -95,6 +101,32 @@ async fn e3_on_joined_channel_and_e4_on_user_joined_come_once_with_channel_uid_a
         uids.push(others[0].0);
     }
     assert_ne!(uids[0], uids[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e4_nobody_is_heard_whom_the_app_has_not_met() {
+    let house = House::open().await;
+    let mut alice = house.singer("alice", 400.0, |b| b).await;
+    let mut bob = house.singer("bob", 700.0, |b| b).await;
+    let (opens, gate) = tokio::sync::watch::channel(false);
+    bob.kit.set_user_mapper_handler(move |channel: ChannelId, uid: Uid| {
+        let mut gate = gate.clone();
+        async move {
+            gate.wait_for(|open| *open).await.map_err(|_| HandlerError::from("the test is over"))?;
+            Ok(UserMapper { channel, users: vec![(uid, UserId::new("alice").unwrap())] })
+        }
+    });
+    let call_id = alice.calls(&mut bob).await;
+    bob.kit.answer(call_id).await.unwrap();
+    alice.until("user_joined").await;
+    bob.hears(400.0).await;
+    opens.send(true).unwrap();
+    let CallKitEvent::FirstAudio { uid, .. } = bob.until("first_audio").await else { panic!() };
+    let met = bob.seen.iter().filter_map(|event| match event {
+        CallKitEvent::UserJoined { uid, user, .. } => Some((*uid, user.clone().unwrap().to_string())),
+        _ => None,
+    });
+    assert_eq!(met.collect::<Vec<_>>(), [(uid, "alice".to_owned())], "{:?}", bob.names());
 }
 
 #[tokio::test(flavor = "multi_thread")]

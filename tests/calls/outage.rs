@@ -7,7 +7,7 @@ use crate::house::{House, Phone, loudness};
 
 async fn until_state(phone: &mut Phone, wanted: &ConnectionState) {
     loop {
-        if let CallKitEvent::ConnectionChanged { state } = phone.until("connection_changed").await
+        if let CallKitEvent::ConnectionChanged { state, .. } = phone.until("connection_changed").await
             && state == *wanted
         {
             return;

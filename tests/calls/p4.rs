@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, post};
 use axum::{Json, Router};
 use callkit::{
     AudioInput, Builder, Call, CallEventHandler, CallManager, CallOptions, DisconnectReason, DisconnectSource,
-    MakeCallParam, MakeCallParamBuilder, Recording, StartFailReason, VerifyCallParam,
+    MakeCallParam, MakeCallParamBuilder, MicrophoneFailure, Recording, StartFailReason, VerifyCallParam,
 };
 use callkit_server::{AppConfig, ServerConfig, WebhookConfig};
 use tokio::sync::{Mutex, mpsc};
@@ -31,6 +31,7 @@ pub(crate) enum Told {
     NetworkUnavailable { is_peer: bool, seconds: u32 },
     NetworkReavailable { is_peer: bool },
     PeerLevel(u8),
+    MicrophoneFailed(MicrophoneFailure),
     Adopted,
 }
 
@@ -99,7 +100,7 @@ impl CallEventHandler for Scribe {
     fn on_peer_unhold(&self, _: &Call) {
         self.write(Told::PeerUnhold);
     }
-    fn on_mute_requested_by_peer(&self, _: &Call, muted: bool) {
+    fn on_my_audio_mute_requested_by_peer(&self, _: &Call, muted: bool) {
         self.write(Told::MuteRequested(muted));
     }
     fn on_network_unavailable(&self, _: &Call, is_peer: bool, seconds: u32) {
@@ -108,8 +109,11 @@ impl CallEventHandler for Scribe {
     fn on_network_reavailable(&self, _: &Call, is_peer: bool) {
         self.write(Told::NetworkReavailable { is_peer });
     }
-    fn on_peer_audio_description_update(&self, _: &Call, level: u8) {
+    fn on_peer_audio_description_updated(&self, _: &Call, level: u8) {
         self.write(Told::PeerLevel(level));
+    }
+    fn on_microphone_failed(&self, _: &Call, failure: MicrophoneFailure) {
+        self.write(Told::MicrophoneFailed(failure));
     }
     fn on_background_call_adopted(&self, _: &Call) {
         self.write(Told::Adopted);

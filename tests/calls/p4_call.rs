@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use callkit::{
-    CallDirection, CallError, CallState, CallType, DisconnectReason as Reason, DisconnectSource as Source, Ext,
-    StartFailReason,
+    CallDirection, CallError, CallKitEvent, CallState, CallType, DisconnectReason as Reason,
+    DisconnectSource as Source, Ext, StartFailReason,
 };
 
 use crate::cable::Cable;
@@ -308,4 +308,61 @@ async fn p4_two_who_call_each_other_end_up_in_one_call() {
     one.end().await.unwrap();
     assert_eq!(at_alice.until_end().await.reason, Reason::Normal);
     assert_eq!(at_bob.until_end().await.reason, Reason::Normal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p5_on_wait_connected_comes_when_the_callee_is_notified_though_nobody_has_woken() {
+    let town = Town::open().await;
+    let (alice, bob) = two(&town).await;
+    // No device of his is connected: his phone sleeps, and will be woken by the push.
+    let mut here = alice.calls("bob", |param| param).await;
+    assert_eq!(here.ear.next().await, Told::WaitConnected);
+    assert_eq!(here.call.state(), CallState::WaitAnswer);
+    let mut there = bob.verifies(&town.cc_param().await).await;
+    there.ear.until_verified().await;
+    there.call.accept(false).await.unwrap();
+    // It is told once, though his phone rang after that.
+    assert_eq!(here.ear.next().await, Told::Connected { in_preparation: false, should_finish: false });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p5_a_caller_whose_server_has_not_taken_the_call_up_waits_for_nobody() {
+    let town = Town::open().await;
+    let alice = town.person("alice", ALICE).await;
+    let mut here = alice.calls("nobody-of-this-app", |param| param).await;
+    assert_eq!(here.ear.until_end().await, end(Reason::ServiceInvalidId, Source::CloudServer, true));
+    assert!(!here.ear.heard.contains(&Told::WaitConnected), "{:?}", here.ear.heard);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p6_a_kit_wide_callee_is_told_the_code_of_the_caller() {
+    let town = Town::open().await;
+    let alice = town.person("alice", ALICE).await;
+    let mut bob = town.house.phone("bob").await;
+    for answers in [false, true] {
+        let mut here = alice.calls("bob", |param| param).await;
+        bob.until_rings(here.call.id()).await;
+        if answers {
+            bob.kit.answer(here.call.id()).await.unwrap();
+            here.ear.until_connected().await;
+        }
+        here.call.end_with_code("changed my mind").await.unwrap();
+        let CallKitEvent::CallEnd { call_id, user_code, .. } = bob.until("call_end").await else { panic!() };
+        assert_eq!((call_id, user_code.as_deref()), (here.call.id(), Some("changed my mind")));
+    }
+    // And the other way about, and without one.
+    for code in [Some("no time"), None] {
+        let mut here = alice.calls("bob", |param| param).await;
+        bob.until_rings(here.call.id()).await;
+        let there = bob.kit.call(here.call.id()).unwrap();
+        match code {
+            Some(code) => there.end_with_code(code).await.unwrap(),
+            None => there.end().await.unwrap(),
+        }
+        let declined =
+            crate::p4::End { user_code: code.map(str::to_owned), ..end(Reason::Decline, Source::Callee, true) };
+        assert_eq!(here.ear.until_end().await, declined);
+        let CallKitEvent::CallEnd { user_code, .. } = bob.until("call_end").await else { panic!() };
+        assert_eq!(user_code.as_deref(), code);
+    }
 }

@@ -4,7 +4,7 @@ use callkit::{CallId, CallKitEvent, CallType, EndReason, Ext, SecondCall};
 use callkit_server::ServerConfig;
 
 use crate::cable::Cable;
-use crate::house::{House, Phone, count, ends};
+use crate::house::{House, Phone, count, ends, is_answered};
 
 const ALICE: f32 = 400.0;
 const BOB: f32 = 700.0;
@@ -34,9 +34,11 @@ async fn glare(
     let (going_on, old) = (of_alice.min(of_bob), of_alice.max(of_bob));
     let (winner, loser) = if going_on == of_alice { (&mut *alice, &mut *bob) } else { (&mut *bob, &mut *alice) };
     let merged = loser.until("call_merged").await;
-    assert_eq!(merged, CallKitEvent::CallMerged { old, call_id: going_on, call_type: expected });
+    assert!(
+        matches!(merged, CallKitEvent::CallMerged { old: was, call_id: of, call_type: kind, .. } if was == old && of == going_on && kind == expected)
+    );
     for phone in [winner, loser] {
-        assert_eq!(phone.until("answer").await, CallKitEvent::Answer { call_id: going_on });
+        assert!(matches!(phone.until("answer").await, CallKitEvent::Answer { call_id: of, .. } if of == going_on));
     }
     alice.hears(BOB).await;
     bob.hears(ALICE).await;
@@ -119,8 +121,12 @@ async fn a_waiting_call_is_taken_with_hold_and_the_first_one_goes_on_later() {
     bob.hears(ALICE).await;
 
     bob.kit.answer(second).await.unwrap();
-    assert_eq!(bob.until("call_held").await, CallKitEvent::CallHeld { call_id: first, held: true });
-    assert_eq!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: first, held: true });
+    assert!(
+        matches!(bob.until("call_held").await, CallKitEvent::CallHeld { call_id: of, held: true, .. } if of == first)
+    );
+    assert!(
+        matches!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: true, .. } if of == first)
+    );
     bob.hears(CAROL).await;
     carol.hears(BOB).await;
     alice.hears_nothing().await;
@@ -130,8 +136,12 @@ async fn a_waiting_call_is_taken_with_hold_and_the_first_one_goes_on_later() {
     assert_eq!(dave.until_end(third).await, EndReason::Busy, "two are enough");
 
     bob.kit.unhold(first).await.unwrap();
-    assert_eq!(carol.until("peer_held").await, CallKitEvent::PeerHeld { call_id: second, held: true });
-    assert_eq!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: first, held: false });
+    assert!(
+        matches!(carol.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: true, .. } if of == second)
+    );
+    assert!(
+        matches!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: false, .. } if of == first)
+    );
     bob.hears(ALICE).await;
     alice.hears(BOB).await;
     carol.hears_nothing().await;
@@ -181,13 +191,21 @@ async fn hold_silences_both_ways_and_tells_the_other_side_and_unhold_brings_the_
     let call_id = alice.talks_with(&mut bob).await;
     for _ in 0..2 {
         bob.kit.hold(call_id).await.unwrap();
-        assert_eq!(bob.until("call_held").await, CallKitEvent::CallHeld { call_id, held: true });
-        assert_eq!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id, held: true });
+        assert!(
+            matches!(bob.until("call_held").await, CallKitEvent::CallHeld { call_id: of, held: true, .. } if of == call_id)
+        );
+        assert!(
+            matches!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: true, .. } if of == call_id)
+        );
         alice.hears_nothing().await;
         bob.hears_nothing().await;
         bob.kit.unhold(call_id).await.unwrap();
-        assert_eq!(bob.until("call_held").await, CallKitEvent::CallHeld { call_id, held: false });
-        assert_eq!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id, held: false });
+        assert!(
+            matches!(bob.until("call_held").await, CallKitEvent::CallHeld { call_id: of, held: false, .. } if of == call_id)
+        );
+        assert!(
+            matches!(alice.until("peer_held").await, CallKitEvent::PeerHeld { call_id: of, held: false, .. } if of == call_id)
+        );
         alice.hears(BOB).await;
         bob.hears(ALICE).await;
     }
@@ -297,7 +315,7 @@ async fn one_device_declines_as_another_one_answers_and_the_first_to_be_heard_de
     for phone in [alice, bob, desk] {
         let seen = phone.sign_out_and_drain().await;
         assert_eq!((ends(&seen, taken).len(), ends(&seen, declined).len()), (1, 1));
-        assert!(!seen.contains(&CallKitEvent::Answer { call_id: declined }));
+        assert!(!is_answered(&seen, declined));
     }
 }
 

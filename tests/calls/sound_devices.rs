@@ -140,8 +140,8 @@ async fn p4_p11_a_denied_microphone_is_a_start_fail_reason_and_ends_a_call_that_
     let call_id = alice.calls(&mut bob).await;
     bob.kit.answer(call_id).await.unwrap();
     let told = bob.until("microphone_failed").await;
-    assert_eq!(told, CallKitEvent::MicrophoneFailed { failure: MicrophoneFailure::Denied });
-    assert!(matches!(bob.until("error").await, CallKitEvent::Error { error: CallError::Device(_) }));
+    assert!(matches!(told, CallKitEvent::MicrophoneFailed { failure: MicrophoneFailure::Denied, .. }), "{told:?}");
+    assert!(matches!(bob.until("error").await, CallKitEvent::Error { error: CallError::Device(_), .. }));
     assert_eq!(bob.until_end(call_id).await, EndReason::Error);
     alice.until_end(call_id).await;
 }
@@ -177,7 +177,7 @@ async fn p4_p11_a_microphone_that_vanishes_in_a_call_is_told_and_the_call_goes_o
     alice.hears(BOB).await;
     devices.unplug();
     let told = bob.until("microphone_failed").await;
-    assert_eq!(told, CallKitEvent::MicrophoneFailed { failure: MicrophoneFailure::Lost });
+    assert!(matches!(told, CallKitEvent::MicrophoneFailed { failure: MicrophoneFailure::Lost, .. }), "{told:?}");
     alice.hears_nothing().await;
     bob.hears(ALICE).await;
     assert_eq!((bob.kit.mic_level(), devices.microphones_open()), (0.0, 0));

@@ -95,7 +95,7 @@ async fn p4_p13_the_own_network_is_told_as_away_with_the_time_that_is_left_and_a
     // Neither the server nor the other end: as far as Alice can see it is her network.
     cable.cut();
     bob.crash();
-    let CallKitEvent::NetworkAvailable { call_id: of, available: false, ends_in_ms } =
+    let CallKitEvent::NetworkAvailable { call_id: of, available: false, ends_in_ms, .. } =
         alice.until("network_available").await
     else {
         panic!("{:?}", alice.seen)
@@ -104,5 +104,7 @@ async fn p4_p13_the_own_network_is_told_as_away_with_the_time_that_is_left_and_a
     assert!((10_000..=15_000).contains(&ends_in_ms), "{ends_in_ms} ms");
     cable.mend();
     let back = alice.until("network_available").await;
-    assert_eq!(back, CallKitEvent::NetworkAvailable { call_id, available: true, ends_in_ms: 0 });
+    assert!(
+        matches!(back, CallKitEvent::NetworkAvailable { call_id: of, available: true, ends_in_ms: 0, .. } if of == call_id)
+    );
 }

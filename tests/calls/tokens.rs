@@ -1,12 +1,12 @@
 //! Tokens that run out in mid-call, and handlers that do not help.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use callkit::{
     AudioInput, CallError, CallId, CallKitEvent, ChannelId, ConnectionState, EndReason, HandlerError, JoinRefusal,
-    Recording, RtcToken, RtcTokenRequest, Uid, UserId,
+    Recording, RtcToken, RtcTokenRequest, Uid, UserId, UserMapper,
 };
 use callkit_server::{AppConfig, Server, ServerConfig};
 use tokio::sync::mpsc;
@@ -89,7 +89,7 @@ async fn a_handler_that_fails_once_is_told_of_and_asked_again_before_the_token_i
     });
     let call_id = alice.talks_with(&mut bob).await;
     let failed = CallError::FetchTokenFailed("the backend is on fire".into());
-    assert_eq!(alice.until("error").await, CallKitEvent::Error { error: failed });
+    assert_eq!(alice.until_error().await, failed);
     for _ in 0..4 {
         was_asked.recv().await.unwrap();
     }
@@ -111,13 +111,13 @@ async fn a_handler_that_goes_on_failing_ends_the_call_when_the_token_is_over() {
         _ => Err(HandlerError::from("the backend is on fire")),
     });
     let call_id = alice.talks_with(&mut bob).await;
-    let failed = CallKitEvent::Error { error: CallError::FetchTokenFailed("the backend is on fire".into()) };
-    assert_eq!(alice.until("error").await, failed);
+    let failed = CallError::FetchTokenFailed("the backend is on fire".into());
+    assert_eq!(alice.until_error().await, failed);
     alice.hears(BOB).await;
     assert_eq!(alice.until_end(call_id).await, EndReason::Error);
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteDrop);
-    let before_the_end = &alice.seen[alice.seen.len() - 2];
-    assert_eq!(*before_the_end, failed, "why it ended: {:?}", alice.names());
+    let CallKitEvent::Error { error, .. } = &alice.seen[alice.seen.len() - 2] else { panic!("{:?}", alice.names()) };
+    assert_eq!(*error, failed, "why it ended: {:?}", alice.names());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +131,7 @@ async fn a_renewed_token_for_something_else_ends_the_call_with_its_reason() {
     });
     let call_id = alice.talks_with(&mut bob).await;
     let error = CallError::Join(JoinRefusal::TokenInvalid);
-    assert_eq!(alice.until("error").await, CallKitEvent::Error { error });
+    assert_eq!(alice.until_error().await, error);
     assert_eq!(alice.until_end(call_id).await, EndReason::Error);
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteDrop);
 }
@@ -145,7 +145,7 @@ async fn a_token_that_is_over_at_the_join_ends_the_call_with_its_reason() {
     let call_id = alice.calls(&mut bob).await;
     bob.kit.answer(call_id).await.unwrap();
     let error = CallError::Join(JoinRefusal::TokenExpired);
-    assert_eq!(alice.until("error").await, CallKitEvent::Error { error });
+    assert_eq!(alice.until_error().await, error);
     assert_eq!(alice.until_end(call_id).await, EndReason::Error);
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteDrop);
 }
@@ -179,8 +179,55 @@ async fn a_channel_token_that_ran_out_while_the_server_was_away_is_replaced() {
     server.stop().await;
 }
 
+/// Who comes back to the channel under another number, as its first token has run out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a3_what_the_mapper_says_of_others_is_kept_and_it_is_not_asked_for_them() {
+    let house = House::with(strict()).await;
+    let app = house.server.apps()[0].clone();
+    let (mut alice, mut bob) = (house.singer("alice", ALICE, |b| b).await, house.singer("bob", BOB, |b| b).await);
+    let (asked, mut was_asked) = mpsc::unbounded_channel();
+    bob.kit.set_user_mapper_handler(move |channel: ChannelId, of: Uid| {
+        let asked = asked.clone();
+        async move {
+            let _ = asked.send(of);
+            let user = |name: &str| UserId::new(name).unwrap();
+            Ok(UserMapper { channel, users: vec![(uid(2), user("alice-again")), (of, user("alice"))] })
+        }
+    });
+    let over_at = AtomicU64::new(0);
+    let _requests = supply(&alice, move |number, request| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        if number == 0 {
+            over_at.store(now + 3, Ordering::SeqCst);
+            return Ok(token(&app, &request.channel, 3));
+        }
+        // No renewal comes in time, so that she has to go in anew.
+        if now < over_at.load(Ordering::SeqCst) {
+            return Err(HandlerError::from("not yet"));
+        }
+        Ok(RtcToken { token: app.channel_token(&request.channel, uid(2), 600), uid: uid(2) })
+    });
+    let call_id = alice.talks_with(&mut bob).await;
+    let joined = loop {
+        match bob.until("user_joined").await {
+            CallKitEvent::UserJoined { uid: of, user, .. } if of == uid(2) => break user,
+            _ => {}
+        }
+    };
+    assert_eq!(joined.unwrap().as_str(), "alice-again");
+    assert_eq!(was_asked.try_recv(), Ok(uid(1)));
+    assert!(was_asked.try_recv().is_err(), "asked for what it had said");
+    alice.kit.hangup(call_id).await.unwrap();
+    bob.until_end(call_id).await;
+}
+
 async fn until_state(phone: &mut Phone, wanted: ConnectionState) {
-    while phone.until("connection_changed").await != (CallKitEvent::ConnectionChanged { state: wanted.clone() }) {}
+    loop {
+        let event = phone.until("connection_changed").await;
+        if matches!(event, CallKitEvent::ConnectionChanged { state, .. } if state == wanted) {
+            return;
+        }
+    }
 }
 
 /// Alice, whose access token is over when this returns and who gives no new one, in a call; and her cable.
@@ -253,7 +300,7 @@ async fn without_a_new_access_token_a_kit_waits_for_one_and_keeps_its_call() {
     alice.hears_for(3.0, alice.heard.len()).await;
     assert!(!alice.seen.iter().any(|event| matches!(
         event,
-        CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(_) | ConnectionState::Connected }
+        CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(_) | ConnectionState::Connected, .. }
     )));
     alice.kit.renew_access_token(new_access_token(&app));
     until_state(&mut alice, ConnectionState::Connected).await;
@@ -287,7 +334,9 @@ async fn the_reference_backend_renews_the_access_token_before_it_is_over() {
     let kit = house.builder().sign_in("alice", first.clone()).await.unwrap();
     let mut alice = Phone::supplied(kit, &backend, Recording::new()).await;
     let known = backend.access_token();
-    let CallKitEvent::AccessTokenExpiring { left_ms } = alice.until("access_token_expiring").await else { panic!() };
+    let CallKitEvent::AccessTokenExpiring { left_ms, .. } = alice.until("access_token_expiring").await else {
+        panic!()
+    };
     assert!(left_ms <= 1_000, "{left_ms}");
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let renewed = async {

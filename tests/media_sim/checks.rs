@@ -74,7 +74,8 @@ impl World {
                 }
                 self.seen.ended[at].push((now, *reason));
             }
-            Event::Alerted { .. }
+            Event::Notifying { .. }
+            | Event::Alerted { .. }
             | Event::Merged { .. }
             | Event::Answering { .. }
             | Event::Failed { .. }

@@ -323,7 +323,7 @@ impl World {
             Event::Merged { .. } | Event::Failed { .. } | Event::Missed { .. } | Event::Released { .. } => {
                 self.broken(format!("{at} is told what does not happen here: {event:?}"));
             }
-            Event::Held { .. } | Event::PeerHeld { .. } | Event::Reachability { .. } => {}
+            Event::Notifying { .. } | Event::Held { .. } | Event::PeerHeld { .. } | Event::Reachability { .. } => {}
         }
     }
 

@@ -159,6 +159,7 @@ pub(crate) fn message(message: &CallMessage) -> String {
 
 pub(crate) fn event(event: &Event) -> String {
     match event {
+        Event::Notifying { call_id } => format!("call {} notifies the callee", call_id.bits()),
         Event::Alerted { call_id, callee } => format!("call {} alerted {callee}", call_id.bits()),
         Event::Ringing { invite, waiting } => format!("call {} rings, waiting {waiting}", invite.call_id.bits()),
         Event::Merged { old, invite } => format!("call {} goes on as {}", old.bits(), invite.call_id.bits()),

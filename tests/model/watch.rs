@@ -76,9 +76,10 @@ impl Watch {
     pub(crate) fn tell(&mut self, device: usize, event: &Event) {
         let told = |watch: &Watch, call_id: &CallId| watch.told.get(&(device, *call_id)).copied();
         let fits = match event {
-            Event::Alerted { call_id, .. } | Event::Answering { call_id, .. } | Event::Failed { call_id, .. } => {
-                told(self, call_id) == Some(Told::Calling)
-            }
+            Event::Notifying { call_id }
+            | Event::Alerted { call_id, .. }
+            | Event::Answering { call_id, .. }
+            | Event::Failed { call_id, .. } => told(self, call_id) == Some(Told::Calling),
             Event::Ringing { invite, .. } => self.told.insert((device, invite.call_id), Told::Ringing).is_none(),
             Event::Merged { old, invite } => {
                 self.merged = true;

@@ -207,55 +207,29 @@ impl Lines {
             }
             CallKitEvent::CallWaiting { user, .. } | CallKitEvent::CallMissed { user, .. } => user.to_string(),
             CallKitEvent::CallHeld { held, .. } | CallKitEvent::PeerHeld { held, .. } => held.to_string(),
-            CallKitEvent::UserJoined { uid, user } => match user {
+            CallKitEvent::UserJoined { uid, user, .. } => match user {
                 Some(user) => format!("{user} as {uid}"),
                 None => uid.to_string(),
             },
             CallKitEvent::UserMuteAudio { muted, .. } => muted.to_string(),
             CallKitEvent::CallEnd { reason, .. } => reason.to_string(),
             CallKitEvent::PeerReachable { reachable, .. } => reachable.to_string(),
-            CallKitEvent::ConnectionChanged { state: ConnectionState::Connected } => "connected".into(),
-            CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting } => "reconnecting".into(),
-            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) } => {
+            CallKitEvent::ConnectionChanged { state: ConnectionState::Connected, .. } => "connected".into(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting, .. } => "reconnecting".into(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason), .. } => {
                 format!("signed out: {reason}")
             }
-            CallKitEvent::Error { error } => error.to_string(),
+            CallKitEvent::Error { error, .. } => error.to_string(),
             _ => String::new(),
         };
         say(json!({ "event": event.name(), "detail": detail }));
     }
 }
 
-macro_rules! forward {
-    ($($method:ident($($name:ident: $type:ty),*) => $event:expr;)*) => {
-        impl CallKitEventHandler for Lines {
-            $(fn $method(&self, $($name: $type),*) { self.event(&$event) })*
-        }
-    };
-}
-
-forward! {
-    on_receive_call(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
-        CallKitEvent::ReceiveCall { user: user.clone(), call_id, call_type, ext: ext.clone() };
-    on_call_waiting(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
-        CallKitEvent::CallWaiting { user: user.clone(), call_id, call_type, ext: ext.clone() };
-    on_call_missed(user: &callkit::UserId, call_id: CallId, call_type: CallType, ext: &Ext) =>
-        CallKitEvent::CallMissed { user: user.clone(), call_id, call_type, ext: ext.clone() };
-    on_call_merged(old: CallId, call_id: CallId, call_type: CallType) =>
-        CallKitEvent::CallMerged { old, call_id, call_type };
-    on_call_held(call_id: CallId, held: bool) => CallKitEvent::CallHeld { call_id, held };
-    on_peer_held(call_id: CallId, held: bool) => CallKitEvent::PeerHeld { call_id, held };
-    on_ringing(call_id: CallId, user: &callkit::UserId) => CallKitEvent::Ringing { call_id, user: user.clone() };
-    on_answer(call_id: CallId) => CallKitEvent::Answer { call_id };
-    on_joined_channel(channel: &callkit::ChannelId) => CallKitEvent::JoinedChannel { channel: channel.clone() };
-    on_user_joined(uid: callkit::Uid, user: Option<&callkit::UserId>) => CallKitEvent::UserJoined { uid, user: user.cloned() };
-    on_user_mute_audio(uid: callkit::Uid, muted: bool) => CallKitEvent::UserMuteAudio { uid, muted };
-    on_first_audio(uid: callkit::Uid) => CallKitEvent::FirstAudio { uid };
-    on_peer_reachable(call_id: CallId, reachable: bool, ends_in_ms: u32) =>
-        CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms };
-    on_call_end(call_id: CallId, reason: callkit::EndReason) => CallKitEvent::CallEnd { call_id, reason };
-    on_error(error: &callkit::CallError) => CallKitEvent::Error { error: error.clone() };
-    on_connection_changed(state: &ConnectionState) => CallKitEvent::ConnectionChanged { state: state.clone() };
+impl CallKitEventHandler for Lines {
+    fn on_event(&self, event: &CallKitEvent) {
+        self.event(event);
+    }
 }
 
 fn input(what: &str) -> Result<AudioInput, String> {

@@ -74,6 +74,8 @@ pub(crate) struct Told {
     pub(crate) role: Option<Role>,
     pub(crate) kind: Option<CallType>,
     pub(crate) rang: bool,
+    /// The callee is being notified.
+    pub(crate) notifying: bool,
     /// Devices that are about to ring.
     pub(crate) alerted: Vec<usize>,
     /// The device that said directly that it accepts.

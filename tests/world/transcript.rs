@@ -48,7 +48,9 @@ impl Transcript {
 
     /// Adds what an app is told.
     pub(crate) fn told(&mut self, at: u64, name: &str, event: &Event) {
-        if self.detail != Detail::Nothing {
+        // In a story it is the line before.
+        let is_said = matches!(event, Event::Notifying { .. }) && self.detail == Detail::Story;
+        if self.detail != Detail::Nothing && !is_said {
             self.told.push((name.to_owned(), self::event(event)));
             self.line(at, || format!("{name}: {}", self::event(event)));
         }
@@ -135,6 +137,7 @@ pub(crate) fn command(command: &Command) -> String {
 /// What the app is told, in a few words.
 pub(crate) fn event(event: &Event) -> String {
     match event {
+        Event::Notifying { .. } => "the callee is being notified".to_owned(),
         Event::Alerted { callee, .. } => format!("{} is about to ring", who(callee)),
         Event::Ringing { invite, waiting: false } => format!("{} rings", invite.caller.user),
         Event::Ringing { invite, waiting: true } => format!("{} waits", invite.caller.user),

@@ -212,7 +212,8 @@ impl World {
                 }
             }
             Event::Ringing { invite, .. } => self.acts_at_the_worst_moment(at, invite.call_id),
-            Event::Merged { .. }
+            Event::Notifying { .. }
+            | Event::Merged { .. }
             | Event::Alerted { .. }
             | Event::Answering { .. }
             | Event::Failed { .. }

@@ -119,6 +119,8 @@ impl From<callkit::AccountError> for AccountError {
             callkit::AccountError::TokenRefused => AccountError::TokenRefused,
             callkit::AccountError::TooMany => AccountError::TooMany,
             callkit::AccountError::Unreachable(detail) => AccountError::Unreachable { detail },
+            // One that is younger than this twin.
+            other => AccountError::Unreachable { detail: other.to_string() },
         }
     }
 }

@@ -1,24 +1,28 @@
 //! The face of one call: a handle for each call, and a handler that is told of this call alone.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+mod handler;
+mod param;
 
-use callkit::{
-    CallDirection, CallId, CallKitType, CallState, CallType, DisconnectReason, DisconnectSource, NetworkStatistics,
-    ParamError, StartFailReason, UserId,
-};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callkit::{CallDirection, CallId, CallState, CallType, ParamError, StartFailReason, UserId};
 
 use crate::error::CallError;
-use crate::handlers::HandlerError;
 use crate::kit::{CallKit, CallKitConfig};
+
+pub use handler::{CallEventHandler, MyMediaStatusHandler};
+pub use param::{CallOptions, CcParam, MakeCallParam, VerifyCallParam, parse_cc_param};
+
+use handler::{Handler, MyMedia};
 
 /// How far a call is.
 #[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum CallState {
-    /// The server is being asked: nobody rings yet.
+    /// The server is being asked.
     Trying,
-    /// Caller: a phone of the callee rings.
+    /// Caller: the callee is being notified, or rings.
     WaitAnswer,
     /// Callee: the call is alive, and rings here.
     Verified,
@@ -37,124 +41,6 @@ pub enum CallDirection {
     Incoming,
 }
 
-/// Who starts the audio devices of a call.
-#[uniffi::remote(Enum)]
-pub enum CallKitType {
-    /// The kit, as soon as the call needs them.
-    None,
-    /// The app, when its system has activated the audio session.
-    User,
-}
-
-/// What both directions of a call can be told.
-#[derive(Debug, Clone, Default, uniffi::Record)]
-pub struct CallOptions {
-    /// Who starts the audio devices. Default: the kit.
-    #[uniffi(default = None)]
-    pub callkit_type: Option<CallKitType>,
-    /// Without a microphone the call only listens; without this flag it does not start. Default: off.
-    #[uniffi(default = false)]
-    pub allow_call_without_mic: bool,
-    /// How often the levels of both voices are told, in ms. Default: the own one every 500 ms, where there is a handler of the own media;
-    /// the other one never.
-    #[uniffi(default = None)]
-    pub audio_description_interval_ms: Option<u64>,
-    /// Keep figures for the statistics. Default: off.
-    #[uniffi(default = false)]
-    pub enable_statistics: bool,
-}
-
-impl From<CallOptions> for callkit::CallOptions {
-    fn from(options: CallOptions) -> callkit::CallOptions {
-        callkit::CallOptions {
-            callkit_type: options.callkit_type.unwrap_or_default(),
-            allow_call_without_mic: options.allow_call_without_mic,
-            audio_description_interval: options.audio_description_interval_ms.map(Duration::from_millis),
-            enable_statistics: options.enable_statistics,
-        }
-    }
-}
-
-/// A call to be made.
-#[derive(Clone, uniffi::Record)]
-pub struct MakeCallParam {
-    /// Who calls.
-    pub my_user_id: String,
-    /// The app of whoever calls.
-    pub my_service_id: String,
-    /// Who is called.
-    pub peer_user_id: String,
-    /// The app of whoever is called: the same.
-    pub peer_service_id: String,
-    /// The access token of the app's backend.
-    pub access_token: String,
-    /// Voice, or voice and picture. Default: voice.
-    #[uniffi(default = None)]
-    pub call_type: Option<CallType>,
-    /// The app's own data for the callee, at most 32 entries and 2 KiB.
-    #[uniffi(default = None)]
-    pub ext: Option<HashMap<String, String>>,
-    /// The app's own data for its backend, at most 4,095 bytes.
-    #[uniffi(default = "")]
-    pub app_server_data: String,
-    /// The callee may take the call without media and prepare itself. Default: it may not.
-    #[uniffi(default = false)]
-    pub use_responder_preparation: bool,
-    /// How long it rings, 1,000 to 600,000 ms. Default: 60,000.
-    #[uniffi(default = None)]
-    pub no_answer_ms: Option<u64>,
-    /// What else can be chosen.
-    #[uniffi(default = None)]
-    pub options: Option<CallOptions>,
-}
-
-impl TryFrom<MakeCallParam> for callkit::MakeCallParam {
-    type Error = ParamError;
-
-    fn try_from(param: MakeCallParam) -> Result<callkit::MakeCallParam, ParamError> {
-        callkit::MakeCallParam::builder()
-            .my_user_id(param.my_user_id)
-            .my_service_id(param.my_service_id)
-            .peer_user_id(param.peer_user_id)
-            .peer_service_id(param.peer_service_id)
-            .access_token(param.access_token)
-            .call_type(param.call_type.unwrap_or(CallType::Audio1v1))
-            .ext(param.ext.unwrap_or_default().into_iter().collect())
-            .app_server_data(param.app_server_data)
-            .use_responder_preparation(param.use_responder_preparation)
-            .no_answer(param.no_answer_ms.map_or(callkit::NO_ANSWER, Duration::from_millis))
-            .options(param.options.unwrap_or_default().into())
-            .build()
-    }
-}
-
-/// An incoming call to be verified; needs no access token.
-#[derive(Clone, uniffi::Record)]
-pub struct VerifyCallParam {
-    /// Who is called.
-    pub my_user_id: String,
-    /// The app.
-    pub my_service_id: String,
-    /// What the push brought.
-    pub cc_param: String,
-    /// What else can be chosen.
-    #[uniffi(default = None)]
-    pub options: Option<CallOptions>,
-}
-
-impl TryFrom<VerifyCallParam> for callkit::VerifyCallParam {
-    type Error = ParamError;
-
-    fn try_from(param: VerifyCallParam) -> Result<callkit::VerifyCallParam, ParamError> {
-        callkit::VerifyCallParam::builder()
-            .my_user_id(param.my_user_id)
-            .my_service_id(param.my_service_id)
-            .cc_param(param.cc_param)
-            .options(param.options.unwrap_or_default().into())
-            .build()
-    }
-}
-
 /// What became of a call that was to be made or verified.
 #[derive(uniffi::Record)]
 pub struct StartCallResult {
@@ -162,23 +48,25 @@ pub struct StartCallResult {
     pub reason: StartFailReason,
     /// The call, if it started.
     pub call: Option<Arc<Call>>,
+    /// What is wrong with the parameter, in English, for the developer; none where the parameter is as it should be.
+    pub param_error: Option<String>,
 }
 
 impl From<callkit::MakeCallResult> for StartCallResult {
     fn from(result: callkit::MakeCallResult) -> StartCallResult {
-        StartCallResult { reason: result.reason, call: result.call.map(Call::of) }
+        StartCallResult { reason: result.reason, call: result.call.map(Call::of), param_error: None }
     }
 }
 
 impl From<callkit::VerifyCallResult> for StartCallResult {
     fn from(result: callkit::VerifyCallResult) -> StartCallResult {
-        StartCallResult { reason: result.reason, call: result.call.map(Call::of) }
+        StartCallResult { reason: result.reason, call: result.call.map(Call::of), param_error: None }
     }
 }
 
 impl From<ParamError> for StartCallResult {
     fn from(error: ParamError) -> StartCallResult {
-        StartCallResult { reason: error.reason(), call: None }
+        StartCallResult { reason: error.reason(), call: None, param_error: Some(error.to_string()) }
     }
 }
 
@@ -189,18 +77,21 @@ pub struct VerifyBackgroundCallResult {
     pub reason: StartFailReason,
     /// What adopts it, if it started: in this process, or in another one. As secret as the cc_param.
     pub background_call: Option<Arc<BackgroundCall>>,
+    /// What is wrong with the parameter, in English, for the developer; none where the parameter is as it should be.
+    pub param_error: Option<String>,
 }
 
 impl From<callkit::VerifyBackgroundCallResult> for VerifyBackgroundCallResult {
     fn from(result: callkit::VerifyBackgroundCallResult) -> VerifyBackgroundCallResult {
         let background_call = result.background_call.map(|call| Arc::new(BackgroundCall(call)));
-        VerifyBackgroundCallResult { reason: result.reason, background_call }
+        VerifyBackgroundCallResult { reason: result.reason, background_call, param_error: None }
     }
 }
 
 impl From<ParamError> for VerifyBackgroundCallResult {
     fn from(error: ParamError) -> VerifyBackgroundCallResult {
-        VerifyBackgroundCallResult { reason: error.reason(), background_call: None }
+        let param_error = Some(error.to_string());
+        VerifyBackgroundCallResult { reason: error.reason(), background_call: None, param_error }
     }
 }
 
@@ -221,58 +112,12 @@ impl BackgroundCall {
     }
 }
 
-/// The figures of one direction. What is absent is not known yet.
-#[uniffi::remote(Record)]
-pub struct NetworkStatistics {
-    /// Packets lost, 0 to 1; of what goes out, as the other end reports it.
-    pub loss_rate: Option<f32>,
-    /// Interarrival jitter in ms (RFC 3550).
-    pub jitter_ms: Option<f32>,
-    /// The round trip in ms.
-    pub latency_ms: Option<f32>,
-    /// Payload bits a second.
-    pub bps: u32,
-}
-
-/// The figures of one call at one moment.
-#[derive(uniffi::Record)]
-pub struct CallStatistics {
-    /// What goes out.
-    pub my_audio: NetworkStatistics,
-    /// What comes in.
-    pub peer_audio: NetworkStatistics,
-    /// The codec of both, by its name in SDP.
-    pub codec: String,
-    /// What the jitter buffer holds at present, in ms.
-    pub buffer_ms: f32,
-    /// What of the other side's voice had to be guessed since it began, 0 to 100.
-    pub concealed_percent: f32,
-    /// Loudness of the microphone, 0 to 100.
-    pub mic_level: f32,
-    /// Loudness of the other side, 0 to 100.
-    pub peer_level: f32,
-}
-
-impl From<callkit::CallStatistics> for CallStatistics {
-    fn from(figures: callkit::CallStatistics) -> CallStatistics {
-        CallStatistics {
-            my_audio: figures.my_audio,
-            peer_audio: figures.peer_audio,
-            codec: figures.codec.into(),
-            buffer_ms: figures.buffer_ms,
-            concealed_percent: figures.concealed_percent,
-            mic_level: figures.mic_level,
-            peer_level: figures.peer_level,
-        }
-    }
-}
-
 /// A handle on one call. One that a manager made or verified is ended when its last handle is gone.
 #[derive(uniffi::Object)]
-pub struct Call(callkit::Call);
+pub struct Call(pub(crate) callkit::Call);
 
 impl Call {
-    fn of(call: callkit::Call) -> Arc<Call> {
+    pub(crate) fn of(call: callkit::Call) -> Arc<Call> {
         Arc::new(Call(call))
     }
 }
@@ -389,9 +234,19 @@ impl Call {
         Ok(self.0.notify_callkit_audio_activation().await?)
     }
 
-    /// The figures at present; none unless they were asked for with the call's options, and before media is set up.
-    pub async fn statistics(&self) -> Option<CallStatistics> {
-        self.0.statistics().await.map(Into::into)
+    /// When it was made, or came in here, by the clock of this machine.
+    pub fn began_at(&self) -> SystemTime {
+        self.0.began_at()
+    }
+
+    /// When it was accepted, by the clock of this machine; none before.
+    pub fn connected_at(&self) -> Option<SystemTime> {
+        self.0.connected_at()
+    }
+
+    /// Nobody is told of this side's own media any more.
+    pub fn remove_my_media_status_handler(&self) {
+        self.0.my_media_status().remove_handler();
     }
 
     /// Sets who is told of this side's own media, in place of whoever was.
@@ -400,140 +255,19 @@ impl Call {
     }
 }
 
-/// Listens to one call. Methods are called one after another on a thread of the kit's own; they may block and may use the call. Whatever
-/// they throw goes to the log and changes nothing. The handler is let go of when the call is over.
-#[uniffi::export(foreign)]
-pub trait CallEventHandler: Send + Sync {
-    /// Caller: a phone of the callee is about to ring.
-    fn on_wait_connected(&self, call: Arc<Call>) -> Result<(), HandlerError>;
-    /// Callee: the call is alive; ring.
-    fn on_verified(&self, call: Arc<Call>, peer_use_responder_preparation: bool) -> Result<(), HandlerError>;
-    /// It was accepted. In preparation there is no media yet; whoever should finish it does so.
-    fn on_connected(&self, call: Arc<Call>, in_preparation: bool, should_finish: bool) -> Result<(), HandlerError>;
-    /// The preparation is finished: media begins.
-    fn on_preparation_finished(&self, call: Arc<Call>) -> Result<(), HandlerError>;
-    /// It is over; told exactly once, and nothing is told after it.
-    fn on_disconnected(
-        &self,
-        call: Arc<Call>,
-        reason: DisconnectReason,
-        source: DisconnectSource,
-        by_remote: bool,
-        user_code: Option<String>,
-    ) -> Result<(), HandlerError>;
-    /// The other one muted its microphone.
-    fn on_peer_mic_muted(&self, call: Arc<Call>) -> Result<(), HandlerError>;
-    /// The other one unmuted its microphone.
-    fn on_peer_mic_unmuted(&self, call: Arc<Call>) -> Result<(), HandlerError>;
-    /// The other one put the call on hold, and perhaps says why.
-    fn on_peer_hold(&self, call: Arc<Call>, reason: Option<String>) -> Result<(), HandlerError>;
-    /// The other one goes on with the call.
-    fn on_peer_unhold(&self, call: Arc<Call>) -> Result<(), HandlerError>;
-    /// The other one asks that the microphone here be muted, or unmuted; nothing is done about it by itself.
-    fn on_mute_requested_by_peer(&self, call: Arc<Call>, muted: bool) -> Result<(), HandlerError>;
-    /// One side is without network. If it stays so, the call ends in so many seconds.
-    fn on_network_unavailable(
-        &self,
-        call: Arc<Call>,
-        is_peer: bool,
-        seconds_until_disconnect: u32,
-    ) -> Result<(), HandlerError>;
-    /// That side is back.
-    fn on_network_reavailable(&self, call: Arc<Call>, is_peer: bool) -> Result<(), HandlerError>;
-    /// How loud the other one is, 0 to 100.
-    fn on_peer_audio_description_update(&self, call: Arc<Call>, level: u8) -> Result<(), HandlerError>;
-    /// A call verified in the background was adopted: this handler is told nothing more.
-    fn on_background_call_adopted(&self, call: Arc<Call>) -> Result<(), HandlerError>;
-}
-
-/// A foreign handler as one of callkit's.
-struct Handler(Arc<dyn CallEventHandler>);
-
-impl callkit::CallEventHandler for Handler {
-    fn on_wait_connected(&self, call: &callkit::Call) {
-        told(self.0.on_wait_connected(Call::of(call.clone())));
-    }
-    fn on_verified(&self, call: &callkit::Call, peer_use_responder_preparation: bool) {
-        told(self.0.on_verified(Call::of(call.clone()), peer_use_responder_preparation));
-    }
-    fn on_connected(&self, call: &callkit::Call, in_preparation: bool, should_finish: bool) {
-        told(self.0.on_connected(Call::of(call.clone()), in_preparation, should_finish));
-    }
-    fn on_preparation_finished(&self, call: &callkit::Call) {
-        told(self.0.on_preparation_finished(Call::of(call.clone())));
-    }
-    fn on_disconnected(
-        &self,
-        call: &callkit::Call,
-        reason: DisconnectReason,
-        source: DisconnectSource,
-        by_remote: bool,
-        user_code: Option<&str>,
-    ) {
-        let user_code = user_code.map(str::to_owned);
-        told(self.0.on_disconnected(Call::of(call.clone()), reason, source, by_remote, user_code));
-    }
-    fn on_peer_mic_muted(&self, call: &callkit::Call) {
-        told(self.0.on_peer_mic_muted(Call::of(call.clone())));
-    }
-    fn on_peer_mic_unmuted(&self, call: &callkit::Call) {
-        told(self.0.on_peer_mic_unmuted(Call::of(call.clone())));
-    }
-    fn on_peer_hold(&self, call: &callkit::Call, reason: Option<&str>) {
-        told(self.0.on_peer_hold(Call::of(call.clone()), reason.map(str::to_owned)));
-    }
-    fn on_peer_unhold(&self, call: &callkit::Call) {
-        told(self.0.on_peer_unhold(Call::of(call.clone())));
-    }
-    fn on_mute_requested_by_peer(&self, call: &callkit::Call, muted: bool) {
-        told(self.0.on_mute_requested_by_peer(Call::of(call.clone()), muted));
-    }
-    fn on_network_unavailable(&self, call: &callkit::Call, is_peer: bool, seconds_until_disconnect: u32) {
-        told(self.0.on_network_unavailable(Call::of(call.clone()), is_peer, seconds_until_disconnect));
-    }
-    fn on_network_reavailable(&self, call: &callkit::Call, is_peer: bool) {
-        told(self.0.on_network_reavailable(Call::of(call.clone()), is_peer));
-    }
-    fn on_peer_audio_description_update(&self, call: &callkit::Call, level: u8) {
-        told(self.0.on_peer_audio_description_update(Call::of(call.clone()), level));
-    }
-    fn on_background_call_adopted(&self, call: &callkit::Call) {
-        told(self.0.on_background_call_adopted(Call::of(call.clone())));
-    }
-}
-
-/// Listens to this side's own media in one call.
-#[uniffi::export(foreign)]
-pub trait MyMediaStatusHandler: Send + Sync {
-    /// The microphone was muted.
-    fn on_mic_mute(&self) -> Result<(), HandlerError>;
-    /// The microphone was unmuted.
-    fn on_mic_unmute(&self) -> Result<(), HandlerError>;
-    /// How loud the microphone is, 0 to 100.
-    fn on_audio_description_update(&self, level: u8) -> Result<(), HandlerError>;
-}
-
-struct MyMedia(Arc<dyn MyMediaStatusHandler>);
-
-impl callkit::MyMediaStatusHandler for MyMedia {
-    fn on_mic_mute(&self) {
-        told(self.0.on_mic_mute());
-    }
-    fn on_mic_unmute(&self) {
-        told(self.0.on_mic_unmute());
-    }
-    fn on_audio_description_update(&self, level: u8) {
-        told(self.0.on_audio_description_update(level));
-    }
-}
-
-/// A handler cannot change what happened; what it throws is for the developer.
-fn told(result: Result<(), HandlerError>) {
-    result.unwrap_or_else(|error| tracing::error!(%error, "the handler of a call failed"));
-}
-
 #[uniffi::export(async_runtime = "tokio")]
 impl CallKit {
+    /// A handle on this call, whether it was made here, rings here, or runs; none once it is over. The listeners of the kit go on being told
+    /// of it.
+    pub fn call(&self, call_id: CallId) -> Option<Arc<Call>> {
+        self.0.call(call_id).map(Call::of)
+    }
+
+    /// Every call there is: those being made, those that ring, and those that run or are on hold; the oldest first.
+    pub fn calls(&self) -> Vec<Arc<Call>> {
+        self.0.calls().into_iter().map(Call::of).collect()
+    }
+
     /// Makes a call with a handler of its own, to which alone it is told.
     pub async fn make_call(&self, param: MakeCallParam, handler: Arc<dyn CallEventHandler>) -> StartCallResult {
         match param.try_into() {
@@ -548,6 +282,23 @@ impl CallKit {
             Ok(param) => self.0.verify_call(param, Handler(handler)).await.into(),
             Err(error) => ParamError::into(error),
         }
+    }
+
+    /// Asks about a call of which a push told, for another part of this process to adopt.
+    pub async fn verify_background_call(
+        &self,
+        param: VerifyCallParam,
+        handler: Arc<dyn CallEventHandler>,
+    ) -> VerifyBackgroundCallResult {
+        match param.try_into() {
+            Ok(param) => self.0.verify_background_call(param, Handler(handler)).await.into(),
+            Err(error) => ParamError::into(error),
+        }
+    }
+
+    /// Takes over a call that was verified in the background of this process; none if there is no such call.
+    pub async fn adopt_background_call(&self, id: String, handler: Arc<dyn CallEventHandler>) -> Option<Arc<Call>> {
+        self.0.adopt_background_call(&id, Handler(handler)).await.map(Call::of)
     }
 }
 

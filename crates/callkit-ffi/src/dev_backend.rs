@@ -35,6 +35,8 @@ impl From<callkit::DevBackendError> for DevBackendError {
             callkit::DevBackendError::Unreachable(detail) => DevBackendError::Unreachable { detail },
             callkit::DevBackendError::Refused(detail) => DevBackendError::Refused { detail },
             callkit::DevBackendError::NotUnderstood => DevBackendError::NotUnderstood,
+            // One that is younger than this twin.
+            other => DevBackendError::Refused { detail: other.to_string() },
         }
     }
 }

@@ -83,3 +83,15 @@ impl From<AudioOutput> for callkit::AudioOutput {
         }
     }
 }
+
+/// Names of the microphones there are now; empty where there are none. May take the system a while.
+#[uniffi::export]
+pub fn input_devices() -> Vec<String> {
+    callkit::input_devices()
+}
+
+/// Names of the loudspeakers there are now; empty where there are none. May take the system a while.
+#[uniffi::export]
+pub fn output_devices() -> Vec<String> {
+    callkit::output_devices()
+}

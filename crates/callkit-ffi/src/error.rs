@@ -168,6 +168,8 @@ impl From<callkit::CallError> for CallError {
             callkit::CallError::Disconnected => CallError::Disconnected,
             callkit::CallError::SignedOut => CallError::SignedOut,
             callkit::CallError::NotAnswered => CallError::NotAnswered,
+            // One that is younger than this twin.
+            other => CallError::Media { detail: other.to_string() },
         }
     }
 }
@@ -240,6 +242,8 @@ impl From<callkit::SignInError> for SignInError {
             callkit::SignInError::InvalidParam(detail) => SignInError::InvalidParam { detail },
             callkit::SignInError::Unreachable(detail) => SignInError::Unreachable { detail },
             callkit::SignInError::Refused { reason, detail } => SignInError::Refused { reason, detail },
+            // One that is younger than this twin.
+            other => SignInError::Unreachable { detail: other.to_string() },
         }
     }
 }

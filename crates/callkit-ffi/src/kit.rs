@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callkit::{Builder, CallId, CallQuality, CallType, HandlerError, SecondCall, TurnServer, UserId, WarmPath};
+use callkit::{Builder, CallId, CallType, HandlerError, SecondCall, TurnServer, UserId, WarmPath};
 
 use crate::chat::{Carrier, Chat};
 use crate::device::{AudioInput, AudioOutput};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEventHandler, EventStream, Listener};
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
+use crate::quality::CallQuality;
+use crate::tones::Tones;
 
 /// What kind of call it is. The numbers are those on the wire.
 #[uniffi::remote(Enum)]
@@ -50,6 +52,7 @@ impl From<Interfaces> for callkit::Interfaces {
 
 /// Whether ICE and DTLS are set up while it rings, so that the accept only opens the sound. Nothing is heard or said before the accept.
 #[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum WarmPath {
     /// Over the addresses of the default routes, and of IPv6 the temporary ones (RFC 8828 mode 2). While it rings the other side sees those,
     /// and what a STUN server sees of them; after the accept every address, so that two on one network connect that have no other way.
@@ -134,6 +137,9 @@ pub struct CallKitConfig {
     /// Whether a call goes on that has no microphone; it only listens then. Default: it does.
     #[uniffi(default = None)]
     pub allow_call_without_mic: Option<bool>,
+    /// Tones that are played to the own user. Default: none.
+    #[uniffi(default = None)]
+    pub tones: Option<Tones>,
     /// No audio device is opened before `set_audio_active`, for systems that activate the audio themselves. Default: off.
     #[uniffi(default = None)]
     pub wait_for_audio_activation: Option<bool>,
@@ -154,6 +160,7 @@ impl From<CallKitConfig> for Builder {
         let builder = config.turn_servers.into_iter().fold(builder, Builder::turn_server);
         let builder = set(builder, config.second_call, Builder::second_call);
         let builder = config.tls_root_certificates.into_iter().fold(builder, Builder::tls_root_certificate);
+        let builder = set(builder, config.tones.map(Into::into), Builder::tones);
         let builder = set(builder, config.allow_call_without_mic, Builder::allow_call_without_mic);
         let builder = set(builder, config.wait_for_audio_activation, Builder::wait_for_audio_activation);
         set(builder, config.level_interval_ms.map(Duration::from_millis), Builder::level_interval)
@@ -335,7 +342,7 @@ impl CallKit {
 
     /// The figures of the present call; none before its media is set up.
     pub async fn call_quality(&self) -> Option<CallQuality> {
-        self.0.call_quality().await
+        self.0.call_quality().await.map(Into::into)
     }
 
     /// The access token to use from now on, in this connection and those to come, and for what is asked outside of calls.

@@ -73,20 +73,27 @@ mod error;
 mod handlers;
 mod ids;
 mod logging;
+mod microphone;
 mod quality;
 mod reasons;
+mod statistics;
+mod tones;
 
 pub use account::{AccountError, HistoryPage, PastCall};
 pub use call::{
-    BackgroundCall, Call, CallEventHandler, CallManager, CallOptions, CallStatistics, MakeCallParam,
-    MyMediaStatusHandler, StartCallResult, VerifyBackgroundCallResult, VerifyCallParam,
+    BackgroundCall, Call, CallEventHandler, CallManager, CallOptions, CcParam, MakeCallParam, MyMediaStatusHandler,
+    StartCallResult, VerifyBackgroundCallResult, VerifyCallParam, parse_cc_param,
 };
 pub use chat::{Chat, ChatMessage};
 pub use dev_backend::{DevBackend, DevBackendError};
-pub use device::{AudioInput, AudioOutput};
+pub use device::{AudioInput, AudioOutput, input_devices, output_devices};
 pub use error::{CallError, SignInError};
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState, EventStream};
 pub use handlers::{AccessTokenHandler, HandlerError, RtcTokenHandler, UserMapper, UserMapperHandler};
 pub use kit::{CallKit, CallKitConfig, Interfaces};
 pub use logging::{LoggingError, init_logging};
+pub use microphone::MicrophoneFailure;
+pub use quality::CallQuality;
 pub use reasons::{disconnect_reason_number, disconnect_source_number, start_fail_reason_number};
+pub use statistics::{AudioLevelStream, AudioLevels, CallStatistics, NetworkStatistics, StatisticsStream};
+pub use tones::{Tone, Tones, standard_tones};

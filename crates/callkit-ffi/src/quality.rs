@@ -1,9 +1,7 @@
 //! How a call sounds, in figures.
 
-use callkit::CallQuality;
-
 /// The figures of the present call.
-#[uniffi::remote(Record)]
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct CallQuality {
     /// Round trip time of the media path in ms.
     pub rtt_ms: Option<f32>,
@@ -37,4 +35,27 @@ pub struct CallQuality {
     pub input_level: u8,
     /// Loudness of what is played, 0 to 100.
     pub output_level: u8,
+}
+
+impl From<callkit::CallQuality> for CallQuality {
+    fn from(figures: callkit::CallQuality) -> CallQuality {
+        CallQuality {
+            rtt_ms: figures.rtt_ms,
+            loss: figures.loss,
+            lost_packets: figures.lost_packets,
+            received_packets: figures.received_packets,
+            sent_packets: figures.sent_packets,
+            remote_loss: figures.remote_loss,
+            jitter_ms: figures.jitter_ms,
+            jitter_buffer_ms: figures.jitter_buffer_ms,
+            jitter_buffer_target_ms: figures.jitter_buffer_target_ms,
+            concealed: figures.concealed,
+            late_packets: figures.late_packets,
+            recovered_packets: figures.recovered_packets,
+            bitrate_in: figures.bitrate_in,
+            bitrate_out: figures.bitrate_out,
+            input_level: figures.input_level,
+            output_level: figures.output_level,
+        }
+    }
 }

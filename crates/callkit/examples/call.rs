@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             CallKitEvent::CallEnd { reason: EndReason::Hangup, .. } => break,
             CallKitEvent::CallEnd { reason, .. } => return Err(format!("the call ended: {reason}").into()),
-            CallKitEvent::Error { error } => println!("error: {error}"),
+            CallKitEvent::Error { error, .. } => println!("error: {error}"),
             _ => {}
         }
     }

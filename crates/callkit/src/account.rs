@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a request outside of a call failed. Nothing was changed, unless the server could not be reached: then it may have been.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AccountError {
     /// What was asked for makes no sense; the text says what.
     #[error("invalid parameter: {0}")]

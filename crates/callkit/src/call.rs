@@ -4,6 +4,9 @@
 //! here is told to its own handler and to nobody else; one that the kit-wide listeners were told of before it was verified here goes on
 //! there, too, so that nothing that rings there is left without an end.
 
+mod background;
+mod cc_param;
+mod directory;
 mod events;
 mod face;
 mod manager;
@@ -13,6 +16,7 @@ mod reasons;
 mod statistics;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::end::UserCode;
@@ -23,9 +27,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::core::Command;
 use crate::error::CallError;
 
+pub use background::{BackgroundCall, VerifyBackgroundCallResult};
+pub use cc_param::CcParam;
+pub(crate) use directory::{Directory, Faces};
 pub use events::{CallEventHandler, MyMediaStatusHandler};
 pub(crate) use face::{Face, FaceCommand, FaceId};
-pub use manager::{BackgroundCall, CallManager, VerifyBackgroundCallResult};
+pub use manager::CallManager;
 pub use param::{
     CallKitType, CallOptions, MakeCallParam, MakeCallParamBuilder, NO_ANSWER, ParamError, VerifyCallParam,
     VerifyCallParamBuilder,
@@ -37,10 +44,11 @@ use face::{Ending, Facts};
 
 /// How far a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CallState {
-    /// The server is being asked: nobody rings yet.
+    /// The server is being asked.
     Trying,
-    /// Caller: a phone of the callee rings.
+    /// Caller: the callee is being notified, or rings.
     WaitAnswer,
     /// Callee: the call is alive, and rings here.
     Verified,
@@ -93,8 +101,8 @@ impl From<Result<Call, StartFailReason>> for VerifyCallResult {
 
 /// A handle on one call.
 ///
-/// Handles are cheap to clone. A call that a [`CallManager`] made or verified is ended when its last handle is dropped; one of a
-/// [`CallKit`](crate::CallKit) goes on.
+/// From [`CallKit::call`](crate::CallKit::call) for any call of a kit, or from what made or verified the call. Handles are cheap to clone. A call
+/// that a [`CallManager`] made or verified is ended when its last handle is dropped; one of a [`CallKit`](crate::CallKit) goes on.
 ///
 /// # Errors
 /// Methods fail with [`CallError::NoSuchCall`] once the call is over, with [`CallError::NotRinging`] or [`CallError::NotAnswered`] where its
@@ -141,6 +149,16 @@ impl Call {
     /// How far it is.
     pub fn state(&self) -> CallState {
         self.facts.borrow().state
+    }
+
+    /// When it was made, or came in here, by the clock of this machine.
+    pub fn began_at(&self) -> SystemTime {
+        self.facts.borrow().began
+    }
+
+    /// When it was accepted, by the clock of this machine; `None` before.
+    pub fn connected_at(&self) -> Option<SystemTime> {
+        self.facts.borrow().connected
     }
 
     /// Whether it was put on hold here.

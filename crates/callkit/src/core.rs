@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::call::{Call, CallEventHandler, Face, FaceCommand, FaceId, MakeCallParam, VerifyCallParam};
+use crate::call::{Call, CallEventHandler, FaceCommand, FaceId, Faces, MakeCallParam, VerifyCallParam};
 use crate::chat::ChatSender;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState, Teller};
@@ -97,10 +97,11 @@ pub(crate) enum Report {
         call_id: CallId,
         token: Result<RtcToken, String>,
     },
-    User {
+    /// Who is behind this uid, and perhaps behind others.
+    Users {
         call_id: CallId,
         uid: Uid,
-        user: Option<UserId>,
+        users: Vec<(Uid, UserId)>,
     },
     Peer {
         call_id: CallId,
@@ -165,8 +166,6 @@ pub(crate) struct Settings {
     pub(crate) interfaces: Interfaces,
     pub(crate) turn_servers: Vec<TurnServer>,
     pub(crate) warm_path: WarmPath,
-    /// Where handles of calls send what the app wants.
-    pub(crate) commands: mpsc::WeakUnboundedSender<Command>,
     /// The kit lives for one call only, and signs out when that is over.
     pub(crate) one_call: bool,
 }
@@ -191,9 +190,8 @@ pub(crate) struct Core {
     pub(crate) muted: bool,
     pub(crate) speaker: bool,
     pub(crate) calls: BTreeMap<CallId, Media>,
-    /// The calls that have a handler of their own.
-    pub(crate) faces: BTreeMap<CallId, Face>,
-    pub(crate) last_face: u64,
+    /// What the app can read of each call, and who is told of it alone.
+    pub(crate) faces: Faces,
     /// Until when a kit whose one call is over waits for the server.
     lingers: Option<Instant>,
     /// The audio devices, while a call has them.
@@ -221,6 +219,7 @@ impl Core {
         supplied: Arc<Supplied>,
         teller: Teller,
         desk: Desk,
+        faces: Faces,
         chat: Option<ChatSender>,
         link: mpsc::UnboundedSender<LinkCommand>,
         reports: mpsc::UnboundedSender<Report>,
@@ -239,8 +238,7 @@ impl Core {
             muted: false,
             speaker: true,
             calls: BTreeMap::new(),
-            faces: BTreeMap::new(),
-            last_face: 0,
+            faces,
             lingers: None,
             voice: None,
             last_voice: 0,
@@ -330,7 +328,7 @@ impl Core {
 
     /// Whether the one call of a kit of one call is over, and the server can be told so.
     fn is_done(&mut self) -> bool {
-        if !self.settings.one_call || self.last_face == 0 || !self.faces.is_empty() {
+        if !self.settings.one_call || !self.faces.had_own() || self.faces.has_own() {
             return false;
         }
         let until = *self.lingers.get_or_insert_with(|| Instant::now() + LINGER);
@@ -454,7 +452,7 @@ impl Core {
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Token { call_id, token } => self.on_token(call_id, token),
-            Report::User { call_id, uid, user } => self.on_user(call_id, uid, user),
+            Report::Users { call_id, uid, users } => self.on_users(call_id, uid, users),
             Report::Peer { call_id, device, serial, notice } => {
                 self.on_peer(call_id, device, serial, notice);
                 self.update_network();
@@ -502,6 +500,7 @@ impl Core {
 
     fn on_event(&mut self, event: Event) {
         match event {
+            Event::Notifying { call_id } => self.face_waits(call_id),
             Event::Alerted { call_id, callee } => self.on_alerted(call_id, callee),
             Event::Ringing { invite, waiting } => self.on_ringing(*invite, waiting),
             Event::Merged { old, invite } => self.on_merged(old, *invite),
@@ -581,7 +580,7 @@ impl Core {
         let _ = self.link.send(LinkCommand::Send(body));
     }
 
-    pub(crate) fn fail_with(&self, error: CallError) {
-        self.teller.tell(CallKitEvent::Error { error });
+    pub(crate) fn fail_with(&self, call_id: Option<CallId>, error: CallError) {
+        self.teller.tell(CallKitEvent::Error { call_id, error });
     }
 }

@@ -29,6 +29,7 @@ pub struct DevBackend {
 
 /// Why the reference app backend did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DevBackendError {
     /// It cannot be reached.
     #[error("the app backend cannot be reached: {0}")]

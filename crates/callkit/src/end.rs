@@ -66,9 +66,10 @@ impl Core {
         self.leave(call_id);
         if self.is_kit_wide(call_id) {
             if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
-                self.fail_with(CallError::Refused);
+                self.fail_with(Some(call_id), CallError::Refused);
             }
-            self.teller.tell(CallKitEvent::CallEnd { call_id, reason });
+            let user_code = release.and_then(|release| release.user_code).map(|code| code.as_str().to_owned());
+            self.teller.tell(CallKitEvent::CallEnd { call_id, reason, user_code });
         }
         self.face_ended(call_id, reason, role, release);
     }

@@ -16,6 +16,7 @@ pub enum ErrorKind {
 
 /// Why something about a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallError {
     /// A parameter makes no sense; the text names it.
     #[error("invalid parameter: {0}")]
@@ -127,6 +128,7 @@ impl From<signaling::CommandError> for CallError {
 
 /// Why signing in failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignInError {
     /// A parameter of the builder makes no sense; the text names it.
     #[error("invalid parameter: {0}")]

@@ -1,5 +1,7 @@
 //! What the app is told, and how it reaches the app's listeners.
 
+mod naming;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
@@ -15,6 +17,7 @@ use crate::microphone::MicrophoneFailure;
 
 /// How the kit stands with the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectionState {
     /// Signed in and connected.
     Connected,
@@ -24,11 +27,12 @@ pub enum ConnectionState {
     SignedOut(RefuseReason),
 }
 
-/// Everything an app can be told; the methods of [`CallKitEventHandler`] as values.
+/// Everything an app can be told; the methods of [`CallKitEventHandler`] as values. Kinds of events, and what they tell, are added over time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallKitEvent {
     /// Callee: somebody calls; ring.
+    #[non_exhaustive]
     ReceiveCall {
         /// Who calls.
         user: UserId,
@@ -41,6 +45,7 @@ pub enum CallKitEvent {
     },
     /// Callee: somebody calls while a call runs, and the kit lets a second call wait ([`SecondCall::Waiting`](crate::SecondCall::Waiting)).
     /// Answering it puts the running one on hold.
+    #[non_exhaustive]
     CallWaiting {
         /// Who calls.
         user: UserId,
@@ -52,6 +57,7 @@ pub enum CallKitEvent {
         ext: Ext,
     },
     /// Somebody called, and no device of the user answered; it did not ring here, as this one was busy or away.
+    #[non_exhaustive]
     CallMissed {
         /// Who called.
         user: UserId,
@@ -63,6 +69,7 @@ pub enum CallKitEvent {
         ext: Ext,
     },
     /// The other one called at the same moment: the call placed here goes on as the other one's. Nothing more is told of the old one.
+    #[non_exhaustive]
     CallMerged {
         /// The call that was placed here.
         old: CallId,
@@ -72,6 +79,7 @@ pub enum CallKitEvent {
         call_type: CallType,
     },
     /// The call was put on hold here, or goes on.
+    #[non_exhaustive]
     CallHeld {
         /// The call.
         call_id: CallId,
@@ -79,6 +87,7 @@ pub enum CallKitEvent {
         held: bool,
     },
     /// The other one put the call on hold, or goes on with it.
+    #[non_exhaustive]
     PeerHeld {
         /// The call.
         call_id: CallId,
@@ -86,6 +95,7 @@ pub enum CallKitEvent {
         held: bool,
     },
     /// Caller: the callee's phone is about to ring.
+    #[non_exhaustive]
     Ringing {
         /// The call.
         call_id: CallId,
@@ -93,44 +103,61 @@ pub enum CallKitEvent {
         user: UserId,
     },
     /// Both sides of a one-to-one call: it was accepted.
+    #[non_exhaustive]
     Answer {
         /// The call.
         call_id: CallId,
     },
     /// The local user joined the channel.
+    #[non_exhaustive]
     JoinedChannel {
+        /// The call.
+        call_id: CallId,
         /// The channel.
         channel: ChannelId,
     },
     /// Another one is in the channel.
+    #[non_exhaustive]
     UserJoined {
+        /// The call.
+        call_id: CallId,
         /// Its uid.
         uid: Uid,
         /// Its user, if the mapper knows it.
         user: Option<UserId>,
     },
     /// Another one left a group call.
+    #[non_exhaustive]
     UserLeft {
+        /// The call.
+        call_id: CallId,
         /// Its uid.
         uid: Uid,
         /// Its user, if the mapper knows it.
         user: Option<UserId>,
     },
     /// Another one muted or unmuted its microphone.
+    #[non_exhaustive]
     UserMuteAudio {
+        /// The call.
+        call_id: CallId,
         /// Its uid.
         uid: Uid,
         /// Whether it is muted now.
         muted: bool,
     },
     /// Another one switched its camera off or on.
+    #[non_exhaustive]
     UserMuteVideo {
+        /// The call.
+        call_id: CallId,
         /// Its uid.
         uid: Uid,
         /// Whether it is off now.
         muted: bool,
     },
     /// An invitee of a group call did not come.
+    #[non_exhaustive]
     UserRemoved {
         /// The call.
         call_id: CallId,
@@ -140,11 +167,15 @@ pub enum CallKitEvent {
         reason: EndReason,
     },
     /// The first sound of another one was played.
+    #[non_exhaustive]
     FirstAudio {
+        /// The call.
+        call_id: CallId,
         /// Its uid.
         uid: Uid,
     },
     /// The other one cannot be heard by the server at the moment, or is back.
+    #[non_exhaustive]
     PeerReachable {
         /// The call.
         call_id: CallId,
@@ -154,6 +185,7 @@ pub enum CallKitEvent {
         ends_in_ms: u32,
     },
     /// The own network is away, or back: neither the server nor the other end could be reached. The voice is interrupted meanwhile.
+    #[non_exhaustive]
     NetworkAvailable {
         /// The call.
         call_id: CallId,
@@ -162,30 +194,41 @@ pub enum CallKitEvent {
         /// How long until the call ends if it stays away, in ms.
         ends_in_ms: u32,
     },
-    /// There is no microphone, at the beginning of a call or in the middle of it. A call that goes on only listens.
+    /// A call has no microphone, at its beginning or in the middle of it. One that goes on only listens.
+    #[non_exhaustive]
     MicrophoneFailed {
+        /// The call.
+        call_id: CallId,
         /// Why.
         failure: MicrophoneFailure,
     },
     /// The call is over; told exactly once.
+    #[non_exhaustive]
     CallEnd {
         /// The call.
         call_id: CallId,
         /// How.
         reason: EndReason,
+        /// The code that the other side's app gave, or this one's, if it ended the call with one.
+        user_code: Option<String>,
     },
     /// Something that the local user did failed.
+    #[non_exhaustive]
     Error {
+        /// The call that it is about, if it is about one.
+        call_id: Option<CallId>,
         /// What.
         error: CallError,
     },
     /// The access token ends soon, or has ended. Without [`AccessTokenHandler`](crate::AccessTokenHandler) the app is to give a new one by
     /// [`CallKit::renew_access_token`](crate::CallKit::renew_access_token): until then a broken connection may not come back.
+    #[non_exhaustive]
     AccessTokenExpiring {
         /// How long it is still good, in ms; zero when it has ended.
         left_ms: u32,
     },
     /// The connection to the server changed after the sign-in, whose return says that it is there.
+    #[non_exhaustive]
     ConnectionChanged {
         /// How it stands now.
         state: ConnectionState,
@@ -195,6 +238,10 @@ pub enum CallKitEvent {
 /// Listens to a kit. Every method has an empty default. Methods are called one after another on a thread of their own, in the
 /// order in which things happened; they may block and may call the kit.
 pub trait CallKitEventHandler: Send + Sync {
+    /// Every event as a value, before the method that goes with it: for an app that passes all of them on.
+    fn on_event(&self, event: &CallKitEvent) {
+        let _ = event;
+    }
     /// Callee: somebody calls; ring.
     fn on_receive_call(&self, user: &UserId, call_id: CallId, call_type: CallType, ext: &Ext) {
         let _ = (user, call_id, call_type, ext);
@@ -228,32 +275,32 @@ pub trait CallKitEventHandler: Send + Sync {
         let _ = call_id;
     }
     /// The local user joined the channel.
-    fn on_joined_channel(&self, channel: &ChannelId) {
-        let _ = channel;
+    fn on_joined_channel(&self, call_id: CallId, channel: &ChannelId) {
+        let _ = (call_id, channel);
     }
     /// Another one is in the channel.
-    fn on_user_joined(&self, uid: Uid, user: Option<&UserId>) {
-        let _ = (uid, user);
+    fn on_user_joined(&self, call_id: CallId, uid: Uid, user: Option<&UserId>) {
+        let _ = (call_id, uid, user);
     }
     /// Another one left a group call.
-    fn on_user_left(&self, uid: Uid, user: Option<&UserId>) {
-        let _ = (uid, user);
+    fn on_user_left(&self, call_id: CallId, uid: Uid, user: Option<&UserId>) {
+        let _ = (call_id, uid, user);
     }
     /// Another one muted or unmuted its microphone.
-    fn on_user_mute_audio(&self, uid: Uid, muted: bool) {
-        let _ = (uid, muted);
+    fn on_user_mute_audio(&self, call_id: CallId, uid: Uid, muted: bool) {
+        let _ = (call_id, uid, muted);
     }
     /// Another one switched its camera off or on.
-    fn on_user_mute_video(&self, uid: Uid, muted: bool) {
-        let _ = (uid, muted);
+    fn on_user_mute_video(&self, call_id: CallId, uid: Uid, muted: bool) {
+        let _ = (call_id, uid, muted);
     }
     /// An invitee of a group call did not come.
     fn on_user_removed(&self, call_id: CallId, user: &UserId, reason: EndReason) {
         let _ = (call_id, user, reason);
     }
     /// The first sound of another one was played.
-    fn on_first_audio(&self, uid: Uid) {
-        let _ = uid;
+    fn on_first_audio(&self, call_id: CallId, uid: Uid) {
+        let _ = (call_id, uid);
     }
     /// The other one cannot be heard by the server at the moment, or is back.
     fn on_peer_reachable(&self, call_id: CallId, reachable: bool, ends_in_ms: u32) {
@@ -263,17 +310,17 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_network_available(&self, call_id: CallId, available: bool, ends_in_ms: u32) {
         let _ = (call_id, available, ends_in_ms);
     }
-    /// There is no microphone; a call that goes on only listens.
-    fn on_microphone_failed(&self, failure: MicrophoneFailure) {
-        let _ = failure;
+    /// A call has no microphone; one that goes on only listens.
+    fn on_microphone_failed(&self, call_id: CallId, failure: MicrophoneFailure) {
+        let _ = (call_id, failure);
     }
-    /// The call is over; told exactly once.
-    fn on_call_end(&self, call_id: CallId, reason: EndReason) {
-        let _ = (call_id, reason);
+    /// The call is over; told exactly once. `user_code` is that of whichever app ended it, if it gave one.
+    fn on_call_end(&self, call_id: CallId, reason: EndReason, user_code: Option<&str>) {
+        let _ = (call_id, reason, user_code);
     }
-    /// Something that the local user did failed.
-    fn on_error(&self, error: &CallError) {
-        let _ = error;
+    /// Something that the local user did failed; `call_id` is the call that it is about, if it is about one.
+    fn on_error(&self, call_id: Option<CallId>, error: &CallError) {
+        let _ = (call_id, error);
     }
     /// The access token ends soon, or has ended; see [`CallKitEvent::AccessTokenExpiring`].
     fn on_access_token_expiring(&self, left_ms: u32) {
@@ -286,8 +333,9 @@ pub trait CallKitEventHandler: Send + Sync {
 }
 
 impl CallKitEvent {
-    /// Calls the method of `handler` that goes with this event.
+    /// Calls [`CallKitEventHandler::on_event`] and the method of `handler` that goes with this event.
     pub fn deliver(&self, handler: &dyn CallKitEventHandler) {
+        handler.on_event(self);
         match self {
             CallKitEvent::ReceiveCall { user, call_id, call_type, ext } => {
                 handler.on_receive_call(user, *call_id, *call_type, ext)
@@ -303,22 +351,24 @@ impl CallKitEvent {
             CallKitEvent::PeerHeld { call_id, held } => handler.on_peer_held(*call_id, *held),
             CallKitEvent::Ringing { call_id, user } => handler.on_ringing(*call_id, user),
             CallKitEvent::Answer { call_id } => handler.on_answer(*call_id),
-            CallKitEvent::JoinedChannel { channel } => handler.on_joined_channel(channel),
-            CallKitEvent::UserJoined { uid, user } => handler.on_user_joined(*uid, user.as_ref()),
-            CallKitEvent::UserLeft { uid, user } => handler.on_user_left(*uid, user.as_ref()),
-            CallKitEvent::UserMuteAudio { uid, muted } => handler.on_user_mute_audio(*uid, *muted),
-            CallKitEvent::UserMuteVideo { uid, muted } => handler.on_user_mute_video(*uid, *muted),
+            CallKitEvent::JoinedChannel { call_id, channel } => handler.on_joined_channel(*call_id, channel),
+            CallKitEvent::UserJoined { call_id, uid, user } => handler.on_user_joined(*call_id, *uid, user.as_ref()),
+            CallKitEvent::UserLeft { call_id, uid, user } => handler.on_user_left(*call_id, *uid, user.as_ref()),
+            CallKitEvent::UserMuteAudio { call_id, uid, muted } => handler.on_user_mute_audio(*call_id, *uid, *muted),
+            CallKitEvent::UserMuteVideo { call_id, uid, muted } => handler.on_user_mute_video(*call_id, *uid, *muted),
             CallKitEvent::UserRemoved { call_id, user, reason } => handler.on_user_removed(*call_id, user, *reason),
-            CallKitEvent::FirstAudio { uid } => handler.on_first_audio(*uid),
+            CallKitEvent::FirstAudio { call_id, uid } => handler.on_first_audio(*call_id, *uid),
             CallKitEvent::PeerReachable { call_id, reachable, ends_in_ms } => {
                 handler.on_peer_reachable(*call_id, *reachable, *ends_in_ms)
             }
             CallKitEvent::NetworkAvailable { call_id, available, ends_in_ms } => {
                 handler.on_network_available(*call_id, *available, *ends_in_ms);
             }
-            CallKitEvent::MicrophoneFailed { failure } => handler.on_microphone_failed(*failure),
-            CallKitEvent::CallEnd { call_id, reason } => handler.on_call_end(*call_id, *reason),
-            CallKitEvent::Error { error } => handler.on_error(error),
+            CallKitEvent::MicrophoneFailed { call_id, failure } => handler.on_microphone_failed(*call_id, *failure),
+            CallKitEvent::CallEnd { call_id, reason, user_code } => {
+                handler.on_call_end(*call_id, *reason, user_code.as_deref());
+            }
+            CallKitEvent::Error { call_id, error } => handler.on_error(*call_id, error),
             CallKitEvent::AccessTokenExpiring { left_ms } => handler.on_access_token_expiring(*left_ms),
             CallKitEvent::ConnectionChanged { state } => handler.on_connection_changed(state),
         }
@@ -469,35 +519,5 @@ impl Teller {
     fn put(&self, task: Task) {
         // After the close nobody listens any more.
         let _ = self.tasks.send(task);
-    }
-}
-
-impl CallKitEvent {
-    /// The event's name in snake case, for logs and transcripts.
-    pub fn name(&self) -> &'static str {
-        match self {
-            CallKitEvent::ReceiveCall { .. } => "receive_call",
-            CallKitEvent::CallWaiting { .. } => "call_waiting",
-            CallKitEvent::CallMissed { .. } => "call_missed",
-            CallKitEvent::CallMerged { .. } => "call_merged",
-            CallKitEvent::CallHeld { .. } => "call_held",
-            CallKitEvent::PeerHeld { .. } => "peer_held",
-            CallKitEvent::Ringing { .. } => "ringing",
-            CallKitEvent::Answer { .. } => "answer",
-            CallKitEvent::JoinedChannel { .. } => "joined_channel",
-            CallKitEvent::UserJoined { .. } => "user_joined",
-            CallKitEvent::UserLeft { .. } => "user_left",
-            CallKitEvent::UserMuteAudio { .. } => "user_mute_audio",
-            CallKitEvent::UserMuteVideo { .. } => "user_mute_video",
-            CallKitEvent::UserRemoved { .. } => "user_removed",
-            CallKitEvent::FirstAudio { .. } => "first_audio",
-            CallKitEvent::PeerReachable { .. } => "peer_reachable",
-            CallKitEvent::NetworkAvailable { .. } => "network_available",
-            CallKitEvent::MicrophoneFailed { .. } => "microphone_failed",
-            CallKitEvent::CallEnd { .. } => "call_end",
-            CallKitEvent::Error { .. } => "error",
-            CallKitEvent::AccessTokenExpiring { .. } => "access_token_expiring",
-            CallKitEvent::ConnectionChanged { .. } => "connection_changed",
-        }
     }
 }

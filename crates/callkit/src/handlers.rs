@@ -99,7 +99,7 @@ where
 /// Tells who is behind a uid. Every `async fn(ChannelId, Uid) -> Result<UserMapper, HandlerError>` is one.
 #[async_trait]
 pub trait UserMapperHandler: Send + Sync {
-    /// The user behind this uid, and others if known. Asked once for each unknown uid.
+    /// The user behind this uid, and others if known: for those it is not asked any more. Asked once for each unknown uid.
     async fn map_user(&self, channel: ChannelId, uid: Uid) -> Result<UserMapper, HandlerError>;
 }
 

@@ -21,11 +21,14 @@ impl Core {
         }
         let call_id = CallId::from_bits(rand::random());
         let ring_timeout_ms = u32::try_from(self.settings.call_timeout.as_millis()).unwrap_or(u32::MAX);
-        let (callees, options) = (vec![user], Default::default());
+        let (callee, callees, options) = (user.clone(), vec![user], Default::default());
         let command = signaling::Command::Invite { call_id, callees, call_type, ext, ring_timeout_ms, options };
-        self.calls.insert(call_id, Media::new(call_id, Role::Caller, self.sound_choices(call_id)));
+        let choices = self.sound_choices(call_id);
+        self.faces.begin_kit_wide(call_id, callee, call_type, Role::Caller, choices);
+        self.calls.insert(call_id, Media::new(call_id, Role::Caller, choices));
         if let Err(error) = self.try_input(Input::Command(command)) {
             self.calls.remove(&call_id);
+            self.faces.remove(&call_id);
             return Err(error);
         }
         self.fetch_token(call_id);
@@ -36,11 +39,12 @@ impl Core {
         if self.note_cause(call_id, Disconnect::not_opened(refusal)) {
             return;
         }
-        self.fail_with(match refusal {
+        let error = match refusal {
             InviteRefusal::UnknownUser => CallError::UnknownUser,
             InviteRefusal::Invalid => CallError::InvalidParam("the server did not accept the invite".into()),
             InviteRefusal::TooMany => CallError::TooManyCalls,
             InviteRefusal::Overloaded => CallError::ServerBusy,
-        });
+        };
+        self.fail_with(Some(call_id), error);
     }
 }

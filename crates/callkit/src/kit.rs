@@ -19,7 +19,8 @@ use tonic::transport::Certificate;
 use crate::access::Access;
 use crate::account::Account;
 use crate::call::{
-    Call, CallEventHandler, CallKitType, CallOptions, MakeCallParam, MakeCallResult, VerifyCallParam, VerifyCallResult,
+    Call, CallEventHandler, CallKitType, CallOptions, Directory, Faces, MakeCallParam, MakeCallResult, VerifyCallParam,
+    VerifyCallResult,
 };
 use crate::chat::{Chat, ChatSender};
 use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
@@ -245,17 +246,19 @@ impl Builder {
             interfaces: self.interfaces,
             turn_servers: self.turn_servers,
             warm_path: self.warm_path,
-            commands: commands.downgrade(),
             one_call,
         };
-        let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, chat, link_sender, report_sender);
+        let directory = Arc::new(Directory::default());
+        let faces = Faces::new(directory.clone(), teller.clone(), commands.downgrade());
+        let mut core =
+            Core::new(settings, supplied.clone(), teller.clone(), desk, faces, chat, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
         let access = Access::new(account.clone(), supplied.access_handler());
         let luck = StdRng::seed_from_u64(rand::random());
         let link_task = tokio::spawn(link::run(to, access, luck, stream, session, link_receiver, event_sender));
         tokio::spawn(watch_network(watched, reports));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
-        Ok(CallKit { user, commands, teller, supplied, figures, account })
+        Ok(CallKit { user, commands, teller, supplied, figures, account, directory })
     }
 }
 
@@ -291,6 +294,7 @@ pub struct CallKit {
     supplied: Arc<Supplied>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) account: Arc<Account>,
+    pub(crate) directory: Arc<Directory>,
 }
 
 impl CallKit {

@@ -18,7 +18,7 @@
 //!         tokio::spawn(async move { kit.answer(call_id).await });
 //!     }
 //!
-//!     fn on_call_end(&self, _call_id: CallId, reason: EndReason) {
+//!     fn on_call_end(&self, _call_id: CallId, reason: EndReason, _user_code: Option<&str>) {
 //!         println!("over: {reason}");
 //!     }
 //! }
@@ -64,6 +64,9 @@
 //! | accept | | [`accept`](Call::accept), with or without preparation |
 //! | media | [`on_connected`](CallEventHandler::on_connected), hold, mute, levels, [`statistics`](Call::statistics) | the same; [`finish_preparation`](Call::finish_preparation) |
 //! | end | [`end`](Call::end), [`end_with_code`](Call::end_with_code), [`end_with_error`](Call::end_with_error); [`on_disconnected`](CallEventHandler::on_disconnected), exactly once at each side | the same |
+//!
+//! A handle of any other call of a kit, with its state, kind and peer, comes from [`CallKit::call`] and [`CallKit::calls`]: from
+//! [`on_receive_call`](CallKitEventHandler::on_receive_call) to a [`Call`] it is one step. Such a call is told to the listeners of the kit.
 //!
 //! # What the app supplies
 //!
@@ -166,7 +169,7 @@ mod wire;
 
 pub use account::AccountError;
 pub use call::{
-    BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions, CallState,
+    BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions, CallState, CcParam,
     MakeCallParam, MakeCallParamBuilder, MakeCallResult, MyMediaStatus, MyMediaStatusHandler, NO_ANSWER, ParamError,
     VerifyBackgroundCallResult, VerifyCallParam, VerifyCallParamBuilder, VerifyCallResult,
 };
@@ -186,7 +189,6 @@ pub use sound::AudioLevels;
 pub use statistics::{CallStatistics, NetworkStatistics};
 pub use tones::{Tone, Tones};
 
-pub use call_protocol::CcParam;
 pub use call_protocol::account::{HistoryPage, PastCall, PushAddress};
 pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};
 pub use call_protocol::end::EndReason;
@@ -196,6 +198,7 @@ pub use call_protocol::session::RefuseReason;
 pub use call_protocol::{AppId, CallId, ChannelId, DeviceId, IdError, Uid, UserId};
 pub use rtc_media::{
     AudioInput, AudioOutput, AudioSink, AudioSource, Clip, DeviceError, Direction, Frame, ReadOutcome, Recording,
+    input_devices, output_devices,
 };
 pub use rtc_transport::{Interfaces, TurnServer};
 pub use signaling::SecondCall;

@@ -31,6 +31,8 @@ pub(crate) struct Media {
     /// What the channel was last told of this side's tracks.
     tracks_said: Option<TrackState>,
     pub(crate) others: BTreeMap<Uid, Other>,
+    /// Who is behind uids, as the app's mapper has told; it may tell of more than it is asked for.
+    users: BTreeMap<Uid, UserId>,
     /// The paths to devices at the other end: while it rings to each one that may take the call, later to the one that did.
     pub(crate) remotes: BTreeMap<Party, Remote>,
     /// What the caller has said about its media, while nothing of this device is to be shown.
@@ -42,7 +44,7 @@ pub(crate) struct Media {
     pub(crate) offers_preparation: bool,
     /// Caller: the users of whom the app was told that they ring.
     pub(crate) rung: BTreeSet<UserId>,
-    /// Sound came before the channel said whose it is.
+    /// Sound came before the app was told whose it is.
     pub(crate) first_audio_untold: bool,
     pub(crate) link: PathLink,
     /// Why the last path to the device at the other end failed, while another one may be tried.
@@ -75,7 +77,7 @@ pub(crate) enum Membership {
 pub(crate) struct Other {
     user: Option<UserId>,
     /// The app has been told of it; before that its mapper is being asked.
-    told: bool,
+    pub(crate) told: bool,
     tracks: TrackState,
 }
 
@@ -107,6 +109,7 @@ impl Media {
             membership: Membership::NotWanted,
             tracks_said: None,
             others: BTreeMap::new(),
+            users: BTreeMap::new(),
             remotes: BTreeMap::new(),
             offered: Vec::new(),
             winner: None,
@@ -134,7 +137,7 @@ impl Media {
 impl Core {
     /// Asks the app for a channel token, ahead of the join, so that the accept does not wait for it.
     pub(crate) fn fetch_token(&mut self, call_id: CallId) {
-        let has_face = self.faces.contains_key(&call_id);
+        let has_face = self.faces.is_own(call_id);
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         if let (true, TokenState::Missing) = (has_face, &media.token) {
             media.token = TokenState::NotNeeded;
@@ -163,7 +166,7 @@ impl Core {
     }
 
     pub(crate) fn on_token(&mut self, call_id: CallId, token: Result<RtcToken, String>) {
-        let has_face = self.faces.contains_key(&call_id);
+        let has_face = self.faces.is_own(call_id);
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         match token {
             Ok(token) => {
@@ -185,7 +188,7 @@ impl Core {
                     Membership::NotWanted => tracing::debug!("no channel token yet"),
                     // The old token still holds; the channel asks again.
                     Membership::Joined(_) if !media.token_ran_out => {
-                        self.fail_with(CallError::FetchTokenFailed(why));
+                        self.fail_with(Some(call_id), CallError::FetchTokenFailed(why));
                     }
                     Membership::Joining | Membership::Joined(_) => {
                         self.give_up(call_id, CallError::FetchTokenFailed(why), EndReason::Error);
@@ -309,7 +312,7 @@ impl Core {
         media.token_ran_out = false;
         if !again {
             let channel = media.channel.clone();
-            self.tell_of(call_id, CallKitEvent::JoinedChannel { channel });
+            self.tell_of(call_id, CallKitEvent::JoinedChannel { call_id, channel });
         }
         for member in members {
             self.on_member(call_id, member);
@@ -335,8 +338,8 @@ impl Core {
             return;
         }
         media.others.insert(uid, Other { tracks, ..Other::default() });
-        if std::mem::take(&mut media.first_audio_untold) {
-            self.tell_of(call_id, CallKitEvent::FirstAudio { uid });
+        if media.users.contains_key(&uid) {
+            return self.on_user(call_id, uid);
         }
         self.ask_who(call_id, uid);
     }
@@ -346,34 +349,45 @@ impl Core {
         let Some(media) = self.calls.get(&call_id) else { return };
         let (channel, reports) = (media.channel.clone(), self.reports.clone());
         let Some(handler) = self.supplied.mapper_handler() else {
-            let _ = reports.send(Report::User { call_id, uid, user: None });
+            let _ = reports.send(Report::Users { call_id, uid, users: Vec::new() });
             return;
         };
         tokio::spawn(async move {
             let asked = channel.clone();
-            let user = match answered(async move { handler.map_user(asked, uid).await }).await {
-                Ok(mapper) if mapper.channel == channel => {
-                    mapper.users.into_iter().find(|(mapped, _)| *mapped == uid).map(|(_, user)| user)
-                }
-                Ok(_) => None,
+            let users = match answered(async move { handler.map_user(asked, uid).await }).await {
+                Ok(mapper) if mapper.channel == channel => mapper.users,
+                Ok(_) => Vec::new(),
                 Err(error) => {
                     tracing::warn!(%error, "the user mapper failed");
-                    None
+                    Vec::new()
                 }
             };
-            let _ = reports.send(Report::User { call_id, uid, user });
+            let _ = reports.send(Report::Users { call_id, uid, users });
         });
     }
 
-    pub(crate) fn on_user(&mut self, call_id: CallId, uid: Uid, user: Option<UserId>) {
+    /// The app's mapper has answered, perhaps for others, too.
+    pub(crate) fn on_users(&mut self, call_id: CallId, uid: Uid, users: Vec<(Uid, UserId)>) {
         let Some(media) = self.calls.get_mut(&call_id) else { return };
-        let Some(other) = media.others.get_mut(&uid) else { return };
+        media.users.extend(users);
+        self.on_user(call_id, uid);
+    }
+
+    /// Who is behind a uid is known now, or will not be.
+    fn on_user(&mut self, call_id: CallId, uid: Uid) {
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        let user = media.users.get(&uid).cloned();
+        let Some(other) = media.others.get_mut(&uid).filter(|other| !other.told) else { return };
         other.user = user.clone();
         other.told = true;
         let tracks = other.tracks;
-        self.tell_of(call_id, CallKitEvent::UserJoined { uid, user });
+        let first_audio = std::mem::take(&mut media.first_audio_untold);
+        self.tell_of(call_id, CallKitEvent::UserJoined { call_id, uid, user });
         if tracks.audio_muted {
-            self.tell_of(call_id, CallKitEvent::UserMuteAudio { uid, muted: true });
+            self.tell_of(call_id, CallKitEvent::UserMuteAudio { call_id, uid, muted: true });
+        }
+        if first_audio {
+            self.tell_of(call_id, CallKitEvent::FirstAudio { call_id, uid });
         }
     }
 
@@ -384,10 +398,10 @@ impl Core {
             return;
         }
         if before.audio_muted != tracks.audio_muted {
-            self.tell_of(call_id, CallKitEvent::UserMuteAudio { uid, muted: tracks.audio_muted });
+            self.tell_of(call_id, CallKitEvent::UserMuteAudio { call_id, uid, muted: tracks.audio_muted });
         }
         if before.video_muted != tracks.video_muted {
-            self.tell_of(call_id, CallKitEvent::UserMuteVideo { uid, muted: tracks.video_muted });
+            self.tell_of(call_id, CallKitEvent::UserMuteVideo { call_id, uid, muted: tracks.video_muted });
         }
     }
 }

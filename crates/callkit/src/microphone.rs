@@ -11,6 +11,7 @@ use crate::app_devices;
 
 /// Why there is no microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum MicrophoneFailure {
     /// The system does not let this program use it.
     #[error("the system denies access to the microphone")]
@@ -52,11 +53,7 @@ impl From<&DeviceError> for MicrophoneFailure {
             }
             DeviceError::Busy { .. } => MicrophoneFailure::Busy,
             DeviceError::Lost { .. } => MicrophoneFailure::Lost,
-            DeviceError::Unsupported { .. }
-            | DeviceError::File { .. }
-            | DeviceError::UnsupportedFile { .. }
-            | DeviceError::Finished
-            | DeviceError::Custom(_) => MicrophoneFailure::Unusable,
+            _ => MicrophoneFailure::Unusable,
         }
     }
 }

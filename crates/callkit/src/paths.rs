@@ -34,6 +34,7 @@ const OFFERED: usize = 40;
 
 /// Whether ICE and DTLS are set up while it rings, so that the accept only opens the sound. Nothing is heard or said before the accept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WarmPath {
     /// Over the addresses of the default routes, and of IPv6 the temporary ones (RFC 8828 mode 2). While it rings the other side sees those,
     /// and what a STUN server sees of them; after the accept every address, so that two on one network connect that have no other way.

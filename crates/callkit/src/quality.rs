@@ -9,6 +9,7 @@ use crate::figures::VoiceStats;
 
 /// The figures of the present call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct CallQuality {
     /// Round trip time of the media path in ms.
     pub rtt_ms: Option<f32>,

@@ -17,6 +17,7 @@ impl Core {
         if self.rings_in_its_own_face(&invite) {
             return;
         }
+        self.face_rings(&invite);
         let Invite { call_id, caller, call_type, ext, .. } = invite;
         let user = caller.user;
         self.teller.tell(if waiting {
@@ -28,6 +29,7 @@ impl Core {
 
     /// The app is told once for each user, however many devices ring.
     pub(crate) fn on_alerted(&mut self, call_id: CallId, device: Party) {
+        self.face_waits(call_id);
         let Some(media) = self.calls.get_mut(&call_id) else { return };
         if media.rung.insert(device.user.clone()) {
             self.tell_of(call_id, CallKitEvent::Ringing { call_id, user: device.user.clone() });

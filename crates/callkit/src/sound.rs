@@ -61,6 +61,7 @@ pub(crate) struct CallSound {
 
 /// How loud it is, 0 to 100; see [`CallKit::mic_level`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct AudioLevels {
     /// The microphone; 0 while it is muted, on hold, or missing.
     pub mic: f32,
@@ -85,6 +86,11 @@ impl Media {
 
     fn is_ringing(&self) -> bool {
         self.facts().stage == Stage::Ringing
+    }
+
+    /// Whether its user speaks in it, or is about to.
+    fn wants_microphone(&self) -> bool {
+        !self.is_ringing() && !self.held && !self.sound.preparing
     }
 
     fn rings_here(&self) -> bool {
@@ -147,7 +153,7 @@ impl Core {
         let calls: Vec<CallId> =
             self.calls.values().filter(|media| !media.is_ringing()).map(|media| media.call_id).collect();
         if calls.is_empty() {
-            self.fail_with(CallError::Media(why.clone()));
+            self.fail_with(None, CallError::Media(why.clone()));
         }
         self.end_tone = None;
         for call_id in calls {
@@ -194,8 +200,8 @@ impl Core {
     }
 
     fn may_lack_microphone(&self, media: &Media) -> bool {
-        let may = |options: &CallOptions| options.allow_call_without_mic;
-        self.settings.sound.allow_without_mic || self.options_of(media.call_id).is_some_and(may)
+        let of_call = self.options_of(media.call_id).map(|options| options.allow_call_without_mic);
+        of_call.unwrap_or(self.settings.sound.allow_without_mic)
     }
 
     fn level_interval_of(&self, media: &Media) -> Option<Duration> {
@@ -309,8 +315,10 @@ impl Core {
         match notice {
             VoiceNotice::FirstAudio(call_id) => {
                 let Some(media) = self.calls.get_mut(&call_id) else { return };
-                match media.others.keys().next().copied() {
-                    Some(uid) => self.tell_of(call_id, CallKitEvent::FirstAudio { uid }),
+                // Nobody is heard whom the app has not met.
+                let known = media.others.iter().find(|(_, other)| other.told).map(|(uid, _)| *uid);
+                match known {
+                    Some(uid) => self.tell_of(call_id, CallKitEvent::FirstAudio { call_id, uid }),
                     None => media.first_audio_untold = true,
                 }
             }
@@ -320,7 +328,7 @@ impl Core {
             VoiceNotice::MicrophoneFailed { failure, at_open, why } => {
                 self.on_microphone_failed(failure, at_open, why);
             }
-            VoiceNotice::Device(why) => self.fail_with(CallError::Device(why)),
+            VoiceNotice::Device(why) => self.fail_with(self.sounding(), CallError::Device(why)),
             VoiceNotice::ClipOver => self.hush(),
             VoiceNotice::Ended(why) => {
                 self.listen_to(None);
@@ -330,18 +338,19 @@ impl Core {
         }
     }
 
-    /// A call that had a microphone only listens from now on; one that never had one ends, unless it may be without.
+    /// A call that had a microphone only listens from now on; one that never had one ends, unless it may be without. Told to whoever is told
+    /// of the call.
     fn on_microphone_failed(&mut self, failure: MicrophoneFailure, at_open: bool, why: String) {
-        self.teller.tell(CallKitEvent::MicrophoneFailed { failure });
-        let cannot_start = |media: &&Media| {
-            at_open && !media.is_ringing() && !media.sound.had_microphone && !self.may_lack_microphone(media)
-        };
-        let ending: Vec<CallId> = self.calls.values().filter(cannot_start).map(|media| media.call_id).collect();
-        if ending.is_empty() {
-            self.fail_with(CallError::Device(why.clone()));
-        }
-        for call_id in ending {
-            self.give_up(call_id, CallError::Device(why.clone()), EndReason::Error);
+        let speaking = self.calls.values().filter(|media| media.wants_microphone());
+        let cannot_start = |media: &Media| at_open && !media.sound.had_microphone && !self.may_lack_microphone(media);
+        let concerned: Vec<(CallId, bool)> = speaking.map(|media| (media.call_id, cannot_start(media))).collect();
+        for (call_id, ends) in concerned {
+            self.tell_of(call_id, CallKitEvent::MicrophoneFailed { call_id, failure });
+            if ends {
+                self.give_up(call_id, CallError::Device(why.clone()), EndReason::Error);
+            } else if self.is_kit_wide(call_id) {
+                self.fail_with(Some(call_id), CallError::Device(why.clone()));
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::kit::CallKit;
 
 /// How one direction of the voice fares.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct NetworkStatistics {
     /// Packets lost lately, 0 to 1; what this side sends: as the other side has reported last.
     pub loss_rate: Option<f32>,
@@ -27,6 +28,7 @@ pub struct NetworkStatistics {
 
 /// The figures of a call at one moment. Loss, jitter and latency are `None` until there is a report of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct CallStatistics {
     /// What this side sends.
     pub my_audio: NetworkStatistics,

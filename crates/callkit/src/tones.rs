@@ -6,6 +6,7 @@ use rtc_media::{Cadence, Clip};
 
 /// One tone.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Tone {
     /// Silence, as in the documented systems where nothing is set.
     #[default]

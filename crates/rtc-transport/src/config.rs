@@ -110,6 +110,7 @@ pub enum AddressMode {
 
 /// Which local addresses a path uses.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Interfaces {
     /// Every address of every interface that is not loopback; loopback if there is nothing else.
     #[default]

@@ -181,6 +181,11 @@ pub enum Output {
 /// What the app is told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
+    /// Caller: the arbiter took the call up, and has the callee notified. Once; what a device of the callee says may come before it.
+    Notifying {
+        /// The call.
+        call_id: CallId,
+    },
     /// Caller: a device of the callee has the invite and is about to ring. Once for each device.
     Alerted {
         /// The call.

@@ -138,6 +138,7 @@ impl Line {
                     next.at = now.mono + self.config.keep_alive_ms;
                     let ends = if left_ms.is_some() { latest } else { now.at_unix_ms(deadline_unix_ms).min(latest) };
                     *give_up = ends + self.config.caller_patience_ms;
+                    self.tell(Event::Notifying { call_id });
                 }
                 // The first one may have been long on its way.
                 State::Ringing { deadline, .. } => *deadline = latest.min(*deadline),

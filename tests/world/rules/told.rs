@@ -90,6 +90,11 @@ impl World {
         self.rules.expect(!told.missed, Rule::MissedToldOnce, || what("it had been told that it missed it"));
         let calls = told.role == Some(Role::Caller);
         match event {
+            Event::Notifying { .. } => {
+                self.rules.expect(calls, Rule::EndToldOnce, || what("it did not call"));
+                self.rules.expect(!told.notifying, Rule::StrayChangesNothing, || what("it had been told so"));
+                self.devices[at].told(call_id).notifying = true;
+            }
             Event::Alerted { callee, .. } => {
                 let device = self.device_of(callee);
                 let new = device.is_some_and(|device| !told.alerted.contains(&device));
@@ -288,7 +293,8 @@ fn call_of(event: &Event) -> CallId {
     match event {
         Event::Ringing { invite, .. } | Event::Accepted { invite, .. } | Event::Missed { invite } => invite.call_id,
         Event::Merged { old, .. } => *old,
-        Event::Alerted { call_id, .. }
+        Event::Notifying { call_id }
+        | Event::Alerted { call_id, .. }
         | Event::Answering { call_id, .. }
         | Event::Failed { call_id, .. }
         | Event::Negotiation { call_id, .. }

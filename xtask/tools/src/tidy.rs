@@ -11,6 +11,7 @@ mod licences;
 mod manifests;
 mod modules;
 mod shape;
+mod surface;
 mod text;
 
 use crate::failure::{Failure, Outcome};
@@ -49,6 +50,7 @@ const RULES: &[Rule] = &[
     ("every file reached by a mod", modules::check),
     ("holes, sleeps and machine paths", |tree, _| text::check(tree)),
     ("generated code named only in wire.rs, no rule in callkit-ffi", |tree, _| generated::check(tree)),
+    ("a twin in callkit-ffi for everything that callkit shows", |tree, _| surface::check(tree)),
     ("top level, README and the walls of the pure crates", |tree, _| layout::check(tree)),
 ];
 

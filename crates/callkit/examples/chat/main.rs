@@ -89,7 +89,7 @@ fn told(event: &CallKitEvent) -> String {
     match event {
         CallKitEvent::ReceiveCall { user, .. } => format!("{user} calls"),
         CallKitEvent::CallEnd { reason, .. } => format!("call_end: {reason}"),
-        CallKitEvent::Error { error } => format!("error: {error}"),
+        CallKitEvent::Error { error, .. } => format!("error: {error}"),
         other => other.name().to_owned(),
     }
 }

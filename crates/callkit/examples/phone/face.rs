@@ -64,8 +64,8 @@ impl CallEventHandler for Ear {
     fn on_peer_unhold(&self, _: &Call) {
         self.tell("on_peer_unhold", "");
     }
-    fn on_mute_requested_by_peer(&self, _: &Call, muted: bool) {
-        self.tell("on_mute_requested_by_peer", if muted { "mute, please" } else { "unmute, please" });
+    fn on_my_audio_mute_requested_by_peer(&self, _: &Call, muted: bool) {
+        self.tell("on_my_audio_mute_requested_by_peer", if muted { "mute, please" } else { "unmute, please" });
     }
     fn on_network_unavailable(&self, _: &Call, is_peer: bool, seconds: u32) {
         let whose = if is_peer { "the other end's" } else { "this end's" };

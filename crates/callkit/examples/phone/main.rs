@@ -97,7 +97,7 @@ async fn sign_in(options: &Options, builder: Builder) -> Result<CallKit, String>
                 "the server at {server} does not let {user} in: {why} (it has to run with --dev; see also --password)"
             )
         }
-        DevBackendError::NotUnderstood => format!("what answers at {server} is not `callkitd --dev`"),
+        _ => format!("what answers at {server} is not `callkitd --dev`"),
     })?;
     let kit = builder.sign_in(user, backend.access_token()).await.map_err(|error| match error {
         SignInError::Unreachable(why) => format!("the server at {server} cannot be reached: {why}"),

@@ -254,7 +254,7 @@ impl Phone {
             CallKitEvent::Ringing { user, .. } => self.set_state(format!("it rings at {user}")),
             CallKitEvent::Answer { .. } => self.set_state("answered".into()),
             CallKitEvent::CallEnd { .. } => self.is_over(),
-            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(_) } => {
+            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(_), .. } => {
                 self.ends_with = Some(ExitCode::FAILURE);
             }
             _ => {}
@@ -305,26 +305,27 @@ impl Phone {
                 format!("{user} calls ({call_type:?}), call {call_id}")
             }
             CallKitEvent::Ringing { user, .. } => format!("at {user}"),
-            CallKitEvent::JoinedChannel { channel } => channel.to_string(),
-            CallKitEvent::UserJoined { uid, user } | CallKitEvent::UserLeft { uid, user } => {
+            CallKitEvent::JoinedChannel { channel, .. } => channel.to_string(),
+            CallKitEvent::UserJoined { uid, user, .. } | CallKitEvent::UserLeft { uid, user, .. } => {
                 format!("{}, uid {uid}", name(user))
             }
-            CallKitEvent::UserMuteAudio { uid, muted } | CallKitEvent::UserMuteVideo { uid, muted } => {
+            CallKitEvent::UserMuteAudio { uid, muted, .. } | CallKitEvent::UserMuteVideo { uid, muted, .. } => {
                 format!("uid {uid} {}", if *muted { "muted" } else { "unmuted" })
             }
             CallKitEvent::UserRemoved { user, reason, .. } => format!("{user}: {reason}"),
-            CallKitEvent::FirstAudio { uid } => format!("uid {uid} is heard"),
+            CallKitEvent::FirstAudio { uid, .. } => format!("uid {uid} is heard"),
             CallKitEvent::PeerReachable { reachable: true, .. } => "the other end is back".into(),
             CallKitEvent::PeerReachable { ends_in_ms, .. } => {
                 format!("the server does not hear the other end; the call ends in {ends_in_ms} ms if that lasts")
             }
+            CallKitEvent::CallEnd { reason, user_code: Some(code), .. } => format!("{reason}, code {code}"),
             CallKitEvent::CallEnd { reason, .. } => reason.to_string(),
-            CallKitEvent::Error { error } => error.to_string(),
-            CallKitEvent::ConnectionChanged { state: ConnectionState::Connected } => "connected".into(),
-            CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting } => {
+            CallKitEvent::Error { error, .. } => error.to_string(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::Connected, .. } => "connected".into(),
+            CallKitEvent::ConnectionChanged { state: ConnectionState::Reconnecting, .. } => {
                 "the server is out of reach; trying again, and a call goes on".into()
             }
-            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) } => {
+            CallKitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason), .. } => {
                 format!("signed out: {reason}")
             }
             _ => String::new(),

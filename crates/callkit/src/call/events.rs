@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
 
 use super::Call;
+use crate::microphone::MicrophoneFailure;
 
 /// Listens to one call. Every method has an empty default. Methods are called one after another on the kit's thread for listeners, in
 /// the order in which things happened; they may block and may use the call.
 pub trait CallEventHandler: Send + Sync {
-    /// Caller: a phone of the callee is about to ring.
+    /// Caller: the server took the call up, and the callee is being notified: by its devices that are connected, and by a push. Whether one of
+    /// them rings is told to the kit-wide listeners only.
     fn on_wait_connected(&self, call: &Call) {
         let _ = call;
     }
@@ -54,7 +56,7 @@ pub trait CallEventHandler: Send + Sync {
         let _ = call;
     }
     /// The other one asks that the microphone here be muted, or unmuted; nothing is done about it by itself.
-    fn on_mute_requested_by_peer(&self, call: &Call, muted: bool) {
+    fn on_my_audio_mute_requested_by_peer(&self, call: &Call, muted: bool) {
         let _ = (call, muted);
     }
     /// One side is without network. If it stays so, the call ends in so many seconds.
@@ -66,8 +68,12 @@ pub trait CallEventHandler: Send + Sync {
         let _ = (call, is_peer);
     }
     /// How loud the other one is, 0 to 100, at the interval of [`CallOptions`](super::CallOptions).
-    fn on_peer_audio_description_update(&self, call: &Call, level: u8) {
+    fn on_peer_audio_description_updated(&self, call: &Call, level: u8) {
         let _ = (call, level);
+    }
+    /// There is no microphone, at the beginning of the call or in the middle of it. A call that goes on only listens.
+    fn on_microphone_failed(&self, call: &Call, failure: MicrophoneFailure) {
+        let _ = (call, failure);
     }
     /// A call verified in the background was adopted: this handler is told nothing more.
     fn on_background_call_adopted(&self, call: &Call) {
@@ -94,8 +100,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(handler: Arc<dyn CallEventHandler>) -> Listener {
-        Listener { call: Mutex::new(Some(handler)), media: Mutex::new(None) }
+    pub(crate) fn new(handler: Option<Arc<dyn CallEventHandler>>) -> Listener {
+        Listener { call: Mutex::new(handler), media: Mutex::new(None) }
     }
 
     pub(crate) fn call(&self) -> Option<Arc<dyn CallEventHandler>> {

@@ -1,6 +1,7 @@
 //! What the owner loop knows of a call of this face, and how its handler is told.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use call_protocol::end::UserCode;
 use call_protocol::invite::CallType;
@@ -9,6 +10,7 @@ use signaling::{Role, Time};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::directory::Known;
 use super::events::{CallEventHandler, Listener};
 use super::param::CallOptions;
 use super::reasons::Disconnect;
@@ -56,6 +58,16 @@ pub(crate) struct Facts {
     pub(super) peer_muted: bool,
     pub(super) silenced: bool,
     pub(super) preparing: bool,
+    pub(super) began: SystemTime,
+    pub(super) connected: Option<SystemTime>,
+}
+
+/// What a handler of one call alone comes with.
+pub(super) struct Own {
+    pub(super) options: CallOptions,
+    pub(super) handler: Arc<dyn CallEventHandler>,
+    /// It is verified for another part of the app to adopt it.
+    pub(super) is_background: bool,
 }
 
 /// What a face begins with.
@@ -65,14 +77,14 @@ pub(super) struct Beginning {
     pub(super) peer: UserId,
     pub(super) call_type: CallType,
     pub(super) role: Role,
-    pub(super) options: CallOptions,
     pub(super) choices: SoundChoices,
-    pub(super) handler: Arc<dyn CallEventHandler>,
+    /// None where only the kit-wide listeners are told.
+    pub(super) own: Option<Own>,
     pub(super) teller: Teller,
     pub(super) commands: mpsc::WeakUnboundedSender<Command>,
 }
 
-/// A call of this face.
+/// A call of this face: what the app can read of it, and what its own handler is told, where it has one.
 pub(crate) struct Face {
     id: FaceId,
     pub(super) role: Role,
@@ -81,7 +93,9 @@ pub(crate) struct Face {
     listener: Arc<Listener>,
     teller: Teller,
     commands: mpsc::WeakUnboundedSender<Command>,
-    /// The kit-wide listeners know of this call, too.
+    /// It has a handler of its own.
+    is_own: bool,
+    /// The kit-wide listeners know of this call.
     pub(super) is_shared: bool,
     /// It was verified for another part of the app to adopt it.
     pub(super) is_background: bool,
@@ -115,7 +129,7 @@ impl Drop for Levels {
 
 impl Face {
     pub(super) fn new(beginning: Beginning) -> Face {
-        let Beginning { id, call_id, peer, call_type, role, options, choices, handler, teller, commands } = beginning;
+        let Beginning { id, call_id, peer, call_type, role, choices, own, teller, commands } = beginning;
         let SoundChoices { muted, silenced } = choices;
         let direction = match role {
             Role::Caller => CallDirection::Outgoing,
@@ -133,17 +147,23 @@ impl Face {
             peer_muted: false,
             silenced,
             preparing: false,
+            began: SystemTime::now(),
+            connected: None,
         };
+        let is_own = own.is_some();
+        let is_background = own.as_ref().is_some_and(|own| own.is_background);
+        let (options, handler) = own.map(|own| (own.options, own.handler)).unzip();
         Face {
             id,
             role,
-            options,
+            options: options.unwrap_or_default(),
             facts: watch::Sender::new(facts),
             listener: Arc::new(Listener::new(handler)),
             teller,
             commands,
-            is_shared: false,
-            is_background: false,
+            is_own,
+            is_shared: !is_own,
+            is_background,
             preparation_offered: false,
             prepares: false,
             declined: None,
@@ -158,6 +178,23 @@ impl Face {
 
     pub(crate) fn id(&self) -> FaceId {
         self.id
+    }
+
+    /// Whether it has a handler of its own.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// A call that the kit-wide listeners were told of gets a handler of its own beside them.
+    pub(super) fn is_taken_over(&mut self, own: Own) -> Call {
+        (self.is_own, self.is_background, self.options) = (true, own.is_background, own.options);
+        self.listener.replace(own.handler);
+        self.handle()
+    }
+
+    /// What the kit needs to make a handle.
+    pub(super) fn known(&self) -> Known {
+        Known { id: self.id, facts: self.facts.subscribe(), listener: self.listener.clone() }
     }
 
     pub(super) fn facts(&self) -> watch::Ref<'_, Facts> {
@@ -176,6 +213,9 @@ impl Face {
 
     /// Tells the handler, whoever it is when its turn has come.
     pub(super) fn tell(&self, what: impl FnOnce(&dyn CallEventHandler, &Call) + Send + 'static) {
+        if !self.is_own {
+            return;
+        }
         let (call, listener) = (self.handle(), self.listener.clone());
         self.teller.run(move || {
             if let Some(handler) = listener.call() {
@@ -208,7 +248,7 @@ impl Face {
 
     pub(super) fn tell_levels(&self, mine: u8, peer: Option<u8>) {
         if let Some(peer) = peer {
-            self.tell(move |handler, call| handler.on_peer_audio_description_update(call, peer));
+            self.tell(move |handler, call| handler.on_peer_audio_description_updated(call, peer));
         }
         let listener = self.listener.clone();
         self.teller.run(move || {
@@ -265,10 +305,6 @@ impl Face {
     /// What the kit-wide listeners would be told, in the words of this face. Its beginning and its end have their own.
     pub(super) fn translate(&mut self, event: &CallKitEvent) {
         match event {
-            CallKitEvent::Ringing { .. } => {
-                self.note(|facts| facts.state = CallState::WaitAnswer);
-                self.tell(|handler, call| handler.on_wait_connected(call));
-            }
             CallKitEvent::CallHeld { held, .. } => self.note(|facts| facts.held = *held),
             CallKitEvent::PeerHeld { held: true, .. } => {
                 let reason = self.hold_reason.take();
@@ -288,6 +324,10 @@ impl Face {
                 self.tell(|handler, call| handler.on_peer_mic_unmuted(call));
             }
             CallKitEvent::NetworkAvailable { available: false, ends_in_ms, .. } => self.tell_away(false, *ends_in_ms),
+            CallKitEvent::MicrophoneFailed { failure, .. } => {
+                let failure = *failure;
+                self.tell(move |handler, call| handler.on_microphone_failed(call, failure));
+            }
             CallKitEvent::NetworkAvailable { available: true, .. } => {
                 self.tell(|handler, call| handler.on_network_reavailable(call, false));
             }
@@ -295,6 +335,7 @@ impl Face {
             | CallKitEvent::CallWaiting { .. }
             | CallKitEvent::CallMissed { .. }
             | CallKitEvent::CallMerged { .. }
+            | CallKitEvent::Ringing { .. }
             | CallKitEvent::Answer { .. }
             | CallKitEvent::JoinedChannel { .. }
             | CallKitEvent::UserJoined { .. }
@@ -305,7 +346,6 @@ impl Face {
             | CallKitEvent::PeerReachable { .. }
             | CallKitEvent::CallEnd { .. }
             | CallKitEvent::Error { .. }
-            | CallKitEvent::MicrophoneFailed { .. }
             | CallKitEvent::AccessTokenExpiring { .. }
             | CallKitEvent::ConnectionChanged { .. } => {}
         }

@@ -1,21 +1,17 @@
 //! Calls without a kit: each signs in for itself and signs out when it is over.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::CallType;
-use call_protocol::{CallId, CcParam, UserId};
+use call_protocol::{CallId, UserId};
 use signaling::Role;
 
 use super::events::CallEventHandler;
-use super::face::{Beginning, Face, FaceCommand, FaceId};
+use super::face::{Beginning, Face, FaceId, Own};
 use super::param::{CallOptions, MakeCallParam, VerifyCallParam};
 use super::reasons::Disconnect;
-use super::{Call, CallState, MakeCallResult, VerifyCallResult};
-use crate::error::CallError;
+use super::{Call, MakeCallResult, VerifyCallResult};
 use crate::events::Teller;
 use crate::kit::{Builder, Credentials};
 use crate::link::SignInFailure;
@@ -66,47 +62,7 @@ use crate::sound::SoundChoices;
 /// ```
 #[derive(Clone)]
 pub struct CallManager {
-    builder: Builder,
-}
-
-/// What became of a call that was to be verified in the background.
-#[derive(Debug, Clone)]
-pub struct VerifyBackgroundCallResult {
-    /// Why it did not start; [`StartFailReason::None`] if it did.
-    pub reason: StartFailReason,
-    /// The call, if it started.
-    pub background_call: Option<BackgroundCall>,
-}
-
-/// A call that was verified in the background, for another part of the app to adopt: in this process, or in another one.
-#[derive(Debug, Clone)]
-pub struct BackgroundCall {
-    id: String,
-    call: Call,
-}
-
-impl BackgroundCall {
-    /// What [`CallManager::adopt_background_call`] takes, in this process or in another one. Whoever has it can take the call: it is as
-    /// secret as the cc_param, and as short-lived.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Declines it, without anybody adopting it.
-    ///
-    /// # Errors
-    /// [`CallError::NoSuchCall`] if it is over, or adopted elsewhere.
-    pub async fn end(&self) -> Result<(), CallError> {
-        self.call.end().await
-    }
-}
-
-/// Calls verified in the background of this process, until they are adopted or over.
-static BACKGROUND: LazyLock<Mutex<HashMap<String, Call>>> = LazyLock::new(Mutex::default);
-
-fn background() -> MutexGuard<'static, HashMap<String, Call>> {
-    // The map is whole between any two statements.
-    BACKGROUND.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) builder: Builder,
 }
 
 impl CallManager {
@@ -153,57 +109,16 @@ impl CallManager {
         self.verify(param, Arc::new(handler), any_device(), false).await.into()
     }
 
-    /// The same for a process that may end before its user has decided, such as one that a push has woken. The call rings here until
-    /// another part of the app, or another process, adopts it.
-    pub async fn verify_background_call(
-        &self,
-        param: VerifyCallParam,
-        handler: impl CallEventHandler + 'static,
-    ) -> VerifyBackgroundCallResult {
-        let device = any_device();
-        let id = URL_SAFE_NO_PAD.encode([param.cc_text.as_str(), &device, self.builder.server_url()].join("\n"));
-        match self.verify(param, Arc::new(handler), device, true).await {
-            Ok(call) => {
-                let mut calls = background();
-                calls.retain(|_, call| call.state() != CallState::Disconnected);
-                calls.insert(id.clone(), call.clone());
-                let background_call = Some(BackgroundCall { id, call });
-                VerifyBackgroundCallResult { reason: StartFailReason::None, background_call }
-            }
-            Err(reason) => VerifyBackgroundCallResult { reason, background_call: None },
-        }
-    }
-
-    /// Takes over a call that was verified in the background, `None` if there is no such call. The handler that it had is told
-    /// [`on_background_call_adopted`](CallEventHandler::on_background_call_adopted) and nothing more.
-    ///
-    /// In the process that verified it, what is adopted goes on as it is: its [`state`](Call::state) is as it was. In another process it is
-    /// verified anew, as the same device, which replaces the one before: `on_verified` follows, or its end.
-    pub async fn adopt_background_call(&self, id: &str, handler: impl CallEventHandler + 'static) -> Option<Call> {
-        let handler: Arc<dyn CallEventHandler> = Arc::new(handler);
-        let here = background().remove(id);
-        if let Some(call) = here {
-            return call.ask(FaceCommand::Adopt(handler)).await.ok().map(|()| call);
-        }
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
-        let mut parts = text.splitn(3, '\n');
-        let (cc_text, device, server) = (parts.next()?.to_owned(), parts.next()?.to_owned(), parts.next()?);
-        let cc_param = CcParam::parse(&cc_text)?;
-        let param = VerifyCallParam { cc_param, cc_text, options: CallOptions::default() };
-        let there = CallManager { builder: self.builder.clone().server(server) };
-        there.verify(param, handler, device, false).await.ok()
-    }
-
-    async fn verify(
+    pub(super) async fn verify(
         &self,
         param: VerifyCallParam,
         handler: Arc<dyn CallEventHandler>,
         device: String,
         is_background: bool,
     ) -> Result<Call, StartFailReason> {
-        let CcParam { app_id, user, peer, call_type, .. } = param.cc_param.clone();
+        let call_protocol::CcParam { app_id, user, peer, call_type, .. } = (*param.cc_param).clone();
         let builder = self.builder.clone().app(app_id.as_str()).device(device);
-        let credentials = Credentials { access_token: String::new(), cc_param: param.cc_text.clone() };
+        let credentials = Credentials { access_token: String::new(), cc_param: param.cc_param.as_str().to_owned() };
         match builder.begin(user.as_str(), credentials, true).await {
             Ok(kit) => {
                 ready(&kit).await?;
@@ -215,7 +130,7 @@ impl CallManager {
 }
 
 /// Each call is a device of its own, so that a second one does not replace the first.
-fn any_device() -> String {
+pub(super) fn any_device() -> String {
     format!("call-{:016x}", rand::random::<u64>())
 }
 
@@ -247,15 +162,14 @@ fn stillborn(
         peer,
         call_type,
         role,
-        options: CallOptions::default(),
         choices: SoundChoices::default(),
-        handler,
+        own: Some(Own { options: CallOptions::default(), handler, is_background: false }),
         teller: teller.clone(),
         commands,
     };
     let mut face = Face::new(beginning);
     let call = face.handle();
-    face.tell_end(Disconnect::by_server(failure.reason));
+    face.tell_end(Disconnect::not_signed_in(failure.reason, role));
     teller.close();
     Ok(call)
 }

@@ -1,7 +1,7 @@
 //! Calls of this face in the owner loop.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use call_protocol::disconnect::{DisconnectReason, StartFailReason};
 use call_protocol::end::{EndReason, Release};
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::events::CallEventHandler;
-use super::face::{Beginning, Ending, Levels};
+use super::face::{Ending, Levels, Own};
 use super::param::{CallOptions, MakeCallParam, VerifyCallParam};
 use super::reasons::{Disconnect, refused, source_of};
 use super::{Call, CallDirection, CallState, Face, FaceCommand, FaceId};
@@ -44,10 +44,11 @@ impl Core {
         }
         let MakeCallParam { peer_user_id, call_type, ext, app_server_data, no_answer, options, .. } = param;
         let call_id = CallId::from_bits(rand::random());
-        let mut face = self.face(call_id, peer_user_id.clone(), call_type, Role::Caller, options, handler);
+        let own = Own { options, handler, is_background: false };
+        let choices = self.sound_choices(call_id);
+        let face = self.faces.begin(call_id, peer_user_id.clone(), call_type, Role::Caller, choices, own);
         face.preparation_offered = param.use_responder_preparation;
         let call = face.handle();
-        self.faces.insert(call_id, face);
         self.calls.insert(call_id, Media::new(call_id, Role::Caller, self.sound_choices(call_id)));
         let ring_timeout_ms = u32::try_from(no_answer.as_millis()).unwrap_or(limits::RING_TIMEOUT_MAX_MS);
         let options = InviteOptions { responder_preparation: param.use_responder_preparation, app_server_data };
@@ -68,21 +69,26 @@ impl Core {
         handler: Arc<dyn CallEventHandler>,
         is_background: bool,
     ) -> Result<Call, StartFailReason> {
-        let VerifyCallParam { cc_param, options, .. } = param;
+        let VerifyCallParam { cc_param, options } = param;
         self.may_start(&cc_param.user, &cc_param.app_id)?;
         let call_id = cc_param.call_id;
         let phase = self.desk.line().calls().find(|phase| call_of(*phase) == Some(call_id));
-        if self.faces.contains_key(&call_id) || phase.is_some_and(|phase| phase != Phase::Ringing(call_id)) {
+        if self.faces.is_own(call_id) || phase.is_some_and(|phase| phase != Phase::Ringing(call_id)) {
             return Err(StartFailReason::AlreadyExist);
         }
-        let mut face = self.face(call_id, cc_param.peer, cc_param.call_type, Role::Callee, options, handler);
-        face.is_background = is_background;
-        face.give_up = Some(self.now().mono + VERIFY_MS);
-        let call = face.handle();
         let rings = self.calls.get(&call_id).map(|media| media.offers_preparation);
-        // What rings already the kit-wide listeners know of, and are to hear the end of.
-        face.is_shared = rings.is_some();
-        self.faces.insert(call_id, face);
+        let own = Own { options, handler, is_background };
+        let call = match self.faces.take_over(call_id, own) {
+            // What rings already the kit-wide listeners know of, and are to hear the end of.
+            Ok(call) => call,
+            Err(own) => {
+                let (give_up, choices) = (self.now().mono + VERIFY_MS, self.sound_choices(call_id));
+                let (peer, call_type) = (cc_param.peer.clone(), cc_param.call_type);
+                let face = self.faces.begin(call_id, peer, call_type, Role::Callee, choices, own);
+                face.give_up = Some(give_up);
+                face.handle()
+            }
+        };
         match rings {
             Some(offers_preparation) => self.verified(call_id, offers_preparation),
             None => self.input(Input::Command(Command::Verify { call_id })),
@@ -102,28 +108,22 @@ impl Core {
         }
     }
 
-    fn face(
-        &mut self,
-        call_id: CallId,
-        peer: call_protocol::UserId,
-        call_type: call_protocol::invite::CallType,
-        role: Role,
-        options: CallOptions,
-        handler: Arc<dyn CallEventHandler>,
-    ) -> Face {
-        self.last_face += 1;
-        let (id, teller, commands) = (FaceId(self.last_face), self.teller.clone(), self.settings.commands.clone());
-        let choices = self.sound_choices(call_id);
-        Face::new(Beginning { id, call_id, peer, call_type, role, options, choices, handler, teller, commands })
-    }
-
     /// The call rings here; whether its handler is told, and the kit-wide listeners are not.
     pub(crate) fn rings_in_its_own_face(&mut self, invite: &Invite) -> bool {
-        if !self.faces.contains_key(&invite.call_id) {
+        if !self.faces.is_own(invite.call_id) {
             return false;
         }
         self.verified(invite.call_id, invite.responder_preparation);
         true
+    }
+
+    /// The call rings here, and the kit-wide listeners are about to be told.
+    pub(crate) fn face_rings(&mut self, invite: &Invite) {
+        let (call_id, peer) = (invite.call_id, invite.caller.user.clone());
+        let choices = self.sound_choices(call_id);
+        let face = self.faces.begin_kit_wide(call_id, peer, invite.call_type, Role::Callee, choices);
+        face.preparation_offered = invite.responder_preparation;
+        face.note(|facts| facts.state = CallState::Verified);
     }
 
     fn verified(&mut self, call_id: CallId, offers_preparation: bool) {
@@ -171,6 +171,9 @@ impl Core {
     }
 
     fn accept(&mut self, call_id: CallId, preparation: bool) -> Result<(), CallError> {
+        if !self.initialized {
+            return Err(CallError::NotInitialized);
+        }
         let Some(face) = self.faces.get_mut(&call_id) else { return Err(CallError::NoSuchCall) };
         // Still asked about: nothing rings yet.
         if face.facts().state == CallState::Trying {
@@ -238,7 +241,7 @@ impl Core {
     }
 
     pub(crate) fn face_statistics(&self, face: FaceId, reply: oneshot::Sender<Option<CallStatistics>>) {
-        let asked_for = |face: &&Face| face.options.enable_statistics;
+        let asked_for = |face: &&Face| !face.is_own() || face.options.enable_statistics;
         let call_id = self.call_of_face(face).ok();
         let call_id = call_id.filter(|call_id| self.faces.get(call_id).filter(asked_for).is_some());
         // Who no longer waits for it does not care.
@@ -263,6 +266,15 @@ impl Core {
         self.faces.get(&call_id).is_none_or(|face| face.is_shared)
     }
 
+    /// Caller: the callee is being notified. A device that has alerted says so, too.
+    pub(crate) fn face_waits(&mut self, call_id: CallId) {
+        let Some(face) = self.faces.get(&call_id) else { return };
+        if face.facts().state == CallState::Trying {
+            face.note(|facts| facts.state = CallState::WaitAnswer);
+            face.tell(|handler, call| handler.on_wait_connected(call));
+        }
+    }
+
     /// An error of a call is told kit-wide, unless the call has a handler of its own, which hears the end that comes of it.
     pub(crate) fn note_error(&mut self, call_id: CallId, error: CallError, reason: EndReason) {
         if let Some(face) = self.faces.get_mut(&call_id) {
@@ -272,7 +284,7 @@ impl Core {
                 return;
             }
         }
-        self.fail_with(error);
+        self.fail_with(Some(call_id), error);
     }
 
     /// Why the end that comes now does so.
@@ -288,6 +300,7 @@ impl Core {
         let Some(face) = self.faces.get_mut(&call_id) else { return };
         face.note(|facts| {
             facts.state = CallState::Connected;
+            facts.connected = Some(SystemTime::now());
             facts.preparing = preparation;
             facts.call_type = invite.call_type;
         });
@@ -354,7 +367,7 @@ impl Core {
             Notice::PreparationFinished if face.role == Role::Caller => self.prepared(call_id),
             Notice::PreparationFinished => {}
             Notice::MuteRequest { muted } => {
-                face.tell(move |handler, call| handler.on_mute_requested_by_peer(call, muted));
+                face.tell(move |handler, call| handler.on_my_audio_mute_requested_by_peer(call, muted));
             }
             Notice::HoldReason(reason) => face.hold_reason = Some(reason),
         }
@@ -481,9 +494,9 @@ impl Core {
         self.faces.get(&call_id).is_some_and(|face| face.preparation_offered)
     }
 
-    /// What was chosen for a call of this face.
+    /// What was chosen for a call with a handler of its own.
     pub(crate) fn options_of(&self, call_id: CallId) -> Option<&CallOptions> {
-        self.faces.get(&call_id).map(|face| &face.options)
+        self.faces.get(&call_id).filter(|face| face.is_own()).map(|face| &face.options)
     }
 
     /// The call that has the audio devices: the running one that is not on hold.

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use call_protocol::CcParam;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, UserId, limits};
+
+use super::cc_param::CcParam;
 
 /// How long such a call rings.
 pub const NO_ANSWER: Duration = Duration::from_secs(60);
 
 /// Why a parameter is not complete.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParamError {
     /// A field that must be set is not.
     #[error("{0} is missing")]
@@ -40,6 +42,7 @@ impl ParamError {
 
 /// Who starts the audio devices of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CallKitType {
     /// The kit, as soon as the call needs them.
     #[default]
@@ -61,6 +64,28 @@ pub struct CallOptions {
     pub audio_description_interval: Option<Duration>,
     /// Keep figures for [`Call::statistics`](crate::Call::statistics).
     pub enable_statistics: bool,
+}
+
+impl CallOptions {
+    /// The options in one line, for another process that takes the call over.
+    pub(crate) fn to_line(&self) -> String {
+        let CallOptions { callkit_type, allow_call_without_mic, audio_description_interval, enable_statistics } = self;
+        let is_user = *callkit_type == CallKitType::User;
+        let interval = audio_description_interval.map_or(String::new(), |every| every.as_millis().to_string());
+        let flags = [is_user, *allow_call_without_mic, *enable_statistics].map(u8::from).map(|flag| flag.to_string());
+        format!("{},{interval}", flags.join(","))
+    }
+
+    /// `None` for what [`CallOptions::to_line`] does not make.
+    pub(crate) fn of_line(line: &str) -> Option<CallOptions> {
+        let mut parts = line.splitn(4, ',');
+        let mut flag = || parts.next().and_then(|flag| flag.parse::<u8>().ok()).map(|flag| flag != 0);
+        let (is_user, allow_call_without_mic, enable_statistics) = (flag()?, flag()?, flag()?);
+        let every = Some(parts.next()?).filter(|every| !every.is_empty());
+        let audio_description_interval = every.map(str::parse).transpose().ok()?.map(Duration::from_millis);
+        let callkit_type = if is_user { CallKitType::User } else { CallKitType::None };
+        Some(CallOptions { callkit_type, allow_call_without_mic, audio_description_interval, enable_statistics })
+    }
 }
 
 /// A call to be made. Built by [`MakeCallParam::builder`].
@@ -190,7 +215,6 @@ impl MakeCallParamBuilder {
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifyCallParam {
     pub(crate) cc_param: CcParam,
-    pub(crate) cc_text: String,
     pub(crate) options: CallOptions,
 }
 
@@ -222,7 +246,7 @@ impl VerifyCallParamBuilder {
         my_user_id: impl Into<String> => Some(my_user_id.into());
         /// The app: the server's `app_id`.
         my_service_id: impl Into<String> => Some(my_service_id.into());
-        /// What the push brought.
+        /// What the push brought: a [`CcParam`](crate::CcParam), or its text.
         cc_param: impl Into<String> => Some(cc_param.into());
         /// What else can be chosen.
         options: CallOptions => options;
@@ -245,7 +269,7 @@ impl VerifyCallParamBuilder {
         if cc_param.user != user_id || cc_param.app_id != service_id {
             return Err(invalid("it is for another user or app"));
         }
-        Ok(VerifyCallParam { cc_param, cc_text, options: self.options })
+        Ok(VerifyCallParam { cc_param, options: self.options })
     }
 }
 
@@ -310,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_cc_param_is_for_one_user_of_one_app() {
-        let param = CcParam {
+        let param = call_protocol::CcParam {
             app_id: AppId::new("shop").unwrap(),
             call_id: call_protocol::CallId::from_bits(7),
             user: UserId::new("bob").unwrap(),
@@ -322,9 +346,25 @@ mod tests {
         let verify = |user: &str, app: &str, text: &str| {
             VerifyCallParam::builder().my_user_id(user).my_service_id(app).cc_param(text).build()
         };
-        assert_eq!(verify("bob", "shop", &text).unwrap().cc_param, param);
+        assert_eq!(*verify("bob", "shop", &text).unwrap().cc_param, param);
         for wrong in [verify("carol", "shop", &text), verify("bob", "bank", &text), verify("bob", "shop", "garbage")] {
             assert_eq!(wrong.unwrap_err().reason(), StartFailReason::DecodeCallParam);
+        }
+    }
+
+    #[test]
+    fn options_go_through_one_line() {
+        let some = CallOptions {
+            callkit_type: CallKitType::User,
+            audio_description_interval: Some(Duration::from_millis(200)),
+            ..CallOptions::default()
+        };
+        let others = CallOptions { allow_call_without_mic: true, enable_statistics: true, ..CallOptions::default() };
+        for options in [some, others, CallOptions::default()] {
+            assert_eq!(CallOptions::of_line(&options.to_line()), Some(options));
+        }
+        for line in ["", "1,1", "1,1,1", "x,1,1,", "1,1,1,soon"] {
+            assert_eq!(CallOptions::of_line(line), None, "{line}");
         }
     }
 

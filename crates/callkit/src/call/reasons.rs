@@ -73,12 +73,21 @@ impl Disconnect {
         }
     }
 
+    /// A call that did not sign in. A server that is not reached has done nothing: it is this side that gives up.
+    pub(crate) fn not_signed_in(reason: DisconnectReason, role: Role) -> Disconnect {
+        if is_of_the_way(reason) {
+            Disconnect::new(reason, source_of(role), false)
+        } else {
+            Disconnect::by_server(reason)
+        }
+    }
+
     /// A call that was asked about, and was over.
     pub(crate) fn released(reason: EndReason, release: Option<Release>) -> Disconnect {
         let user_code = release.and_then(|release| release.user_code);
         match reason {
             // The server did not say anything in time.
-            EndReason::Error => Disconnect::by_server(DisconnectReason::ServiceConnectionTimeOut),
+            EndReason::Error => Disconnect::not_signed_in(DisconnectReason::ServiceConnectionTimeOut, Role::Callee),
             EndReason::Hangup
             | EndReason::RemoteHangup
             | EndReason::Cancel
@@ -138,6 +147,18 @@ impl Disconnect {
     }
 }
 
+/// Whether it is the way to the server that failed, and not the server that refused.
+fn is_of_the_way(reason: DisconnectReason) -> bool {
+    matches!(
+        reason,
+        DisconnectReason::ServiceHttpError
+            | DisconnectReason::ServiceConnectionTimeOut
+            | DisconnectReason::ServiceInvalidPeerCert
+            | DisconnectReason::ServiceConnectFail
+            | DisconnectReason::ServiceInvalidUrl
+    )
+}
+
 /// How it is named that the server does not sign a device in, or no longer.
 pub(crate) fn refused(reason: RefuseReason) -> DisconnectReason {
     match reason {
@@ -166,6 +187,19 @@ mod tests {
                     (Disconnect::of(reason, role, None), Disconnect::of(reason.mirrored(), other(role), None));
                 assert_eq!((here.reason, here.source), (there.reason, there.source), "{reason} {role:?}");
                 assert_ne!(here.by_remote, there.by_remote, "{reason} {role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn p4_p14_a_server_that_is_not_reached_has_not_ended_the_call() {
+        for number in 1_501..=1_512 {
+            let reason = DisconnectReason::from_number(number).unwrap();
+            for (role, me) in [(Role::Caller, DisconnectSource::Caller), (Role::Callee, DisconnectSource::Callee)] {
+                let end = Disconnect::not_signed_in(reason, role);
+                let is_here = (1_506..=1_510).contains(&number);
+                let source = if is_here { me } else { DisconnectSource::CloudServer };
+                assert_eq!((end.source, end.by_remote), (source, !is_here), "{reason:?}");
             }
         }
     }

@@ -52,6 +52,7 @@ pub trait AudioSink: Send {
 
 /// Why there is no sound from or to a device.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DeviceError {
     /// The machine has no such device, or the sound server is not running.
     #[error("no {direction} device: {reason}")]
@@ -145,6 +146,7 @@ type OpenSink = dyn Fn() -> Result<Box<dyn AudioSink>, DeviceError> + Send + Syn
 
 /// What to hear. Opening the same input twice begins it anew.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub enum AudioInput {
     /// The system's microphone.
     #[default]
@@ -243,6 +245,7 @@ impl fmt::Debug for AudioInput {
 
 /// Where to be heard. Opening the same file twice overwrites it.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub enum AudioOutput {
     /// The system's loudspeaker.
     #[default]
