@@ -44,7 +44,8 @@ pub async fn talk(ann: &mut Client, bob: &mut Client, call_id: CallId) {
     let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: same, left_ms: Some(later) }) = bob.word().await else {
         panic!("no deadline")
     };
-    assert!(same == deadline_unix_ms && later <= left_ms, "{later} of {left_ms} ms");
+    // Told by the clock as it is when it is told.
+    assert!(same.abs_diff(deadline_unix_ms) < 5_000 && later <= left_ms, "{later} of {left_ms} ms");
     assert_eq!(ann.word().await, Word::Alert(Alert { callee: party("bob") }));
 
     bob.say(call_id, accept("eve")).await;
