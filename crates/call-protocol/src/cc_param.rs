@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::ids::{AppId, CallId, UserId};
+use crate::ids::{AppId, CallId, DeviceId, UserId};
 use crate::invite::CallType;
 use crate::{limits, wire};
 
@@ -31,6 +31,8 @@ pub struct CcParam {
     pub call_type: CallType,
     /// When it stops ringing, in ms of the server's wall clock.
     pub ring_deadline_unix_ms: u64,
+    /// The device that the push went to, where the server sent it: who comes by it is on that device, whatever it calls itself.
+    pub device: Option<DeviceId>,
 }
 
 /// The parts of a text that are to be checked before it is believed.
@@ -88,6 +90,7 @@ mod tests {
             peer: UserId::new(peer).unwrap(),
             call_type: CallType::Video1v1,
             ring_deadline_unix_ms: 1_700_000_030_000,
+            device: None,
         }
     }
 
@@ -110,6 +113,7 @@ mod tests {
         let mut longest = param(&long, &long);
         longest.app_id = AppId::new("y".repeat(limits::APP_ID_BYTES)).unwrap();
         longest.ring_deadline_unix_ms = u64::MAX;
+        longest.device = Some(DeviceId::new("z".repeat(limits::DEVICE_ID_BYTES)).unwrap());
         assert_eq!(CcParam::parse(&longest.seal(signature)), Some(longest));
     }
 

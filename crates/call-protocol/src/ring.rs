@@ -52,4 +52,7 @@ pub enum InviteRefusal {
     /// The server has more to do than it can; come back later.
     #[error("the server is too busy")]
     Overloaded,
+    /// The access token of the caller's session has ended: it is to be renewed first.
+    #[error("the access token has expired")]
+    TokenExpired,
 }

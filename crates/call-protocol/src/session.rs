@@ -34,6 +34,8 @@ pub struct Hello {
     pub agent: String,
     /// In place of an access token: the sign-in counts for the call of this parameter alone ([`crate::CcParam`]). Empty if there is none.
     pub cc_param: String,
+    /// The device is there for one call and gone with it: nothing is remembered of it, and it is told of no missed calls.
+    pub for_one_call: bool,
 }
 
 impl std::fmt::Debug for Hello {
@@ -122,6 +124,9 @@ pub enum RefuseReason {
     /// The server has more to do than it can; come back later.
     #[error("the server is too busy")]
     Overloaded,
+    /// The app's backend signed the user out.
+    #[error("signed out by the app's backend")]
+    SignedOut,
     /// A reason of a newer server.
     #[error("refused for a reason unknown here")]
     Unknown,
@@ -142,6 +147,7 @@ impl RefuseReason {
             | RefuseReason::BadHello
             | RefuseReason::VersionUnsupported
             | RefuseReason::Replaced
+            | RefuseReason::SignedOut
             | RefuseReason::Unknown => false,
         }
     }

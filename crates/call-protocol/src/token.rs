@@ -1,4 +1,4 @@
-//! What the two tokens claim. Both are JWT, HS256, signed by the app's own backend with the app's secret.
+//! What the three tokens claim. All are JWT, HS256, signed by the app's own backend with the app's secret.
 //!
 //! Times are NumericDates (RFC 7519, section 2): a fraction of a second is read, and left away.
 
@@ -39,6 +39,26 @@ pub struct ChannelClaims {
     /// When it ends, s.
     #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
+}
+
+/// Claims by which an app's backend shows the server that it has the app's key, to sign its users out, revoke their tokens and end their
+/// calls. Times are seconds since 1970. No user's token has the scope, and this one has no user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorClaims {
+    /// The app id.
+    pub sub: String,
+    /// [`OperatorClaims::SCOPE`].
+    pub scope: String,
+    /// The API key that names the secret.
+    pub iss: String,
+    /// When it ends, s.
+    #[serde(deserialize_with = "numeric_date")]
+    pub exp: u64,
+}
+
+impl OperatorClaims {
+    /// What `scope` says.
+    pub const SCOPE: &str = "operator";
 }
 
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -249,6 +249,7 @@ fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
                 InviteRefusal::Invalid => proto::InviteRefusal::Invalid,
                 InviteRefusal::TooMany => proto::InviteRefusal::TooMany,
                 InviteRefusal::Overloaded => proto::InviteRefusal::Overloaded,
+                InviteRefusal::TokenExpired => proto::InviteRefusal::TokenExpired,
             }
             .into(),
             ..Default::default()
@@ -270,6 +271,7 @@ fn ring_confirm_from_proto(confirm: proto::RingConfirm) -> Result<RingConfirm, W
         proto::InviteRefusal::Invalid => refused(InviteRefusal::Invalid),
         proto::InviteRefusal::TooMany => refused(InviteRefusal::TooMany),
         proto::InviteRefusal::Overloaded => refused(InviteRefusal::Overloaded),
+        proto::InviteRefusal::TokenExpired => refused(InviteRefusal::TokenExpired),
     })
 }
 

@@ -53,6 +53,8 @@ pub enum RefuseReason {
     TooMany,
     /// The server has more to do than it can; come back later.
     Overloaded,
+    /// The app's backend signed the user out.
+    SignedOut,
     /// A reason of a newer server.
     Unknown,
 }

@@ -167,6 +167,7 @@ impl House {
             resume: None,
             agent: "noise".into(),
             cc_param: String::new(),
+            for_one_call: false,
         };
         let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
         let mut frames = vec![wire::encode_client_frame(&hello)];

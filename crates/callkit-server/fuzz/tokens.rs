@@ -44,6 +44,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         peer: UserId::new("ann").expect("a good id"),
         call_type: CallType::Audio1v1,
         ring_deadline_unix_ms: END_UNIX_S,
+        device: None,
     };
     let sealed = checks.seal(&param);
     World { checks, shop, room, access, channel, param, sealed }

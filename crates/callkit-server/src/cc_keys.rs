@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use crate::config::Secret;
 use crate::doubts;
+use crate::private;
 use crate::token::{AppNo, Apps};
 
 /// Bytes of a signature.
@@ -172,12 +173,8 @@ fn generated() -> String {
 fn kept(folder: &Path) -> Result<String, KeyError> {
     let path = folder.join(FILE);
     let failed = |error| KeyError::File { path: path.clone(), error };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(&path) {
+    private::make_folder(folder).map_err(failed)?;
+    match private::make_file(&path) {
         Ok(mut file) => {
             let secret = generated();
             file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;

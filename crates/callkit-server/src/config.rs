@@ -1,7 +1,7 @@
 //! What the server is told: defaults, then a TOML file, then the environment, then flags.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use call_protocol::{AppId, session};
@@ -9,6 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::dev::DEV_APP;
 use crate::doubts;
 use crate::limits::LimitsConfig;
 use crate::outbox::{self, WebhookConfig};
@@ -37,8 +38,11 @@ pub struct ServerConfig {
     pub public_host: Option<String>,
     /// The apps served here. An app may be named twice with two keys, to change its secret.
     pub apps: Vec<AppConfig>,
-    /// Adds the app `demo` and a backend for it under `/dev/`. Anybody can register there: not for the open internet.
+    /// Adds the app `demo` and a backend for it under `/dev/`. Whoever reaches it can register: it is taken where `listen` is an address of
+    /// this machine or of a private network, which is warned of, and elsewhere only if `dev_public` says so.
     pub dev: bool,
+    /// Lets `dev` listen on every address, or on a public one. Not for the open internet. Default false.
+    pub dev_public: bool,
     /// Where running calls are kept, so that they outlive a restart. Default: nowhere (`callkitd`: `./callkit-data`).
     pub data_dir: Option<PathBuf>,
     /// The server's own secrets, 32 bytes or more each: the first signs what phones bring back later, all of them verify. Servers that
@@ -167,6 +171,17 @@ pub enum ConfigError {
     /// There is no app to serve.
     #[error("no app is configured: add [[apps]] with app_id, api_key and secret, or start with --dev")]
     NoApp,
+    /// The development backend would serve others than this machine.
+    #[error(
+        "dev is on and strangers may reach {listen}: whoever does could register and call; listen on 127.0.0.1, or set dev_public"
+    )]
+    DevPublic {
+        /// Where it was to listen.
+        listen: SocketAddr,
+    },
+    /// The development backend would sign with the secret of an app that was configured.
+    #[error("dev is on and an app demo is configured: whoever reaches /dev/ would get its tokens; give one of them up")]
+    DevApp,
     /// An app has no secret, or one that is too short.
     #[error("the secret of app {app_id} has {bytes} bytes; it needs {SECRET_BYTES} or more")]
     Secret {
@@ -253,6 +268,14 @@ pub enum ConfigError {
     },
 }
 
+/// Whether nobody but this machine and those in its own house, or a virtual one, reaches it.
+fn is_of_a_private_network(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 /// Bytes of the shortest secret taken.
 pub const SECRET_BYTES: usize = 16;
 
@@ -264,6 +287,7 @@ impl Default for ServerConfig {
             public_host: None,
             apps: Vec::new(),
             dev: false,
+            dev_public: false,
             data_dir: None,
             server_secret: Vec::new(),
             tls_cert: None,
@@ -334,6 +358,12 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.apps.is_empty() && !self.dev {
             return Err(ConfigError::NoApp);
+        }
+        if self.dev && !self.dev_public && !is_of_a_private_network(self.listen.ip()) {
+            return Err(ConfigError::DevPublic { listen: self.listen });
+        }
+        if self.dev && self.apps.iter().any(|app| app.app_id.as_str() == DEV_APP) {
+            return Err(ConfigError::DevApp);
         }
         for (at, app) in self.apps.iter().enumerate() {
             let app_id = app.app_id.clone();
@@ -471,6 +501,20 @@ mod tests {
         assert!(with(vec![app("0123456789abcdef")]).is_ok());
         assert!(matches!(with(vec![app("0000000000000000")]), Err(ConfigError::WeakSecret { .. })));
         assert!(ServerConfig::dev_on_loopback().check().is_ok());
+        let dev = |listen: &str, dev_public, apps| {
+            let listen = listen.parse().unwrap();
+            ServerConfig { listen, dev_public, apps, ..ServerConfig::dev_on_loopback() }.check()
+        };
+        for listen in ["127.0.0.1:1", "[::1]:1", "192.168.1.2:1", "10.7.9.1:1", "[fd00::7]:1", "[::ffff:10.0.0.1]:1"] {
+            assert!(dev(listen, false, vec![app("0123456789abcdef")]).is_ok());
+        }
+        for listen in ["0.0.0.0:1", "[::]:1", "203.0.113.7:1", "[2001:db8::7]:1"] {
+            assert!(matches!(dev(listen, false, vec![]), Err(ConfigError::DevPublic { .. })), "{listen}");
+            assert!(dev(listen, true, vec![]).is_ok());
+        }
+        let demo = AppConfig::new(AppId::new(DEV_APP).unwrap(), "key", "0123456789abcdef");
+        assert!(matches!(dev("127.0.0.1:1", true, vec![demo.clone()]), Err(ConfigError::DevApp)));
+        assert!(with(vec![demo]).is_ok());
         let quick = ServerConfig { silence_limit_ms: 3_000, ..ServerConfig::dev_on_loopback() };
         assert!(quick.check().unwrap_err().to_string().contains("silence_limit_ms"));
     }

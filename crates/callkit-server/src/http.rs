@@ -21,6 +21,7 @@ use crate::connection::Connection;
 use crate::health::{Health, Unready};
 use crate::limits::Limits;
 use crate::metering::Metering;
+use crate::operators::{self, Operators};
 use crate::stream::{self, Door};
 use crate::wire;
 
@@ -52,6 +53,12 @@ impl Site {
             limits: Arc::clone(&limits),
             metering: Arc::clone(&metering),
         };
+        let operators = Operators {
+            apps: Arc::clone(&door.apps),
+            hub: door.hub.clone(),
+            store: account.store.clone(),
+            metering: Arc::clone(&metering),
+        };
         let (counted, keys, state) = (Arc::clone(&metering), Arc::clone(&limits), Arc::clone(&health));
         let alive = Arc::clone(&health);
         let pages = Router::new()
@@ -59,6 +66,7 @@ impl Site {
             .route("/readyz", get(async move || told(health.readiness(), "ready\n")))
             .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
             .merge(callee::routes(desk))
+            .merge(operators::routes(operators))
             .merge(dev.unwrap_or_default());
         Self { door, account, limits, metering, pages }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use call_protocol::media::{ChannelRequest, JoinRefusal, LeaveReason};
 use call_protocol::session::{RefuseReason, Resume, ServerBody};
-use call_protocol::{CallId, CallMessage, Party, UserId};
+use call_protocol::{CallId, CallMessage, DeviceId, Party, UserId};
 use hyper::body::Bytes;
 use signaling::{ArbiterConfig, Fact, Now, Time};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
+mod arrivals;
 mod calls;
 mod cc;
 mod channels;
@@ -21,6 +22,7 @@ mod devices;
 mod goodbye;
 mod liveness;
 mod missed;
+mod orders;
 mod outbound;
 mod people;
 mod records;
@@ -32,6 +34,7 @@ mod waking;
 pub(crate) use calls::{CallKey, Standing};
 pub(crate) use cc::{Question, Wanted};
 pub(crate) use liveness::Ear;
+pub(crate) use orders::{Order, Ordered};
 pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, Until, refusal};
 
 use crate::cc_keys::CcKeys;
@@ -45,18 +48,17 @@ use crate::limits::Limits;
 use crate::living::Living;
 use crate::metering::Metering;
 use crate::outbox::{Notice, Outbox};
+use crate::revoked::TokenMark;
 use crate::store::{Kept, Store};
 use crate::stun::StunAddress;
 use crate::token::{AppNo, Apps, Grant};
 use calls::{CallFact, CallOutput, Calls, CallsConfig, Scope};
-use cc::is_beyond;
 use channels::{Asker, Channels, ChannelsConfig};
 use missed::{Found, LOOKUPS};
-use outbound::Held;
 use people::PeopleOf;
 use session::{Arrival, Session, SessionKey};
 use timers::Timers;
-use waking::Waking;
+use waking::Wakings;
 
 /// Who signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,12 @@ pub(crate) struct Identity {
     pub(crate) party: Party,
     /// Proved by the cc_param of this call, and good for nothing else.
     pub(crate) bound: Option<CallId>,
+    /// The device whose push brought the cc_param, which may have another name than the one it signs in by.
+    pub(crate) woken: Option<DeviceId>,
+    /// There for one call and gone with it.
+    pub(crate) for_one_call: bool,
+    /// Of the access token, where one was needed.
+    pub(crate) mark: Option<TokenMark>,
     /// How long the access token is good, where one was needed.
     pub(crate) access: Option<Until>,
 }
@@ -80,6 +88,8 @@ pub(crate) enum Input {
     Unsound { stream: StreamId, reason: RefuseReason, detail: String },
     /// Somebody without a stream asks about a call.
     Asked(Question),
+    /// The backend of an app wants something done.
+    Ordered(Ordered),
 }
 
 impl Input {
@@ -87,7 +97,7 @@ impl Input {
     fn since(&self) -> Option<Instant> {
         match self {
             Input::SignedIn { since, .. } | Input::Frame { since, .. } => Some(*since),
-            Input::Unsound { .. } | Input::Asked(_) => None,
+            Input::Unsound { .. } | Input::Asked(_) | Input::Ordered(_) => None,
         }
     }
 }
@@ -141,7 +151,7 @@ pub(crate) struct Hub {
     timers: Timers<Due>,
     calls: Calls,
     channels: Channels,
-    waking: HashMap<CallKey, Waking>,
+    waking: Wakings,
     /// What is being looked up in the store.
     lookups: JoinSet<Found>,
     /// Bytes kept for all devices.
@@ -178,6 +188,8 @@ enum Due {
     Unheard(CallKey),
     /// A device of this user went away while this call rang: by now it should be back.
     Away(CallKey, UserId),
+    /// This user's connected devices were told of this call: by now they should have said that they heard.
+    Unalerted(CallKey, UserId),
 }
 
 impl Hub {
@@ -214,7 +226,7 @@ impl Hub {
             timers: Timers::new(),
             calls: Calls::new(calls),
             channels: Channels::new(channels),
-            waking: HashMap::new(),
+            waking: Wakings::default(),
             lookups: JoinSet::new(),
             held: Arc::default(),
             encoded: None,
@@ -307,49 +319,7 @@ impl Hub {
                 self.end_session(now, key, Some((reason, detail)), LeaveReason::Dropped);
             }
             Input::Asked(question) => self.on_asked(now, question),
-        }
-    }
-
-    fn on_signed_in(&mut self, now: Now, identity: Identity, resume: Option<Resume>, link: Link) {
-        let Identity { app, party, bound, access } = identity;
-        let device = (app, party.user.clone());
-        let known = self.devices.get(&device).into_iter().flatten().copied();
-        let is_same = |old: &Session| old.party == party && old.bound == bound;
-        let old = known.into_iter().find(|key| self.sessions.get(key).is_some_and(is_same));
-        if let (Some(key), Some(resume)) = (old, &resume)
-            && let Some(session) = self.sessions.get_mut(&key)
-            && session.name == resume.session
-            && session.can_resume_from(resume.received)
-        {
-            self.drop_link(now, key, None);
-            return self.take_up(now, key, link, Some(resume.received));
-        }
-        if access.is_some_and(|access| access.has_ended) {
-            return self.refuse_link(now, link, RefuseReason::TokenExpired);
-        }
-        if let Some(old) = old {
-            self.channels.on_session_replaced(now, old);
-            self.end_session(now, old, Some((RefuseReason::Replaced, String::new())), LeaveReason::Dropped);
-        }
-        self.last_session += 1;
-        let key = SessionKey(self.last_session);
-        let name = format!("{:032x}", rand::random::<u128>());
-        self.around.living.begin(&name);
-        let mut beside = self.devices.get(&device).into_iter().flatten().filter_map(|key| self.sessions.get(key));
-        let held = Held::beside(beside.next().map(|session| &session.outbound.held), &self.held);
-        self.sessions.insert(key, Session::new(name, app, party.clone(), bound, held));
-        self.devices.entry(device).or_default().push(key);
-        self.take_up(now, key, link, None);
-        // A client that asks for a session which is gone has lost nothing itself; one that asks for none was started anew.
-        let (is_restarted, scope) = (resume.is_none(), self.scope_of(app, &party));
-        match bound {
-            Some(call_id) => self.calls.on_verifying(now, CallKey { app, call_id }, &party, is_restarted),
-            None if is_restarted => self.calls.on_restarted(now, app, &party, &scope),
-            None => self.calls.on_online(now, app, &party, &scope),
-        }
-        self.bound_devices(now, key);
-        if bound.is_none() {
-            self.look_for_missed(key, None);
+            Input::Ordered(ordered) => self.on_ordered(now, ordered),
         }
     }
 
@@ -377,9 +347,11 @@ impl Hub {
             }
             Arrival::New => {}
         }
-        let (app, party, bound) = (session.app, session.party.clone(), session.bound);
+        let (app, party, bound, is_visitor) = (session.app, session.party.clone(), session.bound, session.is_visitor);
+        let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
         match body {
             None => {}
+            Some(Body::Goodbye) if is_visitor => return self.end_session(now, key, None, LeaveReason::Left),
             Some(Body::Goodbye) => {
                 let scope = bound.map_or_else(|| self.scope_of(app, &party), Scope::Only);
                 self.calls.on_signed_out(now, app, &party, &scope);
@@ -387,11 +359,10 @@ impl Hub {
                 self.pass_on(now);
                 return self.end_session(now, key, None, LeaveReason::Left);
             }
-            Some(Body::Call(message)) if bound.is_some_and(|bound| is_beyond(bound, &message)) => {
-                self.answer_stranger(now, key, &message);
-            }
+            Some(Body::Call(message)) if self.is_not_its(key, &message) => self.answer_stranger(now, key, &message),
             Some(Body::Call(message)) => {
                 self.on_missed_known(now, key, &message);
+                self.waking.note_heard(CallKey { app, call_id: message.call_id }, &party);
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;
                 let (devices, sessions) = (&self.devices, &self.sessions);
@@ -399,7 +370,6 @@ impl Hub {
                 self.calls.on_message(now, app, party, message, &people);
             }
             Some(Body::Channel(request, grant)) => {
-                let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
                 let grant = self.granted(now, key, &request, grant);
                 let stun_server = self.around.stun.announced(local_ip);
                 let asker = Asker { session: key, app, party, stun_server };
@@ -484,6 +454,7 @@ impl Hub {
                 }
                 Due::Unheard(key) => self.look_whom_it_reached(now, key, true),
                 Due::Away(key, user) => self.look_for_devices(key, user),
+                Due::Unalerted(key, user) => self.look_who_alerted(key, user),
                 Due::Silence => self.look_for_silence(now),
                 Due::Cut(stream) => {
                     if let Some(cut) = self.ending.remove(&stream) {

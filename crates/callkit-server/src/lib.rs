@@ -54,6 +54,9 @@
 //! | `GET /metrics` | for Prometheus, from `metrics_addresses` ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
 //! | `POST /v1/verify` | `{"cc_param"}` to `{"state":"ringing","ring_deadline_unix_ms","server_unix_ms"}` or `{"state":"released_call"}` |
 //! | `POST /v1/decline` | `{"cc_param","user_code"?}`; 204, or 410 `released_call` |
+//! | `POST /v1/apps/APP/sign-out` | for the app's backend: `{"user","device"?}` to `{"sessions"}` |
+//! | `POST /v1/apps/APP/revoke` | for the app's backend: `{"user","issued_until_s"?,"for_s"?}` or `{"token"}` to `{"sessions"}` |
+//! | `POST /v1/apps/APP/end-call` | for the app's backend: `{"call_id"}`; 204, or 404 `no_such_call` |
 //! | `POST /dev/register` | with `dev`: `{"user","password"}`; 201, or 409 if taken |
 //! | `POST /dev/access-token` | with `dev`: `{"user","password"}` to `{"token","app_id","expires_in_s"}` |
 //! | `POST /dev/rtc-token` | with `dev` and a bearer access token: `{"channel","uid"?}` to `{"token","uid","expires_in_s"}` |
@@ -91,10 +94,12 @@ mod admin;
 mod connection;
 mod account;
 mod callee;
+mod operators;
 mod http;
 
 mod cc_keys;
 mod living;
+mod revoked;
 mod sign_in;
 mod stream;
 mod token;
@@ -102,6 +107,7 @@ mod wire;
 
 mod hub;
 mod outbox;
+mod private;
 mod store;
 
 pub mod push;

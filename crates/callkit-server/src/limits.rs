@@ -11,18 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use call_protocol::{CallId, DeviceId, UserId};
 use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed, keyed::DashMapStateStore};
+use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-
-use call_protocol::{CallId, DeviceId, UserId};
 
 use crate::clock::Clock;
 use crate::metering::Metering;
 use crate::proxy::{self, ClientAddress, ProxyTells};
 use crate::token::AppNo;
+
+mod frames;
+pub(crate) use frames::FrameQuota;
 
 /// How much may be asked for. Zero takes a limit away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,8 +49,10 @@ pub struct LimitsConfig {
     pub sign_ins_per_address_per_minute: u32,
     /// Sign-ins of one user, on all devices. Default 60.
     pub sign_ins_per_user_per_minute: u32,
-    /// Frames of one stream, pings among them. A call has about 40. Default 12,000.
+    /// Frames of one device, pings among them, on whatever streams. A call has about 40. Default 12,000.
     pub frames_per_device_per_minute: u32,
+    /// Frames of one user, on all devices. Default 48,000.
+    pub frames_per_user_per_minute: u32,
     /// Invites of one user, on all devices; one to a group counts for each of its callees. Default 240.
     pub invites_per_user_per_minute: u32,
     /// Invites of one device. Default 120.
@@ -75,6 +79,7 @@ impl Default for LimitsConfig {
             sign_ins_per_address_per_minute: 1_200,
             sign_ins_per_user_per_minute: 60,
             frames_per_device_per_minute: 12_000,
+            frames_per_user_per_minute: 48_000,
             invites_per_user_per_minute: 240,
             invites_per_device_per_minute: 120,
             invites_per_app_per_minute: 60_000,
@@ -93,6 +98,7 @@ impl LimitsConfig {
             sign_ins_per_address_per_minute: 0,
             sign_ins_per_user_per_minute: 0,
             frames_per_device_per_minute: 0,
+            frames_per_user_per_minute: 0,
             invites_per_user_per_minute: 0,
             invites_per_device_per_minute: 0,
             invites_per_app_per_minute: 0,
@@ -110,6 +116,7 @@ pub(crate) enum Limit {
     SignInsOfAddress,
     SignInsOfUser,
     Frames,
+    FramesOfUser,
     InvitesOfUser,
     InvitesOfDevice,
     InvitesOfApp,
@@ -117,13 +124,14 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 10] = [
+    pub(crate) const ALL: [Limit; 11] = [
         Limit::ConnectionsAtOnce,
         Limit::Connections,
         Limit::HttpRequests,
         Limit::SignInsOfAddress,
         Limit::SignInsOfUser,
         Limit::Frames,
+        Limit::FramesOfUser,
         Limit::InvitesOfUser,
         Limit::InvitesOfDevice,
         Limit::InvitesOfApp,
@@ -138,6 +146,7 @@ impl Limit {
             Limit::SignInsOfAddress => "sign_ins_of_address",
             Limit::SignInsOfUser => "sign_ins_of_user",
             Limit::Frames => "frames_of_device",
+            Limit::FramesOfUser => "frames_of_user",
             Limit::InvitesOfUser => "invites_of_user",
             Limit::InvitesOfDevice => "invites_of_device",
             Limit::InvitesOfApp => "invites_of_app",
@@ -168,8 +177,8 @@ pub(crate) struct Limits {
     invites_of_user: Option<Rate>,
     invites_of_device: Option<Rate>,
     invites_of_app: Option<Rate>,
-    frames_a_minute: u32,
-    clock: Clock,
+    frames_of_device: Option<Rate>,
+    frames_of_user: Option<Rate>,
     metering: Arc<Metering>,
 }
 
@@ -192,8 +201,8 @@ impl Limits {
             invites_of_user: rate(config.invites_per_user_per_minute),
             invites_of_device: rate(config.invites_per_device_per_minute),
             invites_of_app: rate(config.invites_per_app_per_minute),
-            frames_a_minute: config.frames_per_device_per_minute,
-            clock,
+            frames_of_device: rate(config.frames_per_device_per_minute),
+            frames_of_user: rate(config.frames_per_user_per_minute),
             metering,
         }
     }
@@ -287,12 +296,6 @@ impl Limits {
         self.by_key_each(&self.invites_of_app, &app, callees, Limit::InvitesOfApp)
     }
 
-    /// What the frames of one stream are counted with.
-    pub(crate) fn frames(&self) -> Option<FrameRate> {
-        let quota = quota(self.frames_a_minute)?;
-        Some(FrameRate(RateLimiter::direct_with_clock(quota, self.clock)))
-    }
-
     /// Counts that a limit was met.
     pub(crate) fn met(&self, limit: Limit) -> Limit {
         self.metering.limited(limit);
@@ -307,6 +310,8 @@ impl Limits {
             &self.http_requests,
             &self.sign_ins_of_address,
             &self.sign_ins_of_user,
+            &self.frames_of_device,
+            &self.frames_of_user,
             &self.invites_of_user,
             &self.invites_of_device,
             &self.invites_of_app,
@@ -335,15 +340,6 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 
 fn within(rate: &Option<Rate>, key: &impl Hash) -> bool {
     rate.as_ref().is_none_or(|rate| rate.take(key, NonZeroU32::MIN))
-}
-
-/// How often the frames of one stream come.
-pub(crate) struct FrameRate(RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>);
-
-impl FrameRate {
-    pub(crate) fn take(&self) -> bool {
-        self.0.check().is_ok()
-    }
 }
 
 /// Who an address counts as: itself, or the network of 64 bits that one subscriber has in IPv6 (RFC 6177).
@@ -388,10 +384,17 @@ impl Rate {
         })
     }
 
+    fn hash(&self, key: &impl Hash) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     /// Whether so many more are within the limit; as many as are ever allowed at once can come after a pause.
     fn take(&self, key: &impl Hash, count: NonZeroU32) -> bool {
+        self.take_hashed(self.hash(key), count)
+    }
+
+    fn take_hashed(&self, hash: u64, count: NonZeroU32) -> bool {
         self.forget();
-        let hash = self.hasher.hash_one(key);
         let is_full = self.states.len() >= KEYS;
         let place = if is_full { hash % SHARED } else { hash };
         matches!(self.states.check_key_n(&place, count.min(self.burst)), Ok(Ok(())))

@@ -83,10 +83,15 @@ struct Keys {
     #[serde(skip_serializing_if = "Option::is_none")]
     public_host: Option<String>,
 
-    /// Add the app `demo` and a backend for it under /dev/: register, tokens, user map. Not for the open internet
+    /// Add the app `demo` and a backend for it under /dev/: register, tokens, user map. For this machine and private networks
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<bool>,
+
+    /// Let --dev listen on every address, or on a public one; whoever reaches it can register. Not for the open internet
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev_public: Option<bool>,
 
     /// Folder in which running calls are kept across restarts [default: ./callkit-data; with --dev none]
     #[arg(long, value_name = "FOLDER")]

@@ -79,7 +79,7 @@ pub(crate) struct Metering {
     store_failures: Counter,
 }
 
-const REFUSALS: [(RefuseReason, &str); 11] = [
+const REFUSALS: [(RefuseReason, &str); 12] = [
     (RefuseReason::TokenInvalid, "token_invalid"),
     (RefuseReason::TokenExpired, "token_expired"),
     (RefuseReason::AppUnknown, "app_unknown"),
@@ -91,13 +91,15 @@ const REFUSALS: [(RefuseReason, &str); 11] = [
     (RefuseReason::TooSlow, "too_slow"),
     (RefuseReason::TooMany, "too_many"),
     (RefuseReason::Overloaded, "overloaded"),
+    (RefuseReason::SignedOut, "signed_out"),
 ];
 
-const INVITE_REFUSALS: [(InviteRefusal, &str); 4] = [
+const INVITE_REFUSALS: [(InviteRefusal, &str); 5] = [
     (InviteRefusal::UnknownUser, "unknown_user"),
     (InviteRefusal::Invalid, "invalid"),
     (InviteRefusal::TooMany, "too_many"),
     (InviteRefusal::Overloaded, "overloaded"),
+    (InviteRefusal::TokenExpired, "token_expired"),
 ];
 
 /// Bounds of the ring time's buckets, in s.

@@ -30,8 +30,8 @@ use crate::limits::Limits;
 use crate::listen;
 use crate::living::Living;
 use crate::metering::Metering;
-use crate::outbox::{Outbox, Pace};
-use crate::store::{Retention, Store, StoreError};
+use crate::outbox::{Outbox, Pace, Ringing};
+use crate::store::{Kept, Retention, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress, StunSocket};
 use crate::tls::{self, Tls, TlsError};
@@ -107,14 +107,17 @@ pub enum StartError {
 impl Server {
     /// Starts a server in the current tokio runtime; it serves when this returns.
     ///
-    /// With `dev` and no app `demo` in the configuration, that app gets a secret of its own, new at each start.
+    /// With `dev` the app `demo` gets a secret of its own, new at each start.
     pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
         config.check()?;
         for doubt in doubts::of(&config) {
             warn!("{doubt}");
         }
         let mut app_configs = config.apps.clone();
-        if config.dev && !app_configs.iter().any(|app| app.app_id.as_str() == DEV_APP) {
+        if config.dev {
+            if !config.listen.ip().is_loopback() {
+                warn!("dev is on and others can reach it: whoever does can register and call");
+            }
             app_configs.push(dev_app());
         }
         let apps = Arc::new(Apps::new(&app_configs, config.token_leeway_s));
@@ -145,7 +148,10 @@ impl Server {
 
         let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
         let alive = vitals.alive(Part::Outbox);
-        let outbox = Outbox::start(store.clone(), &app_configs, Pace::default(), alive).map_err(StartError::Outbox)?;
+        let rings = |kept: &Kept| Some((apps.name(kept.app).clone(), kept.snapshot.ringing()?));
+        let ringing = Ringing::of(kept.iter().filter_map(rings));
+        let outbox =
+            Outbox::start(store.clone(), &app_configs, Pace::default(), ringing, alive).map_err(StartError::Outbox)?;
         let (outbox, notices, sending) = outbox;
         let living = Arc::new(Living::default());
         let around = Surroundings {

@@ -6,7 +6,7 @@ use call_protocol::{DeviceId, Party, UserId};
 use crate::cc_keys::{CcError, CcKeys};
 use crate::clock::unix_ms;
 use crate::hub::{Identity, Until};
-use crate::token::{AppNo, Apps, AuthFailure, TokenError};
+use crate::token::{Access, AppNo, Apps, AuthFailure, TokenError};
 
 /// Why somebody may not, in words for the developer.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,15 +49,16 @@ pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, hello: &Hello) -> Result<Iden
         let detail = "the access token is for another user";
         return Err(denied(RefuseReason::TokenInvalid, detail, AuthFailure::UserNamed));
     }
+    let (party, for_one_call, mark) = (Party { user, device }, hello.for_one_call, Some(access.mark));
     let access = Some(Until { left_ms: access.left_ms, has_ended });
-    Ok(Identity { app, party: Party { user, device }, bound: None, access })
+    Ok(Identity { app, party, bound: None, woken: None, for_one_call, mark, access })
 }
 
 /// A new access token of the user of a session that lives: how long it is good.
-pub(crate) fn check_renewal(apps: &Apps, app: AppNo, user: &UserId, token: &str) -> Result<u64, RefuseReason> {
+pub(crate) fn check_renewal(apps: &Apps, app: AppNo, user: &UserId, token: &str) -> Result<Access, RefuseReason> {
     let named = apps.check_access(app, token).map_err(refusal_of)?;
     let access = apps.read_access(app, token).map_err(refusal_of)?;
-    if named == *user { Ok(access.left_ms) } else { Err(RefuseReason::TokenInvalid) }
+    if named == *user { Ok(access) } else { Err(RefuseReason::TokenInvalid) }
 }
 
 fn refusal_of(error: TokenError) -> RefuseReason {
@@ -72,7 +73,9 @@ fn refusal_of(error: TokenError) -> RefuseReason {
         | TokenError::OtherKey
         | TokenError::User
         | TokenError::OtherChannel
-        | TokenError::Uid => RefuseReason::TokenInvalid,
+        | TokenError::Uid
+        | TokenError::Revoked
+        | TokenError::Scope => RefuseReason::TokenInvalid,
     }
 }
 
@@ -84,8 +87,10 @@ fn check_cc_param(
     device: DeviceId,
     hello: &Hello,
 ) -> Result<Identity, Denied> {
-    let now_unix_ms = hello.resume.is_none().then(unix_ms);
-    let (app, param) = cc_keys.read(apps, Some(app), &hello.cc_param, now_unix_ms).map_err(|error| {
+    let read = |now_unix_ms| cc_keys.read(apps, Some(app), &hello.cc_param, now_unix_ms);
+    // Whether there is something to go on with, the hub knows.
+    let has_ended = hello.resume.is_some() && read(Some(unix_ms())) == Err(CcError::Expired);
+    let (app, param) = read((!has_ended).then(unix_ms)).map_err(|error| {
         let reason = match error {
             CcError::Expired => RefuseReason::TokenExpired,
             CcError::Shape | CcError::Signature | CcError::OtherApp => RefuseReason::TokenInvalid,
@@ -96,5 +101,8 @@ fn check_cc_param(
         let (reason, detail) = (RefuseReason::TokenInvalid, "the cc_param is for another user".to_owned());
         return Err(Denied { reason, detail, failure: Some(AuthFailure::UserNamed) });
     }
-    Ok(Identity { app, party: Party { user: param.user, device }, bound: Some(param.call_id), access: None })
+    let (party, bound) = (Party { user: param.user, device }, Some(param.call_id));
+    let (woken, for_one_call) = (param.device, true);
+    let access = has_ended.then_some(Until { left_ms: 0, has_ended });
+    Ok(Identity { app, party, bound, woken, for_one_call, mark: None, access })
 }

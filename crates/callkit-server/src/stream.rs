@@ -19,7 +19,7 @@ use crate::connection::{Connection, Cut, Serving};
 use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
 use crate::hub::{Body, Ear, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
-use crate::limits::{FrameRate, Limit, Limits};
+use crate::limits::{FrameQuota, Limit, Limits};
 use crate::living::Living;
 use crate::metering::Metering;
 use crate::proxy::ClientAddress;
@@ -98,7 +98,7 @@ struct Open {
     is_deaf: bool,
     /// New work that waits for its turn; nothing is read meanwhile, so that what came later stays later.
     waiting: Option<Box<Waiting>>,
-    frame_rate: Option<FrameRate>,
+    quota: FrameQuota,
     /// Room to tell the hub of the end, whatever else waits there.
     ended: Option<mpsc::OwnedPermit<StreamId>>,
     _serving: Serving,
@@ -214,9 +214,10 @@ impl AtDoor {
         door.ear.hear(now);
         let cut = Cut::of_this_stream(Arc::clone(&connection));
         let pulse = Arc::new(Pulse::new(now, connection, cut));
+        pulse.set_mark(identity.mark);
         let link = Link { stream, frames, pulse: Arc::clone(&pulse) };
         let (app, user) = (identity.app, identity.party.user.clone());
-        if let Some(access) = identity.access {
+        if let Some(access) = identity.access.filter(|_| identity.bound.is_none()) {
             pulse.renew_access(now + access.left_ms);
         }
         let Ok(ended) = door.hub.ended.clone().try_reserve_owned() else {
@@ -226,7 +227,7 @@ impl AtDoor {
         door.metering.streams.increment(1.0);
         // Before the hub hears of it, so that its end is told whatever happens.
         let open = Open {
-            frame_rate: door.limits.frames(),
+            quota: door.limits.frames_of(app, &identity.party, identity.bound),
             door,
             app,
             user,
@@ -271,7 +272,7 @@ impl Open {
                         let now = self.door.clock.mono();
                         self.pulse.hear(now);
                         self.door.ear.hear(now);
-                        if !self.frame_rate.as_ref().is_none_or(FrameRate::take) {
+                        if self.door.limits.frame(self.quota).is_err() {
                             Box::pin(self.too_many()).await;
                             continue;
                         }
@@ -360,8 +361,9 @@ impl Open {
         let Door { apps, clock, metering, .. } = &*self.door;
         let now = clock.mono();
         let refused = match sign_in::check_renewal(apps, self.app, &self.user, token) {
-            Ok(left_ms) => {
-                self.pulse.renew_access(now + left_ms);
+            Ok(access) => {
+                self.pulse.renew_access(now + access.left_ms);
+                self.pulse.set_mark(Some(access.mark));
                 None
             }
             Err(reason) => {
@@ -388,7 +390,6 @@ impl Open {
 
     async fn too_many(&mut self) {
         self.is_deaf = true;
-        self.door.limits.met(Limit::Frames);
         let detail = "too many frames of this device: come back in a minute".to_owned();
         self.tell(Input::Unsound { stream: self.stream, reason: RefuseReason::TooMany, detail }).await;
     }

@@ -1,6 +1,6 @@
 //! Access and channel tokens: signed by an app's backend, checked here. JWT (RFC 7519), HS256 only.
 
-use call_protocol::token::{AccessClaims, ChannelClaims};
+use call_protocol::token::{AccessClaims, ChannelClaims, OperatorClaims};
 use call_protocol::{AppId, ChannelId, Uid, UserId};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::cc_keys::CcError;
 use crate::clock::{unix_ms, unix_s};
 use crate::config::AppConfig;
+use crate::revoked::{Revoked, TokenMark};
 
 impl AppConfig {
     /// A token with which `user` signs in, good for `ttl_s` seconds.
@@ -35,6 +36,17 @@ impl AppConfig {
             iss: self.api_key.clone(),
             iat: now,
             exp: now + ttl_s,
+        })
+    }
+
+    /// A token with which the app's backend signs users out, revokes their tokens and ends their calls (`docs/operations.md`), good for
+    /// `ttl_s` seconds.
+    pub fn operator_token(&self, ttl_s: u64) -> String {
+        self.sign(&OperatorClaims {
+            sub: self.app_id.to_string(),
+            scope: OperatorClaims::SCOPE.to_owned(),
+            iss: self.api_key.clone(),
+            exp: unix_s() + ttl_s,
         })
     }
 
@@ -73,6 +85,10 @@ pub(crate) enum TokenError {
     OtherChannel,
     #[error("the token's rtc_uid is not a uid")]
     Uid,
+    #[error("the token was revoked")]
+    Revoked,
+    #[error("the token's scope is not operator")]
+    Scope,
 }
 
 /// Why somebody is not taken for who they say they are; the label of `callkit_auth_failures_total`.
@@ -87,7 +103,7 @@ pub(crate) enum AuthFailure {
 
 impl AuthFailure {
     /// One of each name.
-    pub(crate) const ALL: [AuthFailure; 17] = [
+    pub(crate) const ALL: [AuthFailure; 19] = [
         AuthFailure::CcParam(CcError::Shape),
         AuthFailure::CcParam(CcError::Signature),
         AuthFailure::CcParam(CcError::OtherApp),
@@ -105,6 +121,8 @@ impl AuthFailure {
         AuthFailure::Token(TokenError::User),
         AuthFailure::Token(TokenError::OtherChannel),
         AuthFailure::Token(TokenError::Uid),
+        AuthFailure::Token(TokenError::Revoked),
+        AuthFailure::Token(TokenError::Scope),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -126,6 +144,8 @@ impl AuthFailure {
             AuthFailure::Token(TokenError::User) => "user",
             AuthFailure::Token(TokenError::OtherChannel) => "other_channel",
             AuthFailure::Token(TokenError::Uid) => "uid",
+            AuthFailure::Token(TokenError::Revoked) => "revoked",
+            AuthFailure::Token(TokenError::Scope) => "scope",
         }
     }
 }
@@ -139,6 +159,7 @@ pub(crate) struct Apps {
     names: Vec<AppId>,
     keys: Vec<(AppNo, AppConfig, DecodingKey)>,
     validation: Validation,
+    revoked: Revoked,
 }
 
 /// Whom an access token speaks of, and how long.
@@ -147,6 +168,8 @@ pub(crate) struct Access {
     pub(crate) user: UserId,
     /// How long from now on, in ms; zero when its time is over.
     pub(crate) left_ms: u64,
+    /// What tells it from others when it is revoked later.
+    pub(crate) mark: TokenMark,
 }
 
 /// What a channel token allows.
@@ -176,7 +199,7 @@ impl Apps {
             let no = AppNo(u16::try_from(at).unwrap_or(u16::MAX));
             keys.push((no, app.clone(), DecodingKey::from_secret(app.secret.as_bytes())));
         }
-        Self { names, keys, validation }
+        Self { names, keys, validation, revoked: Revoked::default() }
     }
 
     pub(crate) fn find(&self, app_id: &str) -> Option<AppNo> {
@@ -193,10 +216,28 @@ impl Apps {
         self.keys.iter().find(|(no, ..)| *no == app).map(|(_, config, _)| config)
     }
 
+    /// Tokens that count no longer.
+    pub(crate) fn revoked(&self) -> &Revoked {
+        &self.revoked
+    }
+
     /// The user an access token speaks of.
     pub(crate) fn check_access(&self, app: AppNo, token: &str) -> Result<UserId, TokenError> {
         let claims: AccessClaims = self.verified(app, token, &self.validation)?;
-        UserId::new(&claims.uid).map_err(|_| TokenError::User)
+        self.unrevoked(app, token, &claims).map(|(user, _)| user)
+    }
+
+    /// Whose access token it is and when it ends, in s since 1970, for whoever revokes it.
+    pub(crate) fn owner_of(&self, app: AppNo, token: &str) -> Result<(UserId, u64), TokenError> {
+        let claims: AccessClaims = self.verified(app, token, &self.validation)?;
+        let user = UserId::new(&claims.uid).map_err(|_| TokenError::User)?;
+        Ok((user, claims.exp.saturating_add(self.validation.leeway)))
+    }
+
+    /// Whether whoever brings it has the app's key.
+    pub(crate) fn check_operator(&self, app: AppNo, token: &str) -> Result<(), TokenError> {
+        let claims: OperatorClaims = self.verified(app, token, &self.validation)?;
+        if claims.scope == OperatorClaims::SCOPE { Ok(()) } else { Err(TokenError::Scope) }
     }
 
     /// The same of a token that may have ended, and how long it is good.
@@ -204,8 +245,14 @@ impl Apps {
         let mut validation = self.validation.clone();
         validation.validate_exp = false;
         let claims: AccessClaims = self.verified(app, token, &validation)?;
+        let (user, mark) = self.unrevoked(app, token, &claims)?;
+        Ok(Access { user, left_ms: claims.exp.saturating_mul(1_000).saturating_sub(unix_ms()), mark })
+    }
+
+    fn unrevoked(&self, app: AppNo, token: &str, claims: &AccessClaims) -> Result<(UserId, TokenMark), TokenError> {
         let user = UserId::new(&claims.uid).map_err(|_| TokenError::User)?;
-        Ok(Access { user, left_ms: claims.exp.saturating_mul(1_000).saturating_sub(unix_ms()) })
+        let mark = TokenMark::of(app, token, claims.iat);
+        if self.revoked.has(app, &user, &mark) { Err(TokenError::Revoked) } else { Ok((user, mark)) }
     }
 
     /// What a channel token allows in `channel`.
@@ -259,6 +306,15 @@ trait Claims: DeserializeOwned {
 
 impl Claims for AccessClaims {
     const TEXTS: &'static [&'static str] = &["sub", "iss", "uid"];
+    const NUMBERS: &'static [&'static str] = &[];
+
+    fn sub_and_iss(&self) -> (&String, &String) {
+        (&self.sub, &self.iss)
+    }
+}
+
+impl Claims for OperatorClaims {
+    const TEXTS: &'static [&'static str] = &["sub", "iss", "scope"];
     const NUMBERS: &'static [&'static str] = &[];
 
     fn sub_and_iss(&self) -> (&String, &String) {

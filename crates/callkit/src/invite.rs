@@ -44,6 +44,7 @@ impl Core {
             InviteRefusal::Invalid => CallError::InvalidParam("the server did not accept the invite".into()),
             InviteRefusal::TooMany => CallError::TooManyCalls,
             InviteRefusal::Overloaded => CallError::ServerBusy,
+            InviteRefusal::TokenExpired => CallError::Disconnected,
         };
         self.fail_with(Some(call_id), error);
     }

@@ -212,7 +212,15 @@ impl Builder {
         let (user_id, device_id, app) = (user.to_string(), device.to_string(), self.app_id.clone());
         let account =
             Arc::new(Account::new(endpoint.clone(), app, user_id.clone(), device.clone(), access_token.clone()));
-        let to = SignIn { endpoint, app_id: self.app_id, access_token, user: user_id, device: device_id, cc_param };
+        let to = SignIn {
+            endpoint,
+            app_id: self.app_id,
+            access_token,
+            user: user_id,
+            device: device_id,
+            cc_param,
+            for_one_call: one_call,
+        };
 
         let session = Session::default();
         let stream = link::sign_in(&to, session.resume()).await?;

@@ -30,6 +30,7 @@ pub(crate) struct SignIn {
     pub(crate) device: String,
     /// In place of an access token; empty if there is none.
     pub(crate) cc_param: String,
+    pub(crate) for_one_call: bool,
 }
 
 /// Why a sign-in failed, and how the face of one call names that.
@@ -148,6 +149,7 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
         resume,
         agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
         cc_param: to.cc_param.clone(),
+        for_one_call: to.for_one_call,
     };
     let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
     // The receiver is held below, so this cannot fail.
@@ -566,6 +568,7 @@ mod tests {
             user: "alice".into(),
             device: "desk".into(),
             cc_param: String::new(),
+            for_one_call: false,
         };
         let failure = sign_in(&to(vec![]), None).await.map(drop).unwrap_err();
         assert_eq!(failure.reason, DisconnectReason::ServiceInvalidPeerCert, "{failure:?}");

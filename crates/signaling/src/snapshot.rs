@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use call_protocol::Party;
 use call_protocol::end::Release;
 use call_protocol::invite::{CallType, Invite};
+use call_protocol::{CallId, Party};
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::{Arbiter, ArbiterConfig, Link, Outcome, State, Talk};
@@ -76,6 +76,13 @@ pub struct ArbiterSnapshot {
     state: Kept,
     #[serde(default)]
     release: Option<Release>,
+}
+
+impl ArbiterSnapshot {
+    /// The call, if it rings.
+    pub fn ringing(&self) -> Option<CallId> {
+        matches!(self.state, Kept::Ringing { .. }).then_some(self.invite.call_id)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -53,6 +53,9 @@ pub struct CcParam {
     pub call_type: i32,
     #[prost(uint64, tag = "6")]
     pub ring_deadline_unix_ms: u64,
+    /// The device that the push went to, where the server sent it: who comes by it is on that device, whatever it calls itself. Else empty.
+    #[prost(string, tag = "7")]
+    pub device: ::prost::alloc::string::String,
 }
 /// Callee device to arbiter: "I have it, may I ring?" The arbiter passes the first one of each device on to the caller: "it is about to ring".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -471,6 +474,8 @@ pub enum InviteRefusal {
     Invalid = 2,
     TooMany = 3,
     Overloaded = 4,
+    /// The access token of the caller's session has ended: it is to be renewed first.
+    TokenExpired = 5,
 }
 impl InviteRefusal {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -484,6 +489,7 @@ impl InviteRefusal {
             Self::Invalid => "INVITE_REFUSAL_INVALID",
             Self::TooMany => "INVITE_REFUSAL_TOO_MANY",
             Self::Overloaded => "INVITE_REFUSAL_OVERLOADED",
+            Self::TokenExpired => "INVITE_REFUSAL_TOKEN_EXPIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -494,6 +500,7 @@ impl InviteRefusal {
             "INVITE_REFUSAL_INVALID" => Some(Self::Invalid),
             "INVITE_REFUSAL_TOO_MANY" => Some(Self::TooMany),
             "INVITE_REFUSAL_OVERLOADED" => Some(Self::Overloaded),
+            "INVITE_REFUSAL_TOKEN_EXPIRED" => Some(Self::TokenExpired),
             _ => None,
         }
     }
@@ -831,6 +838,9 @@ pub struct Hello {
     /// In place of an access token: the sign-in counts for the call of this parameter alone.
     #[prost(string, tag = "9")]
     pub cc_param: ::prost::alloc::string::String,
+    /// The device is there for one call and gone with it: nothing is remembered of it, and it is told of no missed calls.
+    #[prost(bool, tag = "10")]
+    pub for_one_call: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
@@ -967,6 +977,8 @@ pub enum RefuseReason {
     TooSlow = 9,
     TooMany = 10,
     Overloaded = 11,
+    /// By the app's backend.
+    SignedOut = 12,
 }
 impl RefuseReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -987,6 +999,7 @@ impl RefuseReason {
             Self::TooSlow => "REFUSE_REASON_TOO_SLOW",
             Self::TooMany => "REFUSE_REASON_TOO_MANY",
             Self::Overloaded => "REFUSE_REASON_OVERLOADED",
+            Self::SignedOut => "REFUSE_REASON_SIGNED_OUT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1004,6 +1017,7 @@ impl RefuseReason {
             "REFUSE_REASON_TOO_SLOW" => Some(Self::TooSlow),
             "REFUSE_REASON_TOO_MANY" => Some(Self::TooMany),
             "REFUSE_REASON_OVERLOADED" => Some(Self::Overloaded),
+            "REFUSE_REASON_SIGNED_OUT" => Some(Self::SignedOut),
             _ => None,
         }
     }

@@ -134,6 +134,7 @@ fn hello_to_proto(hello: &Hello) -> proto::Hello {
         agent: hello.agent.clone(),
         user: hello.user.clone(),
         cc_param: hello.cc_param.clone(),
+        for_one_call: hello.for_one_call,
     }
 }
 
@@ -149,6 +150,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
         agent: bounded("hello.agent", hello.agent, limits::NOTE_BYTES)?,
         user: bounded("hello.user", hello.user, limits::USER_ID_BYTES)?,
         cc_param: bounded("hello.cc_param", hello.cc_param, limits::CC_PARAM_BYTES)?,
+        for_one_call: hello.for_one_call,
     })
 }
 
@@ -193,6 +195,7 @@ fn refuse_reason_to_proto(reason: RefuseReason) -> proto::RefuseReason {
         RefuseReason::TooSlow => proto::RefuseReason::TooSlow,
         RefuseReason::TooMany => proto::RefuseReason::TooMany,
         RefuseReason::Overloaded => proto::RefuseReason::Overloaded,
+        RefuseReason::SignedOut => proto::RefuseReason::SignedOut,
         RefuseReason::Unknown => proto::RefuseReason::Unspecified,
     }
 }
@@ -211,5 +214,6 @@ fn refuse_reason_from_proto(reason: proto::RefuseReason) -> RefuseReason {
         proto::RefuseReason::TooSlow => RefuseReason::TooSlow,
         proto::RefuseReason::TooMany => RefuseReason::TooMany,
         proto::RefuseReason::Overloaded => RefuseReason::Overloaded,
+        proto::RefuseReason::SignedOut => RefuseReason::SignedOut,
     }
 }

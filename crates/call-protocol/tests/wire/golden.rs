@@ -118,6 +118,10 @@ fn golden_token_claims() {
     let text = serde_json::to_string_pretty(&channel).unwrap() + "\n";
     assert_eq!(text, golden("channel_claims.json", &text));
     assert_eq!(channel, serde_json::from_str(&golden("channel_claims.json", &text)).unwrap());
+    let operator = samples::operator_claims();
+    let text = serde_json::to_string_pretty(&operator).unwrap() + "\n";
+    assert_eq!(text, golden("operator_claims.json", &text));
+    assert_eq!(operator, serde_json::from_str(&golden("operator_claims.json", &text)).unwrap());
 }
 
 /// A store keeps call messages and invites as JSON.
@@ -139,7 +143,7 @@ fn golden_files_all_belong_to_a_message() {
     let hex = hex.chain(server_frames().into_iter().map(|(name, _)| name));
     let hex = hex.chain(samples::chats().into_iter().map(|(name, _)| format!("chat_{name}")));
     let json = samples::words().into_iter().map(|(name, _)| format!("call_{name}.json"));
-    let json = json.chain(["access_claims.json".to_owned(), "channel_claims.json".to_owned()]);
+    let json = json.chain(["access_claims.json", "channel_claims.json", "operator_claims.json"].map(str::to_owned));
     let known: BTreeSet<String> = hex.map(|name| format!("{name}.hex")).chain(json).collect();
     let there = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     assert_eq!(there.collect::<BTreeSet<_>>(), known);

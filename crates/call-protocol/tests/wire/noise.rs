@@ -1,7 +1,7 @@
 //! The fuzz targets' bodies over golden bytes that were broken in ways drawn from a seed.
 
 use call_protocol::invite::CallType;
-use call_protocol::{AppId, CallId, CcParam, UserId};
+use call_protocol::{AppId, CallId, CcParam, DeviceId, UserId};
 
 use crate::broken::{Luck, broken};
 use crate::{cc_param, decoders, golden};
@@ -43,6 +43,7 @@ fn broken_parameters_are_none_or_other_parameters_and_never_panic() {
         peer: UserId::new("alice").unwrap(),
         call_type: CallType::Video1v1,
         ring_deadline_unix_ms: 1_700_000_030_000,
+        device: Some(DeviceId::new("phone").unwrap()),
     };
     let mut luck = Luck(7);
     for user in ["bob", "somebody-with-a-rather-long-name@example.org"] {

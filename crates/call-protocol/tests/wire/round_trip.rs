@@ -205,9 +205,10 @@ prop_compose! {
         resume in option::of((".{1,16}", any::<u64>())),
         agent in ".{0,16}",
         cc_param in "[A-Za-z0-9_-]{0,32}",
+        for_one_call in any::<bool>(),
     ) -> Hello {
         let resume = resume.map(|(session, received)| Resume { session, received });
-        Hello { protocol_version, app_id, access_token, user, device, resume, agent, cc_param }
+        Hello { protocol_version, app_id, access_token, user, device, resume, agent, cc_param, for_one_call }
     }
 }
 

@@ -7,7 +7,7 @@ use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::*;
 use call_protocol::ring::{Alert, InviteRefusal, RingConfirm};
 use call_protocol::session::*;
-use call_protocol::token::{AccessClaims, ChannelClaims};
+use call_protocol::token::{AccessClaims, ChannelClaims, OperatorClaims};
 use call_protocol::{CallId, CallMessage, ChatMessage, DeviceId, Party, Uid, UserId, Word};
 
 pub(crate) fn party(user: &str) -> Party {
@@ -69,6 +69,7 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ("ring_confirm_invalid", refused(InviteRefusal::Invalid)),
         ("ring_confirm_too_many", refused(InviteRefusal::TooMany)),
         ("ring_confirm_overloaded", refused(InviteRefusal::Overloaded)),
+        ("ring_confirm_token_expired", refused(InviteRefusal::TokenExpired)),
         ("answer_accept", answer(AnswerResult::Accept)),
         ("answer_refuse", answer(AnswerResult::Refuse)),
         ("answer_busy", answer(AnswerResult::Busy)),
@@ -217,6 +218,7 @@ pub(crate) fn hello() -> Hello {
         resume: Some(Resume { session: "s-1".to_owned(), received: 41 }),
         agent: "golden".to_owned(),
         cc_param: String::new(),
+        for_one_call: false,
     }
 }
 
@@ -239,6 +241,10 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
                     ..hello()
                 })),
             ),
+        ),
+        (
+            "hello_for_one_call",
+            frame(0, 0, Some(ClientBody::Hello(Hello { resume: None, for_one_call: true, ..hello() }))),
         ),
         (
             "call",
@@ -301,6 +307,7 @@ pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("refuse_too_slow", RefuseReason::TooSlow),
         ("refuse_too_many", RefuseReason::TooMany),
         ("refuse_overloaded", RefuseReason::Overloaded),
+        ("refuse_signed_out", RefuseReason::SignedOut),
         ("refuse_unknown", RefuseReason::Unknown),
     ];
     frames.extend(refusals.map(|(name, reason)| {
@@ -326,6 +333,15 @@ pub(crate) fn channel_claims() -> ChannelClaims {
         rtc_uid: 1,
         iss: "key-1".to_owned(),
         iat: 1_700_000_000,
+        exp: 1_700_003_600,
+    }
+}
+
+pub(crate) fn operator_claims() -> OperatorClaims {
+    OperatorClaims {
+        sub: "demo".to_owned(),
+        scope: OperatorClaims::SCOPE.to_owned(),
+        iss: "key-1".to_owned(),
         exp: 1_700_003_600,
     }
 }

@@ -188,7 +188,8 @@ async fn flood(mut client: Client, place: Place, rate: f64, counts: Arc<Counts>)
                     RingConfirm::Refused { refusal: InviteRefusal::TooMany | InviteRefusal::Overloaded } => {
                         counts.overloaded.fetch_add(1, Ordering::Relaxed)
                     }
-                    RingConfirm::Refused { refusal: InviteRefusal::UnknownUser | InviteRefusal::Invalid } | RingConfirm::Over { .. } => {
+                    RingConfirm::Refused { refusal: InviteRefusal::UnknownUser | InviteRefusal::Invalid | InviteRefusal::TokenExpired }
+                    | RingConfirm::Over { .. } => {
                         counts.other.fetch_add(1, Ordering::Relaxed)
                     }
                     RingConfirm::Ring { .. } => {

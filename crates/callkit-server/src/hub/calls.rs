@@ -281,6 +281,11 @@ impl Calls {
         }
     }
 
+    /// Whether this device took a call that is not over.
+    pub(crate) fn is_taken_by(&self, key: CallKey, party: &Party) -> bool {
+        self.calls.get(&key).is_some_and(|call| !call.arbiter.has_ended() && call.arbiter.winner() == Some(party))
+    }
+
     /// The calls in which a user has a part and that are not over.
     pub(crate) fn of_user(&self, app: AppNo, user: &UserId) -> Vec<CallId> {
         self.by_user.get(&(app, user.clone())).cloned().unwrap_or_default()
@@ -303,6 +308,11 @@ impl Calls {
             }
             Some(_) | None => Standing::Released,
         }
+    }
+
+    /// Whether it rings for this user.
+    pub(crate) fn rings_for(&self, now: Now, key: CallKey, user: &UserId) -> bool {
+        matches!(self.standing(now, key, user), Standing::Rings { .. })
     }
 
     /// A callee says no without an app.

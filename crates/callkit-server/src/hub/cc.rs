@@ -5,7 +5,7 @@ use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::{ChannelRequest, ChannelRequestBody, JoinRefusal};
 use call_protocol::ring::InviteRefusal;
 use call_protocol::session::ServerBody;
-use call_protocol::{CallId, CallMessage, CcParam, Party, UserId, Word};
+use call_protocol::{CallId, CallMessage, CcParam, DeviceId, Party, UserId, Word};
 use signaling::{Arbiter, Now};
 use tokio::sync::oneshot;
 
@@ -37,13 +37,8 @@ pub(crate) enum Wanted {
 /// For how long a party may be in its own call's channel without a token: until the call ends, which ends it.
 const CALL_GRANT_MS: u64 = 365 * 24 * 3_600 * 1_000;
 
-/// Whether a session that is bound to a call says what it may not.
-pub(super) fn is_beyond(bound: CallId, message: &CallMessage) -> bool {
-    message.call_id != bound || matches!(message.word, Word::Invite(_))
-}
-
 impl Hub {
-    pub(super) fn seal(&self, app: AppNo, invite: &Invite, callee: &UserId) -> String {
+    pub(super) fn seal(&self, app: AppNo, invite: &Invite, callee: &UserId, device: Option<&DeviceId>) -> String {
         let app_id = self.around.apps.name(app);
         let param = CcParam {
             app_id: app_id.clone(),
@@ -52,6 +47,7 @@ impl Hub {
             peer: invite.caller.user.clone(),
             call_type: invite.call_type,
             ring_deadline_unix_ms: invite.ring_deadline_unix_ms,
+            device: device.cloned(),
         };
         param.seal(|payload| self.around.cc_keys.sign(app_id, payload))
     }
@@ -63,7 +59,26 @@ impl Hub {
         Scope::AllBut(sessions.filter_map(|session| session.bound).collect())
     }
 
-    /// What a bound session says of other calls changes nothing, as from any stranger.
+    /// Whether a session says what it may not: one that is bound to a call of another one, and any other of a call that its device has a
+    /// session of its own for.
+    pub(super) fn is_not_its(&self, key: SessionKey, message: &CallMessage) -> bool {
+        let Some(session) = self.sessions.get(&key) else { return true };
+        match session.bound {
+            Some(_) if session.is_visitor => true,
+            Some(bound) => message.call_id != bound || matches!(message.word, Word::Invite(_)),
+            None => self.bound_session(session.app, &session.party, message.call_id).is_some(),
+        }
+    }
+
+    /// The session that a device has for this call alone.
+    pub(super) fn bound_session(&self, app: AppNo, party: &Party, call_id: CallId) -> Option<SessionKey> {
+        let mut keys = self.devices.get(&(app, party.user.clone())).into_iter().flatten().copied();
+        keys.find(|key| {
+            self.sessions.get(key).is_some_and(|session| session.bound == Some(call_id) && session.party == *party)
+        })
+    }
+
+    /// What a session says of calls that are not its own changes nothing, as from any stranger.
     pub(super) fn answer_stranger(&mut self, now: Now, key: SessionKey, message: &CallMessage) {
         let Some(session) = self.sessions.get(&key) else { return };
         let reply = match message.word {
@@ -102,6 +117,9 @@ impl Hub {
         }
         let session = self.sessions.get(&key)?;
         let (app, party) = (session.app, &session.party);
+        if session.is_visitor {
+            return Some(Err(JoinRefusal::TokenInvalid));
+        }
         let is_foreign = |call_id| self.calls.channel_of(CallKey { app, call_id }) != Some(&request.channel);
         if session.bound.is_some_and(is_foreign) {
             return Some(Err(JoinRefusal::TokenInvalid));

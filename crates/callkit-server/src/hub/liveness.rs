@@ -69,7 +69,7 @@ impl Hub {
             session.discount(now.mono, ms);
         }
         self.timers.postpone(ms, |due| match due {
-            Due::ResumeWindow(_) | Due::Unheard(_) | Due::Away(..) => true,
+            Due::ResumeWindow(_) | Due::Unheard(_) | Due::Away(..) | Due::Unalerted(..) => true,
             Due::Acknowledge(_) | Due::Silence | Due::Cut(_) => false,
         });
         self.calls.on_stalled(now, ms);

@@ -69,6 +69,9 @@ impl Hub {
     /// Looks which calls a device has missed, after the one it was told of last, or since it was last here.
     pub(super) fn look_for_missed(&mut self, key: SessionKey, after: Option<(u64, CallId)>) {
         let (Some(session), Some(store)) = (self.sessions.get_mut(&key), self.around.store.clone()) else { return };
+        if session.for_one_call {
+            return;
+        }
         let (app_id, party) = (self.around.apps.name(session.app).clone(), session.party.clone());
         session.is_looked_up = true;
         if self.lookups.len() >= LOOKUPS_WAITING {
@@ -132,12 +135,13 @@ impl Hub {
         }
     }
 
-    /// A device is about to be told of a missed call.
-    pub(super) fn on_missed_told(&mut self, key: SessionKey, invite: &Invite) {
-        if let Some(session) = self.sessions.get_mut(&key) {
-            let began = invite.ring_deadline_unix_ms.saturating_sub(invite.ring_timeout_ms.into());
-            session.untold.insert(invite.call_id, began);
-        }
+    /// A device is about to be told of a missed call. False if it is not to be: it is there for one call only.
+    pub(super) fn on_missed_told(&mut self, key: SessionKey, invite: &Invite) -> bool {
+        let hears = |session: &&mut Session| session.bound.is_some() || !session.for_one_call;
+        let Some(session) = self.sessions.get_mut(&key).filter(hears) else { return false };
+        let began = invite.ring_deadline_unix_ms.saturating_sub(invite.ring_timeout_ms.into());
+        session.untold.insert(invite.call_id, began);
+        true
     }
 
     /// A call was missed: the devices that are here know, once they have acknowledged what they were told.
@@ -207,7 +211,7 @@ impl Hub {
     }
 
     fn note_seen(&self, session: &Session, unix_ms: u64) {
-        let Session { app, party, bound: None, .. } = session else { return };
+        let Session { app, party, bound: None, for_one_call: false, .. } = session else { return };
         if let Some(store) = &self.around.store {
             store.seen(self.around.apps.name(*app), &party.user, &party.device, unix_ms);
         }

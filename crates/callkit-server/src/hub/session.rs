@@ -1,17 +1,18 @@
 //! One signed-in device: its numbered frames in both directions, and the stream that carries them at present.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use call_protocol::session::{Refuse, RefuseReason, ServerBody};
-use call_protocol::{CallId, Party, limits};
+use call_protocol::{CallId, DeviceId, Party, limits};
 use hyper::body::Bytes;
 use signaling::Time;
 use tokio::sync::mpsc;
 
 use super::outbound::{About, Held, Outbound, Passed};
 use crate::connection::{Connection, Cut};
+use crate::revoked::TokenMark;
 use crate::token::AppNo;
 use crate::wire::Frame;
 
@@ -32,6 +33,8 @@ pub(crate) struct Pulse {
     received: AtomicU64,
     /// When the access token of the stream's client ends, in ms of the server's clock; `u64::MAX` where none was needed.
     access_until_ms: AtomicU64,
+    /// Of the access token, where one was needed.
+    mark: Mutex<Option<TokenMark>>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) cut: Cut,
 }
@@ -40,7 +43,7 @@ impl Pulse {
     pub(crate) fn new(now: Time, connection: Arc<Connection>, cut: Cut) -> Self {
         let (heard_ms, received, access_until_ms) =
             (AtomicU64::new(now.0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { heard_ms, received, access_until_ms, connection, cut }
+        Self { heard_ms, received, access_until_ms, mark: Mutex::new(None), connection, cut }
     }
 
     /// When the access token ends; `None` where none was needed.
@@ -50,6 +53,15 @@ impl Pulse {
 
     pub(crate) fn renew_access(&self, until: Time) {
         self.access_until_ms.store(until.0, Ordering::Relaxed);
+    }
+
+    /// The access token by which the client is here at present.
+    pub(crate) fn mark(&self) -> Option<TokenMark> {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_mark(&self, mark: Option<TokenMark>) {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = mark;
     }
 
     pub(crate) fn heard_at(&self) -> Time {
@@ -115,7 +127,15 @@ pub(crate) struct Session {
     pub(crate) party: Party,
     /// It speaks of this call alone.
     pub(crate) bound: Option<CallId>,
+    /// The device whose push brought it, which may have another name.
+    pub(crate) woken: Option<DeviceId>,
+    /// It asked late about a call that its own device is in: it is told so, and has no part in anything.
+    pub(crate) is_visitor: bool,
+    /// There for one call and gone with it: nothing is remembered of its device.
+    pub(crate) for_one_call: bool,
     pub(crate) link: Option<Link>,
+    /// When its present stream was taken up.
+    pub(crate) since: Time,
     /// When the last stream broke; the resume window counts from here.
     pub(crate) lost_at: Option<Time>,
     /// When it was last heard, as of the last stream that ended.
@@ -132,6 +152,8 @@ pub(crate) struct Session {
     pub(crate) unsure: VecDeque<(u64, u64)>,
     /// When the first call ended of which it was not told since too much waited, in ms since 1970.
     pub(crate) behind_since: Option<u64>,
+    /// The access token of the last stream that ended.
+    last_mark: Option<TokenMark>,
     /// Whether a timer for an acknowledgement runs.
     pub(crate) ack_waits: bool,
     pub(crate) outbound: Outbound,
@@ -150,7 +172,11 @@ impl Session {
             app,
             party,
             bound,
+            woken: None,
+            is_visitor: false,
+            for_one_call: false,
             link: None,
+            since: Time(0),
             lost_at: None,
             heard: Time(0),
             untold: BTreeMap::new(),
@@ -159,6 +185,7 @@ impl Session {
             told_since: 0,
             unsure: VecDeque::new(),
             behind_since: None,
+            last_mark: None,
             ack_waits: false,
             outbound: Outbound::new(held),
             progressed_at: Time(0),
@@ -299,7 +326,13 @@ impl Session {
         let link = self.link.take()?;
         self.lost_at = Some(now);
         self.heard = link.pulse.heard_at();
+        self.last_mark = link.pulse.mark();
         Some(link)
+    }
+
+    /// The access token by which its client is here, or was.
+    pub(crate) fn mark(&self) -> Option<TokenMark> {
+        self.link.as_ref().map_or(self.last_mark, |link| link.pulse.mark())
     }
 
     /// Takes up a stream.
@@ -307,6 +340,7 @@ impl Session {
         self.progressed_at = now;
         link.pulse.received.store(self.received, Ordering::Relaxed);
         self.link = Some(link);
+        self.since = now;
         self.lost_at = None;
     }
 }
@@ -324,7 +358,7 @@ pub(crate) fn refusal(reason: RefuseReason, detail: impl Into<String>) -> Frame 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use call_protocol::{DeviceId, UserId};
+    use call_protocol::UserId;
 
     const NOW: Time = Time(0);
 

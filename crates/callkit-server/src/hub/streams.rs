@@ -68,9 +68,9 @@ impl Hub {
             To::User(user) => (user, None),
         };
         let call_id = message.call_id;
-        let recipients = self.recipients(app, user, device.as_ref(), call_id);
+        let mut recipients = self.recipients(app, user, device.as_ref(), call_id);
         if let Word::Missed(invite) = &message.word {
-            recipients.iter().for_each(|key| self.on_missed_told(*key, invite));
+            recipients.retain(|key| self.on_missed_told(*key, invite));
         }
         let ends_ringing = device.is_none() && matches!(message.word, Word::Cancel(_) | Word::AnswerConfirm(_));
         let (bytes, about) = self.encoded(ServerBody::Call(message));
@@ -142,6 +142,9 @@ impl Hub {
         refuse: Option<(RefuseReason, String)>,
         reason: LeaveReason,
     ) {
+        if reason == LeaveReason::Dropped {
+            self.may_have_to_wake(now, key);
+        }
         self.drop_link(now, key, refuse);
         let Some(session) = self.sessions.remove(&key) else { return };
         self.around.living.end(&session.name);
@@ -195,7 +198,14 @@ impl Hub {
         let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| silent(session)).map(|(key, _)| *key).collect();
         for key in keys {
             info!(session = key.0, "silent");
+            self.may_have_to_wake(now, key);
             self.drop_link(now, key, None);
+        }
+        // Who asked late was told, and has nothing to stay for.
+        let lingers = |session: &Session| session.is_visitor && now.mono - session.since >= limit;
+        let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| lingers(session)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.end_session(now, key, None, LeaveReason::Left);
         }
         let is_stalled = |session: &Session| session.is_stalled(now.mono, 2 * limit);
         let keys: Vec<_> =

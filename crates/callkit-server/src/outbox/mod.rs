@@ -20,6 +20,7 @@ mod courier;
 mod dispatch;
 mod pace;
 mod push;
+mod ringing;
 mod signature;
 mod webhook;
 
@@ -28,6 +29,7 @@ pub use courier::WebhookConfig;
 pub(crate) use courier::check;
 pub use pace::Pace;
 pub(crate) use push::PushOrder;
+pub(crate) use ringing::Ringing;
 pub use signature::sign;
 pub use webhook::{CallEnded, CallRings, Media, Quality, Webhook};
 
@@ -87,17 +89,19 @@ pub struct Outbox {
     bell: Arc<Bell>,
     hooks: Arc<HashMap<AppId, WebhookConfig>>,
     senders: Arc<HashMap<AppId, PushSenders>>,
+    ringing: Arc<Ringing>,
     stop: watch::Sender<bool>,
 }
 
 impl Outbox {
-    /// Starts to send what the store still has and what comes, in a task of the current runtime.
+    /// Starts to send what the store still has and what comes, in a task of the current runtime. `ringing` are the calls that ring already.
     ///
     /// Outcomes come from the receiver; it may be dropped, and must otherwise be read. The task holds `alive`.
     pub(crate) fn start(
         store: Store,
         apps: &[AppConfig],
         pace: Pace,
+        ringing: Ringing,
         alive: impl Send + 'static,
     ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), String> {
         let mut hooks: HashMap<AppId, WebhookConfig> = HashMap::new();
@@ -113,9 +117,10 @@ impl Outbox {
             let courier: Arc<dyn Courier> = Arc::new(WebhookCourier::new(Arc::clone(&hooks), &pace)?);
             couriers.extend([(Kind::Notify, Arc::clone(&courier)), (Kind::CallEvent, courier)]);
         }
-        let senders = Arc::new(push::senders(apps)?);
+        let (senders, ringing) = (Arc::new(push::senders(apps)?), Arc::new(ringing));
         if !senders.is_empty() {
-            let courier: Arc<dyn Courier> = Arc::new(PushCourier::new(Arc::clone(&senders), store.clone()));
+            let courier: Arc<dyn Courier> =
+                Arc::new(PushCourier::new(Arc::clone(&senders), store.clone(), Arc::clone(&ringing)));
             couriers.extend([(Kind::Push, Arc::clone(&courier)), (Kind::PushCancel, courier)]);
         }
         let bell = Arc::new(Bell::default());
@@ -127,7 +132,7 @@ impl Outbox {
             dispatch.run(stops).await;
             drop(alive);
         });
-        Ok((Self { store, bell, hooks, senders, stop }, heard, running))
+        Ok((Self { store, bell, hooks, senders, ringing, stop }, heard, running))
     }
 
     /// An outbox with a store of its own in `folder`, or in memory: for tests and measurements.
@@ -138,7 +143,7 @@ impl Outbox {
     ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), StoreError> {
         let known = Arc::new(Apps::new(apps, 0));
         let (store, _) = Store::open(folder, Retention::default(), known, Arc::new(Metering::new()), ())?;
-        Self::start(store, apps, pace, ()).map_err(|_| StoreError::Closed)
+        Self::start(store, apps, pace, Ringing::default(), ()).map_err(|_| StoreError::Closed)
     }
 
     /// Whether the app is told of this; what it is not told of is dropped by [`Outbox::enqueue`].
@@ -159,6 +164,16 @@ impl Outbox {
     /// Whether the app's devices can be pushed.
     pub(crate) fn pushes(&self, app: &AppId) -> bool {
         self.senders.contains_key(app)
+    }
+
+    /// A call rings: from now on, until it is said that it does no longer, pushes to ring are sent for it.
+    pub(crate) fn ring_begins(&self, app: &AppId, call_id: CallId) {
+        self.ringing.begins(app, call_id);
+    }
+
+    /// A call rings no longer. A push to ring that is still to be sent is given up; one that is being sent at this moment may arrive.
+    pub(crate) fn ring_ends(&self, app: &AppId, call_id: CallId) {
+        self.ringing.ends(app, call_id);
     }
 
     /// Sends the push, soon; never waits. Given up when the ring is over.

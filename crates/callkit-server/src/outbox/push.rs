@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{Courier, Kind, Outcome};
+use super::{Courier, Kind, Outcome, Ringing};
 use crate::clock::unix_ms;
 use crate::config::AppConfig;
 use crate::push::{CallPush, PushAddress, PushConfig, PushKind, PushOutcome, PushSenders, Rejection};
@@ -61,6 +61,7 @@ impl PushOrder {
 pub(super) struct PushCourier {
     senders: Arc<HashMap<AppId, PushSenders>>,
     store: Store,
+    ringing: Arc<Ringing>,
 }
 
 /// The senders of each app; of an app that is named twice, the first that names a service counts.
@@ -79,8 +80,8 @@ pub(super) fn senders(apps: &[AppConfig]) -> Result<HashMap<AppId, PushSenders>,
 }
 
 impl PushCourier {
-    pub(super) fn new(senders: Arc<HashMap<AppId, PushSenders>>, store: Store) -> Self {
-        Self { senders, store }
+    pub(super) fn new(senders: Arc<HashMap<AppId, PushSenders>>, store: Store, ringing: Arc<Ringing>) -> Self {
+        Self { senders, store, ringing }
     }
 
     async fn send(&self, item: &Item) -> Outcome {
@@ -90,6 +91,12 @@ impl PushCourier {
         let (Ok(body), Some(target)) = (serde_json::from_str::<Body>(&item.body), &item.target) else {
             return Outcome::GiveUp { why: "not readable" };
         };
+        if item.kind == Kind::Push && !self.ringing.has(&item.app, item.call_id) {
+            return Outcome::GiveUp { why: "the ring is over" };
+        }
+        let Some(address) = self.address_now(item, target, body.address).await else {
+            return Outcome::GiveUp { why: "no address any more" };
+        };
         let push = CallPush {
             kind: if item.kind == Kind::PushCancel { PushKind::Cancel } else { PushKind::Ring },
             call_id: item.call_id,
@@ -98,19 +105,27 @@ impl PushCourier {
             call_type: body.call_type,
             ring_deadline_unix_ms: item.expires_unix_ms,
         };
-        match senders.send(&body.address, &push).await {
+        match senders.send(&address, &push).await {
             PushOutcome::Accepted => Outcome::Done,
             PushOutcome::Retry { after } => Outcome::Retry { after: Some(after), why: "not taken" },
             PushOutcome::Gone => {
-                self.forget(item, target, &body.address).await;
+                self.forget(item, target, &address).await;
                 Outcome::GiveUp { why: "gone" }
             }
             PushOutcome::Rejected { why } => {
                 if why == Rejection::BadAddress {
-                    self.forget(item, target, &body.address).await;
+                    self.forget(item, target, &address).await;
                 }
                 Outcome::GiveUp { why: name(why) }
             }
+        }
+    }
+
+    /// Where the device is reached at this moment: its phone may have another token by now, or be that of another user.
+    async fn address_now(&self, item: &Item, target: &Target, before: PushAddress) -> Option<PushAddress> {
+        match self.store.devices_of(&item.app, &target.user).await {
+            Ok(devices) => devices.into_iter().find(|known| known.device == target.device)?.push,
+            Err(_) => Some(before),
         }
     }
 

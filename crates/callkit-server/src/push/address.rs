@@ -9,6 +9,7 @@ use call_protocol::account;
 use hyper::Uri;
 use p256::PublicKey;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::guard::Origin;
 
@@ -110,6 +111,16 @@ impl PushAddress {
                 auth_secret(auth).map(drop)
             }
         }
+    }
+
+    /// What two addresses share that lead to the same phone: a device has one token for calls, a browser one endpoint.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let place = match self {
+            PushAddress::Apns { token, .. } => token.to_ascii_lowercase(),
+            PushAddress::Fcm { token } => token.clone(),
+            PushAddress::WebPush { endpoint, .. } => endpoint.clone(),
+        };
+        Sha256::new().chain_update(self.service()).chain_update([0]).chain_update(place).finalize().into()
     }
 
     /// The service, for a log.

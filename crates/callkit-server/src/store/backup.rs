@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 
-use super::{Store, StoreError, calls, devices, history, queue};
+use super::{Store, StoreError, calls, devices, history, queue, revocations};
+use crate::private;
 
 impl Store {
     /// Writes everything as it is at this moment to a new file, which a server can open; the server goes on meanwhile.
@@ -60,6 +61,7 @@ fn part_of(to: &Path) -> PathBuf {
 }
 
 fn copy_all(from: &ReadTransaction, part: &Path) -> Result<(), Failure> {
+    private::make_file(part)?;
     let database = Database::create(part).map_err(redb::Error::from).map_err(Failure::Store)?;
     let copy = || -> Result<(), redb::Error> {
         let to = database.begin_write()?;
@@ -68,6 +70,8 @@ fn copy_all(from: &ReadTransaction, part: &Path) -> Result<(), Failure> {
         copy_table(from, &to, history::COUNTS)?;
         copy_table(from, &to, history::AGES)?;
         copy_table(from, &to, devices::DEVICES)?;
+        copy_table(from, &to, devices::ADDRESSES)?;
+        copy_table(from, &to, revocations::REVOCATIONS)?;
         copy_table(from, &to, queue::ITEMS)?;
         copy_table(from, &to, queue::STATES)?;
         copy_table(from, &to, queue::LANES)?;

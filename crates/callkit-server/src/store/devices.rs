@@ -1,4 +1,7 @@
 //! The devices of a user, and where a push reaches them.
+//!
+//! A push address belongs to one device of the app, the one that told it last: who signs in on the phone of another, or starts an app that
+//! does not remember the name of its device, takes it over.
 
 use call_protocol::{AppId, DeviceId, UserId};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -10,9 +13,12 @@ use crate::push::PushAddress;
 
 /// App, user and device to what is known of it, as JSON.
 pub(super) const DEVICES: TableDefinition<'static, (&str, &str, &str), &[u8]> = TableDefinition::new("devices-1");
+/// App and digest of a push address to the user and the device that have it.
+pub(super) const ADDRESSES: TableDefinition<'static, (&str, &[u8]), (&str, &str)> =
+    TableDefinition::new("push-addresses-1");
 
-/// Devices of one user; of those that no push reaches the one longest unseen goes, and if there are none, of the others. A person has few;
-/// apps that are installed anew leave old ones behind.
+/// Devices of one user. A person has few; apps that are installed anew leave old ones behind. The one longest unseen goes, of those that no
+/// push reaches if there are any.
 const PER_USER: usize = 32;
 
 /// A device of a user.
@@ -47,7 +53,7 @@ impl Store {
         self.change_device(app, user, device, What::Seen(unix_ms));
     }
 
-    /// A push reaches the device here from now on, or nowhere.
+    /// A push reaches the device here from now on, and no other device of the app, or it reaches it nowhere.
     pub(crate) fn set_push(&self, app: &AppId, user: &UserId, device: &DeviceId, push: Option<PushAddress>) {
         self.change_device(app, user, device, What::Push(push));
     }
@@ -68,19 +74,43 @@ impl Store {
     }
 }
 
+/// Makes the tables, and finds out whose each address is where an older file does not say: that of the device seen last.
+pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut writer = Writer::open(transaction)?;
+    if writer.addresses.first()?.is_some() {
+        return Ok(());
+    }
+    let mut reached = Vec::new();
+    for row in writer.devices.iter()? {
+        let (key, value) = row?;
+        let (app, user, device) = key.value();
+        if let Ok(Row { seen_unix_ms, push: Some(push) }) = serde_json::from_slice(value.value()) {
+            reached.push((seen_unix_ms, app.to_owned(), user.to_owned(), device.to_owned(), push));
+        }
+    }
+    reached.sort_by_key(|(seen_unix_ms, ..)| *seen_unix_ms);
+    for (_, app, user, device, push) in &reached {
+        writer.take_over((app, user, device), push)?;
+    }
+    Ok(())
+}
+
 pub(super) struct Writer<'a> {
     devices: Table<'a, (&'static str, &'static str, &'static str), &'static [u8]>,
+    addresses: Table<'a, (&'static str, &'static [u8]), (&'static str, &'static str)>,
 }
+
+type Key<'a> = (&'a str, &'a str, &'a str);
 
 impl<'a> Writer<'a> {
     pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
-        Ok(Self { devices: transaction.open_table(DEVICES)? })
+        Ok(Self { devices: transaction.open_table(DEVICES)?, addresses: transaction.open_table(ADDRESSES)? })
     }
 
     pub(super) fn apply(&mut self, change: &Change) -> Result<(), redb::Error> {
         let Change { app, user, device, what } = change;
         let key = (app.as_str(), user.as_str(), device.as_str());
-        let known: Option<Row> = self.devices.get(key)?.and_then(|row| serde_json::from_slice(row.value()).ok());
+        let known = self.row(key)?;
         let is_new = known.is_none();
         let mut row = known.unwrap_or_default();
         match what {
@@ -88,22 +118,72 @@ impl<'a> Writer<'a> {
             What::Seen(at) if row.seen_unix_ms > unix_ms() => row.seen_unix_ms = *at,
             What::Seen(at) => row.seen_unix_ms = row.seen_unix_ms.max(*at),
             What::Push(push) => {
+                if let Some(before) = row.push.take() {
+                    self.let_go(key, &before)?;
+                }
+                if let Some(push) = push {
+                    self.take_over(key, push)?;
+                }
                 row.push.clone_from(push);
                 if is_new {
                     row.seen_unix_ms = unix_ms();
                 }
             }
         }
-        let json = serde_json::to_vec(&row).unwrap_or_default();
-        self.devices.insert(key, json.as_slice())?;
-        if is_new {
-            let devices = of_user(&self.devices, key.0, key.1)?;
-            if devices.len() > PER_USER
-                && let Some(oldest) = devices.iter().min_by_key(|device| (device.push.is_some(), device.seen_unix_ms))
-            {
-                self.devices.remove((key.0, key.1, oldest.device.as_str()))?;
+        self.write(key, &row)?;
+        if is_new { self.make_room(key.0, key.1) } else { Ok(()) }
+    }
+
+    /// The address is that of this device from now on; whoever had it has none.
+    fn take_over(&mut self, key: Key<'_>, push: &PushAddress) -> Result<(), redb::Error> {
+        let (app, user, device) = key;
+        let digest = push.digest();
+        let before = self.addresses.insert((app, digest.as_slice()), (user, device))?;
+        let before = before.map(|before| (before.value().0.to_owned(), before.value().1.to_owned()));
+        let Some((of_user, of_device)) =
+            before.filter(|(before, other)| (before.as_str(), other.as_str()) != (user, device))
+        else {
+            return Ok(());
+        };
+        let other = (app, of_user.as_str(), of_device.as_str());
+        match self.row(other)? {
+            Some(row) if row.push.as_ref().is_some_and(|push| push.digest() == digest) => {
+                self.write(other, &Row { push: None, ..row })
             }
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// The device has this address no longer.
+    fn let_go(&mut self, (app, user, device): Key<'_>, push: &PushAddress) -> Result<(), redb::Error> {
+        let digest = push.digest();
+        let at = (app, digest.as_slice());
+        let is_its = self.addresses.get(at)?.is_some_and(|owner| owner.value() == (user, device));
+        if is_its {
+            self.addresses.remove(at)?;
+        }
+        Ok(())
+    }
+
+    fn make_room(&mut self, app: &str, user: &str) -> Result<(), redb::Error> {
+        let devices = of_user(&self.devices, app, user)?;
+        let oldest = devices.iter().min_by_key(|device| (device.push.is_some(), device.seen_unix_ms));
+        let Some(oldest) = oldest.filter(|_| devices.len() > PER_USER) else { return Ok(()) };
+        let key = (app, user, oldest.device.as_str());
+        if let Some(push) = &oldest.push {
+            self.let_go(key, push)?;
+        }
+        self.devices.remove(key)?;
+        Ok(())
+    }
+
+    fn row(&self, key: Key<'_>) -> Result<Option<Row>, redb::Error> {
+        Ok(self.devices.get(key)?.and_then(|row| serde_json::from_slice(row.value()).ok()))
+    }
+
+    fn write(&mut self, key: Key<'_>, row: &Row) -> Result<(), redb::Error> {
+        let json = serde_json::to_vec(row).unwrap_or_default();
+        self.devices.insert(key, json.as_slice())?;
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ mod devices;
 mod history;
 mod pending;
 pub(crate) mod queue;
+mod revocations;
 
 pub(crate) use calls::Kept;
 pub(crate) use devices::Device;
@@ -29,6 +30,7 @@ pub(crate) use history::{Cursor, StoredCall};
 use crate::clock::unix_ms;
 use crate::hub::CallKey;
 use crate::metering::Metering;
+use crate::private;
 use crate::token::Apps;
 use history::Steadiness;
 use pending::{Batch, Bringer, Pending};
@@ -145,6 +147,7 @@ enum Change {
     History { app: String, call: Box<StoredCall> },
     Device(Box<devices::Change>),
     Queue(Box<QueueChange>),
+    Revocation(Box<revocations::Change>),
 }
 
 impl Change {
@@ -152,7 +155,7 @@ impl Change {
     fn bytes(&self) -> usize {
         let text = match self {
             Change::Queue(change) => change.text_bytes(),
-            Change::History { .. } | Change::Device(_) => 0,
+            Change::History { .. } | Change::Device(_) | Change::Revocation(_) => 0,
         };
         1_024 + text
     }
@@ -170,7 +173,9 @@ impl Store {
     ) -> Result<(Self, Vec<Kept>), StoreError> {
         let path = folder.map_or_else(|| PathBuf::from("memory"), |folder| folder.join(FILE));
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
+            private::make_folder(folder)
+                .and_then(|()| private::keep_file(&path))
+                .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
         }
         let file = folder.is_some().then(|| path.clone());
         let open: Open = match file {
@@ -193,6 +198,7 @@ impl Store {
             let database = open()?;
             make_tables(&database)?;
             let kept = calls::read(&database, &apps)?;
+            revocations::read(&database, &apps)?;
             Ok((database, kept))
         })?;
         let (began, steadiness) = (Instant::now(), Steadiness::default());
@@ -368,8 +374,9 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(calls::CALLS)?;
     history::make_tables(&transaction)?;
-    transaction.open_table(devices::DEVICES)?;
+    devices::make_tables(&transaction)?;
     queue::make_tables(&transaction)?;
+    transaction.open_table(revocations::REVOCATIONS)?;
     transaction.commit()?;
     Ok(())
 }
@@ -435,11 +442,13 @@ fn apply(shared: &Shared, transaction: &WriteTransaction, batch: &Batch) -> Resu
     let mut history = history::Writer::open(transaction, shared.retention, steady)?;
     let mut devices = devices::Writer::open(transaction)?;
     let mut queue = queue::Writer::open(transaction)?;
+    let mut revocations = revocations::Writer::open(transaction)?;
     for change in &batch.changes {
         match change {
             Change::History { app, call } => history.record(app, call)?,
             Change::Device(change) => devices.apply(change)?,
             Change::Queue(change) => queue.apply(change)?,
+            Change::Revocation(change) => revocations.apply(change)?,
         }
     }
     calls::write(transaction, &batch.calls, &shared.apps)

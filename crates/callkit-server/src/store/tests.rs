@@ -191,6 +191,83 @@ async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
     assert!(store.devices_of(&app(), &bob).await.unwrap().iter().all(|known| known.push.is_none()));
 }
 
+fn phone(digit: &str) -> PushAddress {
+    PushAddress::Apns { token: digit.repeat(64), background_token: None, sandbox: true }
+}
+
+/// The devices of a user that a push reaches.
+async fn reached(store: &Store, name: &str) -> Vec<String> {
+    store.flush().await;
+    let devices = store.devices_of(&app(), &user(name)).await.unwrap();
+    devices.iter().filter(|known| known.push.is_some()).map(|known| known.device.to_string()).collect()
+}
+
+#[tokio::test]
+async fn what_a_push_reaches_is_the_last_to_be_forgotten() {
+    let store = open(None);
+    let bob = user("bob");
+    store.set_push(&app(), &bob, &device("phone"), Some(phone("a")));
+    for n in 0..100 {
+        store.seen(&app(), &bob, &device(&format!("call-{n}")), unix_ms() + n);
+    }
+    assert_eq!(reached(&store, "bob").await, ["phone"]);
+    assert_eq!(store.devices_of(&app(), &bob).await.unwrap().len(), 32);
+    for n in 0..40 {
+        store.set_push(&app(), &bob, &device(&format!("p{n:02}")), Some(phone(&format!("{n:02}"))));
+    }
+    assert_eq!(reached(&store, "bob").await.len(), 32, "these are bounded, too");
+}
+
+#[tokio::test]
+async fn an_address_belongs_to_the_device_that_told_it_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(Some(folder.path()));
+    for start in 0..5 {
+        store.set_push(&app(), &user("bob"), &device(&format!("rust-{start}")), Some(phone("a")));
+    }
+    store.set_push(&app(), &user("bob"), &device("tablet"), Some(phone("b")));
+    assert_eq!(reached(&store, "bob").await, ["rust-4", "tablet"], "five starts are one phone");
+    let upper = PushAddress::Apns { token: "A".repeat(64), background_token: None, sandbox: true };
+    store.set_push(&app(), &user("carl"), &device("phone"), Some(upper));
+    let bank = AppId::new("bank").unwrap();
+    store.set_push(&bank, &user("bob"), &device("phone"), Some(phone("b")));
+    assert_eq!(
+        (reached(&store, "bob").await, reached(&store, "carl").await),
+        (vec!["tablet".into()], vec!["phone".into()])
+    );
+    store.close().await;
+
+    // What the phone is told of its former user changes nothing for the present one.
+    let store = open(Some(folder.path()));
+    store.set_push(&app(), &user("bob"), &device("rust-4"), None);
+    store.set_push(&app(), &user("carl"), &device("phone"), Some(phone("c")));
+    assert_eq!(reached(&store, "carl").await, ["phone"]);
+    store.set_push(&app(), &user("bob"), &device("old"), Some(phone("a")));
+    assert_eq!(
+        (reached(&store, "bob").await, reached(&store, "carl").await.len()),
+        (vec!["old".into(), "tablet".into()], 1)
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_say_whose_an_address_is_gives_it_to_the_device_seen_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = redb::Database::create(folder.path().join("calls.redb")).unwrap();
+    let transaction = old.begin_write().unwrap();
+    {
+        let mut devices = transaction.open_table(super::devices::DEVICES).unwrap();
+        for (who, seen) in [("ann", 3), ("bob", 7), ("carl", 5)] {
+            let row = serde_json::json!({ "seen_unix_ms": seen, "push": phone("a") });
+            devices.insert(("shop", who, "phone"), row.to_string().as_bytes()).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+    drop(old);
+    let store = open(Some(folder.path()));
+    assert_eq!(reached(&store, "bob").await, ["phone"]);
+    assert!(reached(&store, "ann").await.is_empty() && reached(&store, "carl").await.is_empty());
+}
+
 #[tokio::test]
 async fn a_lane_gives_out_one_item_at_a_time_and_the_next_after_it() {
     let store = open(None);
@@ -266,6 +343,25 @@ async fn a_copy_has_everything_while_the_server_goes_on() {
     copy.remove(work.due[0].seq, &bell);
     copy.flush().await;
     assert_eq!(copy.work(20, free()).await.unwrap().due[0].item.id, "a2", "its order is copied, too");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_kept_is_nobody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("in").join("data"), folder.path().join("copy.redb"));
+    let store = open(Some(&data));
+    store.backup(&copy).await.unwrap();
+    let file = data.join("calls.redb");
+    assert_eq!((mode(&data), mode(&file), mode(&copy)), (0o700, 0o600, 0o600));
+    store.close().await;
+    // As an older version made it.
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o750)).unwrap();
+    open(Some(&data)).close().await;
+    assert_eq!((mode(&data), mode(&file)), (0o750, 0o600), "the folder is the operator's");
 }
 
 #[tokio::test]

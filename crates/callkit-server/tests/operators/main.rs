@@ -10,6 +10,7 @@ mod words;
 
 mod drain;
 mod failure;
+mod orders;
 mod program;
 mod proxies;
 mod tls;

@@ -41,7 +41,7 @@ fn a_configuration_is_checked_without_starting() {
     assert!(good.status.success(), "{good:?}");
     assert!(good.stderr.is_empty(), "{good:?}");
 
-    let doubtful = check(&format!("listen = \"0.0.0.0:7450\"\ndev = true\n{}", shop()));
+    let doubtful = check(&format!("listen = \"0.0.0.0:7450\"\ndev = true\ndev_public = true\n{}", shop()));
     let said = String::from_utf8(doubtful.stderr).unwrap();
     assert!(doubtful.status.success() && said.contains("anybody can register") && said.contains("tls_cert"), "{said}");
 
@@ -54,6 +54,7 @@ fn a_configuration_is_checked_without_starting() {
         ("log = \"callkit=loud\"\n", "log:"),
         ("public_host = \"https://calls.example\"\n", "without scheme"),
         ("max_calls_per_device = 0\n", "max_calls_per_device is 0"),
+        ("listen = \"0.0.0.0:7450\"\ndev = true\n", "set dev_public"),
     ];
     for (config, expected) in cases {
         let apps = if config.is_empty() { String::new() } else { shop() };

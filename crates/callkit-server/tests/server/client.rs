@@ -50,6 +50,7 @@ pub fn hello(app: &AppConfig, user: &str, device: &str) -> Hello {
         resume: None,
         agent: "test".into(),
         cc_param: String::new(),
+        for_one_call: false,
     }
 }
 

@@ -93,6 +93,7 @@ pub fn by_cc_param(cc_param: &str) -> Hello {
         resume: None,
         agent: "test".into(),
         cc_param: cc_param.into(),
+        for_one_call: false,
     }
 }
 

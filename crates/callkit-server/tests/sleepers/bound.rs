@@ -1,9 +1,12 @@
 //! A sign-in by cc_param is for one call: nothing else can be done with it, and nobody else can make one.
 
+use call_protocol::invite::CallType;
 use call_protocol::media::{ChannelEventBody as Event, ChannelRequestBody as Ask, JoinRefusal, TrackState};
 use call_protocol::ring::{InviteRefusal, RingConfirm};
-use call_protocol::session::{Hello, RefuseReason};
+use call_protocol::session::{Hello, RefuseReason, Resume};
 use call_protocol::{CallId, CcParam, Uid, UserId, Word};
+use callkit_server::checks_alone::Checks;
+use callkit_server::{Secret, Server, ServerConfig};
 
 use crate::backend::{Backend, by_cc_param, call};
 use crate::client::{Client, app, hello, metric};
@@ -57,6 +60,48 @@ async fn p4_p3_cc_param_is_refused_when_forged() {
     assert!(Client::try_sign_in(address, by_cc_param(&good)).await.is_ok(), "and the good one is good");
     server.stop().await;
     other_server.stop().await;
+}
+
+#[tokio::test]
+async fn p4_p3_a_cc_param_whose_time_is_over_goes_on_with_its_own_session_and_begins_none() {
+    let backend = Backend::start().await;
+    let secrets = vec![Secret::new("a secret of the server that nobody else has")];
+    let config = ServerConfig { server_secret: secrets.clone(), ..backend.config() };
+    let server = Server::start(config).await.unwrap();
+    let address = server.local_addr();
+    let mut ann = Client::sign_in(address, "ann").await;
+    ann.say(CALL, invite(CALL, "ann", "bob")).await;
+    ann.word().await;
+    let checks = Checks::new(&[app("shop")], &secrets).unwrap();
+    let sealed = |ring_deadline_unix_ms| {
+        checks.seal(&CcParam {
+            app_id: app("shop").app_id,
+            call_id: CALL,
+            user: UserId::new("bob").unwrap(),
+            peer: UserId::new("ann").unwrap(),
+            call_type: CallType::Audio1v1,
+            ring_deadline_unix_ms,
+            device: None,
+        })
+    };
+    let now = u64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let (good, over) = (sealed(now + 30_000), sealed(now - 25 * 3_600 * 1_000));
+    let made_up = Some(Resume { session: "made up".into(), received: 0 });
+    for resume in [None, made_up.clone()] {
+        let refuse = Client::try_sign_in(address, Hello { resume, ..by_cc_param(&over) }).await.err().unwrap();
+        assert_eq!(refuse.reason, RefuseReason::TokenExpired);
+    }
+    let mut bob = Client::try_sign_in(address, by_cc_param(&good)).await.unwrap();
+    assert!(matches!(bob.word().await, Word::Invite(_)));
+    let refuse = Client::try_sign_in(address, Hello { resume: made_up, ..by_cc_param(&over) }).await.err().unwrap();
+    assert_eq!(refuse.reason, RefuseReason::TokenExpired);
+    bob.hears_nothing().await;
+
+    let resume = Some(Resume { session: bob.session(), received: bob.received });
+    drop(bob);
+    let bob = Client::try_sign_in(address, Hello { resume, ..by_cc_param(&over) }).await.unwrap();
+    assert!(bob.welcome.unwrap().resumed, "a call goes on however long it lasts");
+    server.stop().await;
 }
 
 #[tokio::test]

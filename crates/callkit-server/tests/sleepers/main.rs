@@ -28,3 +28,4 @@ mod missed;
 mod privacy;
 mod pushes;
 mod released;
+mod rings;

@@ -2,7 +2,7 @@
 
 use call_protocol::end::EndReason;
 use call_protocol::ring::Alert;
-use call_protocol::session::ServerBody;
+use call_protocol::session::{Hello, ServerBody};
 use call_protocol::{CallId, Word};
 use callkit_server::{Server, ServerConfig};
 
@@ -134,5 +134,24 @@ async fn p4_p7_what_was_told_and_not_acknowledged_is_told_again() {
         }
         phone.goodbye().await;
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_of_one_call_is_told_of_no_missed_calls_and_not_remembered() {
+    let server = Server::start(ServerConfig { call_tombstone_ms: 0, ..crate::client::config() }).await.unwrap();
+    let mut ann = Client::sign_in(server.local_addr(), "ann").await;
+    device(&server, "phone").await.goodbye().await;
+    miss(&mut ann, 1..=1).await;
+    let of_one_call = |name: &str| Hello { for_one_call: true, ..hello(&app("shop"), "bob", name) };
+    for number in 0..3 {
+        let hello = of_one_call(&format!("call-{number}"));
+        let mut bob = Client::try_sign_in(server.local_addr(), hello).await.unwrap();
+        hears_only_a_call(&mut ann, &mut bob, 10 + number).await;
+        bob.goodbye().await;
+    }
+    // Had one of them counted, a device that is new would count from there.
+    let mut tablet = device(&server, "tablet").await;
+    assert!(hear(&mut tablet, 4).await.contains(&1));
     server.stop().await;
 }

@@ -24,8 +24,8 @@ const CALL: CallId = CallId::from_bits(0xf00d);
 /// Apple's service, as far as a server that knows its business sees it; `tests/push` checks what it checks.
 pub struct Apple {
     pub config: PushConfig,
-    heard: mpsc::UnboundedReceiver<Heard>,
-    status: Arc<AtomicU16>,
+    pub heard: mpsc::UnboundedReceiver<Heard>,
+    pub status: Arc<AtomicU16>,
     _service: Service,
     _authority: Authority,
 }
@@ -58,10 +58,14 @@ impl Apple {
         Apple { config, heard, status, _service: service, _authority: authority }
     }
 
-    async fn server(&self, backend: Option<&Backend>) -> Server {
+    pub fn server_config(&self, backend: Option<&Backend>) -> ServerConfig {
         let shop = backend.map_or_else(|| app("shop"), Backend::app);
         let shop = AppConfig { push: self.config.clone(), ..shop };
-        Server::start(ServerConfig { apps: vec![shop], ..crate::client::config() }).await.unwrap()
+        ServerConfig { apps: vec![shop], ..crate::client::config() }
+    }
+
+    pub async fn server(&self, backend: Option<&Backend>) -> Server {
+        Server::start(self.server_config(backend)).await.unwrap()
     }
 
     pub async fn next(&mut self) -> Heard {
@@ -69,7 +73,7 @@ impl Apple {
     }
 }
 
-fn phone(digit: &str) -> PushAddress {
+pub fn phone(digit: &str) -> PushAddress {
     PushAddress::Apns {
         token: digit.repeat(64),
         background_token: Some(format!("{digit}0").repeat(32)),
@@ -77,7 +81,7 @@ fn phone(digit: &str) -> PushAddress {
     }
 }
 
-async fn place(ann: &mut Client, call_id: CallId) {
+pub async fn place(ann: &mut Client, call_id: CallId) {
     ann.say(call_id, Word::Invite(Box::new(invite(call_id, 30_000)))).await;
     ann.word().await;
 }
@@ -176,6 +180,7 @@ async fn p4_p7_a_device_that_goes_away_while_it_rings_is_pushed_and_one_that_com
     metric_becomes(address, "callkit_streams", 1.0).await;
     let mut tablet = Client::try_sign_in(address, hello(&app("shop"), "bob", "tablet")).await.unwrap();
     assert!(matches!(tablet.word().await, Word::Invite(_)));
+    tablet.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
     let ring = apple.next().await;
     assert_eq!(ring.path, format!("/3/device/{}", "a".repeat(64)));
     assert_eq!((&ring.json()["kind"], &ring.json()["call_id"]), (&"ring".into(), &CALL.to_string().into()));

@@ -6,6 +6,7 @@ const TESTS: &str = concat!(
     include_str!("reflection.rs"),
     include_str!("slow.rs"),
     include_str!("tokens.rs"),
+    include_str!("../operators/orders.rs"),
     include_str!("../operators/proxies.rs"),
     include_str!("../operators/tls.rs"),
     include_str!("../server/abuse.rs"),
@@ -13,6 +14,7 @@ const TESTS: &str = concat!(
     include_str!("../sleepers/callee.rs"),
     include_str!("../sleepers/pushes.rs"),
     include_str!("../sleepers/released.rs"),
+    include_str!("../sleepers/rings.rs"),
 );
 
 #[test]

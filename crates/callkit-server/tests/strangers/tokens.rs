@@ -1,7 +1,7 @@
 //! One who guesses tokens, and users who ask for too much.
 
 use call_protocol::ring::{InviteRefusal, RingConfirm};
-use call_protocol::session::{ClientBody, Hello, Refuse, RefuseReason};
+use call_protocol::session::{ClientBody, Hello, Refuse, RefuseReason, ServerBody};
 use call_protocol::{CallId, Word};
 use callkit_server::LimitsConfig;
 use std::net::{IpAddr, SocketAddr};
@@ -69,6 +69,47 @@ async fn a_device_that_sends_too_many_frames_is_told_and_ended() {
     users_are_unharmed(&server, 1).await;
     assert_eq!(metric(address, "callkit_limited_total{limit=\"frames_of_device\"}").await, 1.0);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn frames_count_for_the_device_and_the_user_on_whatever_streams() {
+    let of_device = LimitsConfig { frames_per_device_per_minute: 50, ..limits() };
+    let of_user = LimitsConfig { frames_per_user_per_minute: 50, ..limits() };
+    for (limits, label) in [(of_device, "frames_of_device"), (of_user, "frames_of_user")] {
+        let server = start(limits).await;
+        let address = server.local_addr();
+        let mut sent = 0;
+        for stream in 0.. {
+            // Of the user all devices count; of the device a sign-in anew is no new one.
+            let device = if label == "frames_of_user" { format!("phone {stream}") } else { "phone".into() };
+            let mut eve = Client::try_sign_in(address, hello(&app("shop"), "eve", &device)).await.unwrap();
+            for nonce in 0..20 {
+                let ping =
+                    call_protocol::session::ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Ping { nonce }) };
+                // The server may end the stream while this is still being written.
+                eve.frames.send(call_protocol::wire::client_frame_to_proto(&ping)).await.ok();
+            }
+            sent += 20;
+            // All are answered, or the stream ends.
+            let mut answers = 0;
+            while answers < 20
+                && let Some(frame) = eve.next().await
+            {
+                match frame.body {
+                    Some(ServerBody::Pong { .. }) => answers += 1,
+                    Some(ServerBody::Refuse(refuse)) => assert_eq!(refuse.reason, RefuseReason::TooMany),
+                    other => panic!("{other:?}"),
+                }
+            }
+            if answers < 20 {
+                break;
+            }
+        }
+        assert!((60..=100).contains(&sent), "{label}: {sent}");
+        assert_eq!(metric(address, &format!("callkit_limited_total{{limit=\"{label}\"}}")).await, 1.0);
+        users_are_unharmed(&server, 1).await;
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

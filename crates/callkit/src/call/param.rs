@@ -341,6 +341,7 @@ mod tests {
             peer: UserId::new("alice").unwrap(),
             call_type: CallType::Audio1v1,
             ring_deadline_unix_ms: 1,
+            device: None,
         };
         let text = param.seal(|_| (0, [0; 16]));
         let verify = |user: &str, app: &str, text: &str| {

@@ -112,6 +112,7 @@ impl Disconnect {
             InviteRefusal::Invalid => DisconnectReason::ServiceInternalError,
             InviteRefusal::TooMany => DisconnectReason::ServiceTooManyRequests,
             InviteRefusal::Overloaded => DisconnectReason::ServiceBusy,
+            InviteRefusal::TokenExpired => DisconnectReason::ServiceAccessTokenError,
         })
     }
 
@@ -169,6 +170,7 @@ pub(crate) fn refused(reason: RefuseReason) -> DisconnectReason {
         }
         RefuseReason::VersionUnsupported => DisconnectReason::ServiceIncompatiblePlanetkitVer,
         RefuseReason::Replaced => DisconnectReason::MultidevInUse,
+        RefuseReason::SignedOut => DisconnectReason::AuthError,
         RefuseReason::ShuttingDown => DisconnectReason::ServiceMaintenance,
         RefuseReason::TooSlow | RefuseReason::TooMany => DisconnectReason::ServiceTooManyRequests,
         RefuseReason::Overloaded => DisconnectReason::ServiceBusy,
