@@ -42,6 +42,9 @@ impl Interfaces {
         }
     }
 }
+/// Addresses of this end that take part, the promising ones first: every one is paired with every address of the other
+/// end (RFC 8445 section 6.1.2.5: a hundred pairs), and a machine with containers has one for each of their bridges.
+pub(crate) const LIMIT: usize = 8;
 
 /// What can be bound and reached, of every interface.
 fn usable() -> io::Result<Vec<IpAddr>> {
@@ -54,7 +57,7 @@ fn usable() -> io::Result<Vec<IpAddr>> {
     usable.dedup_by_key(|(_, ip)| *ip);
     let outward = outward();
     let mut usable = one_of_each_prefix(usable, &outward, sends_from);
-    usable.sort_by_key(|ip| !outward.contains(ip));
+    usable.sort_by_key(|ip| (!outward.contains(ip), is_first_of_its_net(ip)));
     Ok(usable)
 }
 
@@ -100,35 +103,54 @@ fn sends_from(to: Ipv6Addr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
+/// Whether an address looks like that of a bridge or router, such as those for containers and virtual machines: nobody
+/// outside of the machine is behind it.
+fn is_first_of_its_net(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[3] == 1,
+        IpAddr::V6(ip) => ip.octets()[8..] == [0, 0, 0, 0, 0, 0, 0, 1],
+    }
+}
+
 /// The addresses the machine sends from when it sends into the internet, which tells a change of the default route.
 /// Connecting a UDP socket sends nothing.
 pub(crate) fn outward() -> Vec<IpAddr> {
     // Nets for documentation (RFC 5737, RFC 3849): the default route leads there.
-    let far = [
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1))),
-    ];
-    let from = far.into_iter().filter_map(|(any, far)| {
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        socket.connect((far, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    });
-    from.filter(|ip| !ip.is_unspecified()).collect()
+    let v6 = Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1);
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(v6)].into_iter().filter_map(towards).collect()
+}
+
+/// The address the machine sends from when it sends to `far`.
+fn towards(far: IpAddr) -> Option<IpAddr> {
+    let any = if far.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((far, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// The addresses of a path in the form the engine takes: it asks again at every ICE restart. An engine that can bind
 /// nothing gives up for good, so an address that is just gone is left out, and loopback stands in where there is none.
-pub(crate) struct BindAddresses(pub(crate) Interfaces, pub(crate) Arc<Shown>);
+pub(crate) struct BindAddresses {
+    pub(crate) interfaces: Interfaces,
+    pub(crate) shown: Arc<Shown>,
+    /// STUN and TURN servers: the address that leads to one of them leads out, on a net without a default route too.
+    pub(crate) servers: Vec<IpAddr>,
+}
 
 impl ToSocketAddrs for BindAddresses {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         // What waits to be shown is of sockets that are about to be replaced.
-        self.1.forget_waiting();
-        self.1.refresh();
-        let mut addresses = self.0.addresses().unwrap_or_default();
+        self.shown.forget_waiting();
+        self.shown.refresh();
+        let mut addresses = self.interfaces.addresses().unwrap_or_default();
         addresses.retain(|ip| can_be_bound(*ip));
+        if self.interfaces == Interfaces::All {
+            let first: Vec<IpAddr> = self.servers.iter().filter_map(|server| towards(*server)).collect();
+            addresses.sort_by_key(|ip| !first.contains(ip));
+        }
+        addresses.truncate(LIMIT);
         if addresses.is_empty() {
             addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
@@ -173,5 +195,27 @@ mod tests {
         // A system that does not tell, or tells of another interface, leaves them all.
         assert_eq!(one_of_each_prefix(machine.clone(), &[], |_| None).len(), machine.len());
         assert_eq!(one_of_each_prefix(machine.clone(), &[], |_| Some(ip("2001:db8:1:1::77"))).len(), machine.len());
+    }
+
+    #[test]
+    fn an_end_with_many_addresses_uses_the_first_of_them() {
+        let many: Vec<IpAddr> = (1..60).map(|n| IpAddr::from([127, 0, 0, n])).collect();
+        let bind = BindAddresses {
+            interfaces: Interfaces::Addresses(many.clone()),
+            shown: Arc::new(Shown::new(Interfaces::Addresses(many.clone()), crate::config::AddressMode::All)),
+            servers: vec![],
+        };
+        let bound: Vec<IpAddr> = bind.to_socket_addrs().unwrap().map(|address| address.ip()).collect();
+        assert!(bound.len() <= LIMIT && many.starts_with(&bound[..1]), "{bound:?}");
+        assert_eq!(bound.len(), if cfg!(target_os = "linux") { LIMIT } else { 1 });
+    }
+
+    #[test]
+    fn the_address_that_leads_to_a_server_is_known_and_bridges_are_told_apart() {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert_eq!(towards(loopback), Some(loopback));
+        assert!(
+            is_first_of_its_net(&IpAddr::from([172, 17, 0, 1])) && !is_first_of_its_net(&IpAddr::from([10, 7, 9, 2]))
+        );
     }
 }

@@ -33,8 +33,8 @@ pub struct PathConfig {
     pub disconnected_after: Duration,
     /// Further silence after which the path reports `Failed` and only an ICE restart helps; 15 s by default.
     pub failed_after: Duration,
-    /// How often consent is renewed on a connected path (RFC 7675); 500 ms by default, which also bounds how soon a
-    /// silent path that comes back is noticed.
+    /// How often consent is renewed on a connected path (RFC 7675), and a silent end says that it is there; 500 ms by
+    /// default, which also bounds how soon a silent path that comes back is noticed.
     pub keepalive: Duration,
     /// How long opening may wait for the names of STUN servers; 2 s by default.
     pub resolve_timeout: Duration,
@@ -112,7 +112,8 @@ pub enum AddressMode {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Interfaces {
-    /// Every address of every interface that is not loopback; loopback if there is nothing else.
+    /// Every address of every interface that is not loopback, the eight most promising of them; loopback if there is
+    /// nothing else.
     #[default]
     All,
     /// 127.0.0.1 only.
@@ -143,8 +144,8 @@ impl Eq for Interfaces {}
 /// what it brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swiftness {
-    /// Time between two looks of the ICE agent at its pairs while it connects, 20 ms by default; what reaches the wire
-    /// is paced separately. The engine's own default is 200 ms.
+    /// Time between two looks of the ICE agent at its pairs while it connects, 20 ms by default, and at least 50 ms at an
+    /// end with three or more addresses; what reaches the wire is paced separately. The engine's own default is 200 ms.
     pub check_interval: Duration,
     /// Repeat a DTLS flight that stays unanswered, from one and a bit round trips on, instead of after the engine's
     /// fixed second.

@@ -1,5 +1,6 @@
 //! How the engine is set up for a voice path, and its events translated.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::error::OpenError;
 use crate::event::{Candidate, PathEvent, PathState};
 use crate::reports::{Reports, Shared};
 use crate::runtime::Runtime;
-use crate::seam::Seam;
+use crate::seam::{Authentic, Seam};
 use crate::shown::Shown;
 use crate::voice::Outbox;
 use crate::{AUDIO_LEVEL_URI, CLOCK_RATE};
@@ -56,14 +57,18 @@ fn media_engine() -> Result<MediaEngine, OpenError> {
     Ok(media)
 }
 
-fn settings(config: &PathConfig, seam: &Seam) -> Result<SettingEngine, OpenError> {
+fn settings(config: &PathConfig, seam: &Seam, addresses: usize) -> Result<SettingEngine, OpenError> {
+    // A look goes over all pairs and all questions of the last seconds, and must be over long before the next.
+    const MANY: usize = 3;
+    const WITH_MANY: Duration = Duration::from_millis(50);
     // The agent gives a pair up after this many looks. Its count cannot be tied to what reached the wire, so it is
     // set beyond any connection attempt: `failed_after` ends an attempt, nothing else.
     const LOOKS: u16 = u16::MAX - 1;
     // Checks of direct pairs are paced at the socket, those through a relay only by this (Ta of RFC 8445 section 14.2).
     let (check_interval, relay_wait) = match config.policy {
-        IcePolicy::All => (config.swiftness.check_interval, Duration::from_millis(200)),
-        IcePolicy::RelayOnly => (config.swiftness.check_interval.max(Duration::from_millis(50)), Duration::ZERO),
+        IcePolicy::All if addresses < MANY => (config.swiftness.check_interval, Duration::from_millis(200)),
+        IcePolicy::All => (config.swiftness.check_interval.max(WITH_MANY), Duration::from_millis(200)),
+        IcePolicy::RelayOnly => (config.swiftness.check_interval.max(WITH_MANY), Duration::ZERO),
     };
     let mut settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
@@ -113,23 +118,32 @@ pub(crate) async fn build(
     if addresses.is_empty() {
         return Err(OpenError::NoAddress);
     }
-    if !addresses.into_iter().any(can_be_bound) {
+    if !addresses.iter().copied().any(can_be_bound) {
         return Err(failed("none of the local addresses can be bound"));
     }
+    // By address, since their names are resolved: `stun:address:port`.
+    let address = |url: &String| url.split_once(':')?.1.parse().ok().map(|server: SocketAddr| server.ip());
+    let bind = BindAddresses {
+        interfaces: config.interfaces.clone(),
+        shown: handler.shown.clone(),
+        servers: servers.iter().flat_map(|server| &server.urls).filter_map(address).collect(),
+    };
     let policy = match config.policy {
         IcePolicy::All => RTCIceTransportPolicy::All,
         IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
     };
     let configuration =
         RTCConfigurationBuilder::new().with_ice_servers(servers).with_ice_transport_policy(policy).build();
-    let reports = Reports::new(shared.clone(), runtime.now());
+    let interceptors = Registry::new()
+        .with(Authentic::slot(), Authentic::new(handler.seam.clone()))
+        .with(Slot::ReceiverReport, Reports::new(shared.clone(), runtime.now()));
     let connection = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_media_engine(media_engine()?)
-        .with_setting_engine(settings(config, seam)?)
-        .with_interceptor_registry(Registry::new().with(Slot::ReceiverReport, reports))
+        .with_setting_engine(settings(config, seam, addresses.len())?)
+        .with_interceptor_registry(interceptors)
         .with_runtime(runtime)
-        .with_udp_addrs(vec![BindAddresses(config.interfaces.clone(), handler.shown.clone())])
+        .with_udp_addrs(vec![bind])
         .with_handler(Arc::new(handler))
         // Only an engine on a reactor of its own ends when its handle is dropped. The runtime the seam gives it puts
         // that reactor where every other task is.

@@ -50,8 +50,8 @@
 //!
 //! # Other networks
 //!
-//! - A NAT that gives the other end a new address is followed without signalling: with voice a round trip and a half
-//!   after its first packet from there, without at the next consent check ([`PathConfig::keepalive`]).
+//! - A NAT that gives the other end a new address is followed without signalling: a round trip and a half after its first
+//!   encrypted packet from there, of which a silent end sends one each [`PathConfig::keepalive`].
 //! - When the machine's own addresses change ([`NetworkWatch`]), [`MediaPath::rebind`] replaces the sockets under the
 //!   path; the other end sees what it would see of a NAT. Two round trips, no signalling.
 //! - Where the other end cannot be reached that way, [`MediaPath::restart_ice`] starts over at both ends, over the
@@ -70,6 +70,13 @@
 //!
 //! Either end may make an offer at any time; where both do, one gives way ([`PathConfig::politeness`]) and what both
 //! wanted is done in the end. An offer that is never answered, or refused, leaves a path that is in use as it is.
+//!
+//! # Strangers
+//!
+//! Anybody can send to a path's sockets. What is not the other end's is not answered, not remembered and not shown to
+//! the engine; before the handshake, what an offer can make an end send is at most 100 pairs of addresses, checked at a
+//! pace that is kept over all of them. An end with more than eight addresses uses the first eight: those that lead to
+//! the internet and to its servers, then the others.
 //!
 //! # Relays
 //!
@@ -102,6 +109,7 @@ mod path;
 mod policy;
 mod recent;
 mod reception;
+mod remote;
 mod reports;
 pub mod runtime;
 mod seam;

@@ -12,6 +12,7 @@ use crate::candidate;
 use crate::error::NegotiationError;
 use crate::event::{Candidate, PathEvent};
 use crate::path::MediaPath;
+use crate::remote;
 
 /// Candidates kept while there is no description yet; a machine has a handful.
 const PARKED_LIMIT: usize = 64;
@@ -138,7 +139,7 @@ impl MediaPath {
     /// is in use as it was.
     pub async fn accept_offer(&self, sdp: &str) -> Result<String, NegotiationError> {
         let mut negotiation = self.begin().await?;
-        let sdp = candidate::without_unusable(sdp);
+        let (sdp, told) = remote::split(&candidate::without_unusable(sdp));
         let offer = RTCSessionDescription::offer(sdp.clone()).map_err(rejected)?;
         let remote = Ice::of(&sdp)?;
         let restarts = negotiation.fits(&remote)?;
@@ -186,9 +187,10 @@ impl MediaPath {
         let said = self.inner.said(&answer.sdp);
         let local = Ice::of(&answer.sdp)?;
         self.inner.shared.set_local_fragment(&local.fragment);
+        self.inner.seam.on_local_description(&answer.sdp);
         self.inner.connection.set_local_description(answer).await.map_err(unavailable)?;
         negotiation.agree(Agreed { local, remote, remote_sdp: sdp, remote_is_offer: true });
-        self.described(&mut negotiation).await;
+        self.described(&mut negotiation, told).await;
         Ok(said)
     }
 
@@ -201,7 +203,7 @@ impl MediaPath {
             return Err(NegotiationError::Rejected("no offer waits for an answer".to_owned()));
         };
         let (offer, is_applied) = (offered.offer.clone(), offered.is_applied);
-        let sdp = candidate::without_unusable(sdp);
+        let (sdp, told) = remote::split(&candidate::without_unusable(sdp));
         let answer = RTCSessionDescription::answer(sdp.clone()).map_err(rejected)?;
         let remote = Ice::of(&sdp)?;
         let restarts = negotiation.restarts(&offer.sdp);
@@ -220,7 +222,7 @@ impl MediaPath {
         self.inner.connection.set_remote_description(answer).await.map_err(rejected)?;
         negotiation.offered = None;
         negotiation.agree(Agreed { local, remote, remote_sdp: sdp, remote_is_offer: false });
-        self.described(&mut negotiation).await;
+        self.described(&mut negotiation, told).await;
         Ok(())
     }
 
@@ -276,6 +278,7 @@ impl MediaPath {
             self.inner.seam.on_new_generation();
             self.inner.shared.set_local_fragment(&Ice::of(&local.sdp)?.fragment);
         }
+        self.inner.seam.on_local_description(&local.sdp);
         self.inner.connection.set_local_description(local).await.map_err(unavailable)
     }
 
@@ -303,9 +306,13 @@ impl MediaPath {
         }
     }
 
-    /// Both descriptions are there: adds what was parked, learns what was agreed.
-    async fn described(&self, negotiation: &mut Negotiation) {
-        for candidate in std::mem::take(&mut negotiation.parked) {
+    /// Both descriptions are there: adds the candidates that came with them and those that were parked, the promising
+    /// ones first, and learns what was agreed.
+    async fn described(&self, negotiation: &mut Negotiation, told: Vec<String>) {
+        let told = told.into_iter().map(|candidate| Candidate { candidate, ..Candidate::default() });
+        let mut candidates: Vec<Candidate> = told.chain(std::mem::take(&mut negotiation.parked)).collect();
+        self.inner.seam.sort_candidates(&mut candidates);
+        for candidate in candidates {
             if !negotiation.is_of_this_generation(&candidate) {
                 continue;
             }
@@ -318,6 +325,10 @@ impl MediaPath {
 
     async fn add_now(&self, candidate: Candidate) -> Result<(), NegotiationError> {
         let line = candidate.candidate.clone();
+        if !self.inner.seam.admits_candidate(&line) {
+            tracing::debug!("a candidate that is known, or one more than can be tried");
+            return Ok(());
+        }
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate,
             sdp_mid: candidate.sdp_mid,

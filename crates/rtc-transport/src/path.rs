@@ -83,7 +83,7 @@ impl MediaPath {
         let payload_type = Arc::new(AtomicU8::new(OPUS_PAYLOAD_TYPE));
         let sending =
             Sending { outbox: outbox.clone(), shared: shared.clone(), track, ssrc, payload_type: payload_type.clone() };
-        runtime.spawn(Box::pin(sending.run(sequence))).detach();
+        runtime.spawn(Box::pin(sending.run(sequence, runtime.clone(), config.keepalive))).detach();
         runtime
             .spawn(Box::pin(selected::follow(
                 Arc::downgrade(&connection),
@@ -126,7 +126,8 @@ impl MediaPath {
     pub async fn rebind(&self) -> Rebound {
         let addresses = self.inner.interfaces.addresses().unwrap_or_default();
         self.inner.tell(self.inner.shown.refresh());
-        self.inner.seam.rebind(&addresses).await
+        // Over the new sockets, which the first poll makes: the other end believes nothing but what is encrypted.
+        tokio::join!(self.inner.seam.rebind(&addresses), async { self.inner.outbox.say_here() }).0
     }
 
     /// Shows the other end every address from now on ([`AddressMode::All`](crate::AddressMode::All)), as when a call is

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use rtc::rtcp::receiver_report::ReceiverReport;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
 use crate::control;
 use crate::engine::negotiated_level_id;
 use crate::reports::Shared;
+use crate::runtime::Runtime;
 use crate::voice::{Outbox, Outgoing, OutgoingVoice};
 
 /// Takes voice and control words from the outbox to the engine.
@@ -23,10 +26,23 @@ pub(crate) struct Sending {
 
 impl Sending {
     /// Until the path closes and its last control word is given to the engine.
-    pub(crate) async fn run(self, first_sequence: u16) {
+    ///
+    /// An end that says nothing for `silence` says that it is there. The checks of the agent can be passed on by
+    /// anybody, so it is only by this that an end is believed to be where it is seen.
+    pub(crate) async fn run(self, first_sequence: u16, runtime: Arc<dyn Runtime>, silence: Duration) {
         let mut sequence = first_sequence;
-        while let Some(next) = self.outbox.next().await {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = self.outbox.next() => next,
+                () = runtime.sleep(silence) => Some(Outgoing::Here),
+            };
+            let Some(next) = next else { return };
             match next {
+                Outgoing::Here if !self.outbox.is_open() => {}
+                Outgoing::Here => {
+                    self.write(vec![Box::new(ReceiverReport { ssrc: self.ssrc, ..Default::default() })]).await
+                }
                 Outgoing::Voice(voice) => match self.track.write_rtp(self.packet(voice, sequence)).await {
                     Ok(()) => sequence = sequence.wrapping_add(1),
                     Err(error) => tracing::debug!(%error, "a voice packet was not sent"),

@@ -35,6 +35,8 @@ pub struct OutgoingVoice {
 pub(crate) enum Outgoing {
     Voice(OutgoingVoice),
     Control(Bytes),
+    /// That this end is there.
+    Here,
     /// That this end closes.
     Closing,
 }
@@ -53,6 +55,7 @@ struct Waiting {
     voice: VecDeque<OutgoingVoice>,
     control: VecDeque<Bytes>,
     closing: u32,
+    here: bool,
     /// Nothing will be said any more, not even that this end closes.
     ended: bool,
     last_control: Option<Bytes>,
@@ -106,6 +109,12 @@ impl Outbox {
         said
     }
 
+    /// Has it said that this end is there.
+    pub(crate) fn say_here(&self) {
+        lock(&self.waiting).here = true;
+        self.filled.notify_one();
+    }
+
     /// Ends [`Outbox::next`] once what waits is given.
     pub(crate) fn end(&self) {
         self.closed.store(true, Ordering::Release);
@@ -128,6 +137,9 @@ impl Outbox {
                 }
                 if waiting.ended {
                     return None;
+                }
+                if std::mem::take(&mut waiting.here) {
+                    return Some(Outgoing::Here);
                 }
                 if let Some(packet) = waiting.voice.pop_front() {
                     return Some(Outgoing::Voice(packet));

@@ -105,7 +105,7 @@ fn a_path_without_voice_is_renumbered_within_its_next_consent_check() {
 
 #[test]
 fn a_nat_may_renumber_again_and_again_over_a_bad_network() {
-    call(3, Link::delayed(ms(50)).with_loss(0.1).with_jitter(ms(30)), async |mut call| {
+    call(7, Link::delayed(ms(50)).with_loss(0.1).with_jitter(ms(30)), async |mut call| {
         call.alice.behind_nat();
         call.connect(LIMIT).await.unwrap();
         chatter(&call);

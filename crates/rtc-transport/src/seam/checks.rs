@@ -1,7 +1,8 @@
 //! ICE connectivity checks as seen on the wire: their pace, their round trip time, and nomination with the first check.
 //!
 //! The agent looks at its pairs every few milliseconds so that no step waits for a tick; this is what keeps the wire
-//! from being flooded by it. And it nominates only after a check succeeded, which costs a round trip: here the
+//! from being flooded by it, and those from being flooded whose addresses somebody has put into an offer: there are at
+//! most a hundred pairs, and the time between two checks is kept over all of them (RFC 8445 sections 6.1.2.5 and 14.2). And it nominates only after a check succeeded, which costs a round trip: here the
 //! caller's checks say `USE-CANDIDATE` from the start (aggressive nomination, RFC 5245 section 8.1.1.2, which an ICE
 //! end of RFC 8445 accepts). Once the other end has confirmed such a check, the agent's own nomination of that pair
 //! has been answered before it was asked, and is answered on the spot.
@@ -23,6 +24,15 @@ use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
 
+/// Pairs that are checked, the first of those the agent has (RFC 8445 section 6.1.2.5).
+const PAIRS: usize = 100;
+/// Time between two checks over all pairs: the least there may be (RFC 8445 section 14.2), and a longer one once as many
+/// have gone out as two ends with few addresses never need.
+const SPACING: Duration = Duration::from_millis(5);
+const SLOW_SPACING: Duration = Duration::from_millis(20);
+const QUICK: u32 = 400;
+/// Checks that may leave at once: the agent looks at all pairs in one go.
+const AT_ONCE: u32 = 8;
 /// Pairs the other end may have checks remembered for.
 const UNMATCHED: usize = 64;
 /// Transactions remembered; the oldest are long past any round trip.
@@ -49,8 +59,11 @@ pub(super) struct Checks {
     remote_password: Option<String>,
     nominate_at_once: bool,
     pace: HashMap<(Pair, bool), Pace>,
+    spacing: Spacing,
     transactions: VecDeque<Transaction>,
     confirmed: HashSet<Pair>,
+    /// Addresses from which a check was answered: the other end is there.
+    answered: HashSet<SocketAddr>,
     /// The other end's last check of each pair that this end has no answer on yet.
     unmatched: HashMap<Pair, Vec<u8>>,
     nominations_heard: VecDeque<TransactionId>,
@@ -63,6 +76,30 @@ pub(super) struct Checks {
 struct Pace {
     sent: u32,
     last: Instant,
+}
+
+/// The pace over all pairs.
+#[derive(Default)]
+struct Spacing {
+    sent: u32,
+    next: Option<Instant>,
+}
+
+impl Spacing {
+    fn gap(&self) -> Duration {
+        if self.sent < QUICK { SPACING } else { SLOW_SPACING }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let gap = self.gap();
+        let next = self.next.map_or(now, |next| next.max(now));
+        if next > now + gap * (AT_ONCE - 1) {
+            return false;
+        }
+        self.sent = self.sent.saturating_add(1);
+        self.next = Some(next + gap);
+        true
+    }
 }
 
 struct Transaction {
@@ -151,17 +188,30 @@ impl Checks {
         if message.typ != BINDING_SUCCESS {
             return None;
         }
-        let at = self.transactions.iter().position(|sent| sent.id == message.transaction_id)?;
+        let at = self.transactions.iter().position(|sent| sent.id == message.transaction_id && sent.pair == pair)?;
         let password = self.remote_password.as_ref()?;
         MessageIntegrity::check(&mut message, password.as_bytes(), crypto.crypto()).ok()?;
         let sent = self.transactions.remove(at)?;
         let rtt = now.saturating_duration_since(sent.at);
         self.rtt = Some(self.rtt.map_or(rtt, |known| (known * 3 + rtt) / 4));
+        self.answered.insert(sent.pair.1);
         if sent.nominating {
             self.confirmed.insert(sent.pair);
         }
         self.selected |= sent.agents_own;
         self.unmatched.remove(&pair).filter(|_| !self.selected)
+    }
+
+    /// Whether a message from the other address of a pair answers a check that went there.
+    pub(super) fn has_asked(&self, pair: Pair, bytes: &[u8]) -> bool {
+        is_success(bytes)
+            && transaction(bytes)
+                .is_some_and(|id| self.transactions.iter().any(|sent| sent.id == id && sent.pair == pair))
+    }
+
+    /// Whether the other end has answered a check from this address.
+    pub(super) fn has_answered(&self, remote: SocketAddr) -> bool {
+        self.answered.contains(&remote)
     }
 
     fn on_check(&mut self, pair: Pair, check: &Message) {
@@ -177,26 +227,31 @@ impl Checks {
         }
     }
 
-    /// Ten checks 20 ms apart, then ever slower: 20 ms is the interval between checks of RFC 8445 section 14.2 (Ta is
-    /// 5 ms at the least and 50 ms by default, over all pairs).
+    /// Ten checks of a pair 20 ms apart, then ever slower, and no pair a second time before all others had their turn: the
+    /// agent always asks for them in the same order.
     fn is_due(&mut self, now: Instant, of: (Pair, bool)) -> bool {
-        let pace = match self.pace.get_mut(&of) {
-            Some(pace) => pace,
-            None => {
-                self.pace.insert(of, Pace { sent: 1, last: now });
-                return true;
-            }
-        };
-        let gap = match pace.sent {
+        let pairs = self.pace.keys().filter(|(_, agents_own)| !agents_own).count();
+        let known = self.pace.get(&of);
+        if known.is_none() && pairs == PAIRS && !of.1 {
+            return false;
+        }
+        let sent = known.map_or(0, |pace| pace.sent);
+        let gap = match sent {
             0..10 => 20,
             10..30 => 50,
             _ => 200,
         };
+        // The pair in use is alone; and a pair on which the other end has been heard goes before all others (triggered
+        // checks, RFC 8445 section 7.3.1.4).
+        let first = self.selected || self.unmatched.contains_key(&of.0);
+        let others = if first { 0 } else { pairs as u32 };
+        let gap = Duration::from_millis(gap).max(self.spacing.gap() * others * 3 / 2);
         // Timers of 1 ms may fire a little early or late; a check is not put off by a whole tick for that.
-        if now.saturating_duration_since(pace.last) + Duration::from_millis(1) < Duration::from_millis(gap) {
+        let early = known.is_some_and(|pace| now.saturating_duration_since(pace.last) + Duration::from_millis(1) < gap);
+        if early || !(first || self.spacing.is_due(now)) {
             return false;
         }
-        *pace = Pace { sent: pace.sent + 1, last: now };
+        self.pace.insert(of, Pace { sent: sent + 1, last: now });
         true
     }
 
@@ -265,6 +320,25 @@ fn copied(check: &Message, id: TransactionId) -> Vec<Box<dyn Setter + '_>> {
         }
     }
     setters
+}
+
+/// A check, or an answer to one. A check carries a user name; a request to a STUN server does not.
+pub(super) fn is_check_or_answer(bytes: &[u8]) -> bool {
+    match bytes.get(..2) {
+        Some([0, 1]) => decode(bytes).is_some_and(|message| message.contains(ATTR_USERNAME)),
+        Some([1, 0x01 | 0x11]) => true,
+        _ => false,
+    }
+}
+
+/// A STUN indication (RFC 8489 section 5), to which there is no answer.
+pub(super) fn is_indication(bytes: &[u8]) -> bool {
+    matches!(bytes, [high, low, ..] if high & 0x01 == 0 && low & 0x10 != 0)
+}
+
+/// A STUN binding success.
+fn is_success(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[1, 1])
 }
 
 /// The transaction of a STUN message (RFC 8489 section 5).

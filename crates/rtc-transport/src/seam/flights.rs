@@ -6,7 +6,6 @@
 //! flight is repeated byte for byte until the next one comes. The other end's replay window (RFC 6347 section
 //! 4.1.2.6) drops what it has already, so a repetition can fill a gap but never disturb a handshake.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -14,16 +13,16 @@ use super::record::{self, Handshake};
 
 /// Datagrams of one flight this end remembers; a flight with a long certificate chain has four or five.
 const FLIGHT_LIMIT: usize = 12;
-/// Incoming datagrams remembered to tell a repeated one.
-const HEARD_LIMIT: usize = 64;
 /// Datagrams sent within this time belong to one flight.
 const BURST: Duration = Duration::from_millis(10);
 /// Repetitions before the pauses grow: four losses in a row are still chance, more are a way that does not work.
 const STEADY: u32 = 4;
 /// The longest pause between two repetitions.
 const SLOWEST: Duration = Duration::from_millis(800);
-/// A lost last flight is answered again at most this often.
+/// A lost last flight is answered again at most this often, and after so many answers more rarely.
 const ANSWER_GAP: Duration = Duration::from_millis(20);
+const ANSWERS: u32 = 16;
+const LATE_ANSWER_GAP: Duration = Duration::from_secs(1);
 
 /// A datagram of a flight and the way it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +40,10 @@ pub(super) struct Flights {
     next: Option<Instant>,
     pause: Duration,
     repeats: u32,
-    heard: VecDeque<u64>,
     complete: bool,
+    answers: u32,
+    /// The other end is known to be complete too: it lacks nothing.
+    settled: bool,
 }
 
 impl Flights {
@@ -66,22 +67,28 @@ impl Flights {
         self.next = (!self.complete).then(|| now + self.pause);
     }
 
-    /// Takes note of a handshake datagram that came; gives what to send again if the other end shows that it lacks it.
-    pub(super) fn on_received(&mut self, now: Instant, bytes: &[u8]) -> Vec<Sent> {
-        let fingerprint = fingerprint(bytes);
-        if !self.heard.contains(&fingerprint) {
-            if self.heard.len() == HEARD_LIMIT {
-                self.heard.pop_front();
-            }
-            self.heard.push_back(fingerprint);
+    /// What to send again when a handshake datagram comes after this end is complete: the last flight, if that is the
+    /// server's, of which the other end shows by repeating its own that it was lost (RFC 6347 section 4.2.4). The
+    /// client's is never asked for again, and two ends that both answered would do so for ever.
+    pub(super) fn answer(&mut self, now: Instant, bytes: &[u8]) -> Vec<Sent> {
+        // Repeated by its engine, a flight has other bytes than before.
+        let asks = matches!(record::handshake(bytes), Some(Handshake::Other));
+        let gap = if self.answers < ANSWERS { ANSWER_GAP } else { LATE_ANSWER_GAP };
+        let recently = self.last_sent.is_some_and(|last| now.saturating_duration_since(last) < gap);
+        if !self.complete || self.settled || recently || !asks {
             return vec![];
         }
-        let recently = self.last_sent.is_some_and(|last| now.saturating_duration_since(last) < ANSWER_GAP);
-        if !self.complete || recently {
-            return vec![];
-        }
+        self.answers += 1;
         self.last_sent = Some(now);
         self.last.clone()
+    }
+
+    /// The other end has encrypted something with the keys of the handshake.
+    pub(super) fn on_settled(&mut self) {
+        if self.complete && !self.settled {
+            self.settled = true;
+            self.last = vec![];
+        }
     }
 
     /// The handshake is complete: nothing is repeated but the last flight, when asked for.
@@ -118,11 +125,6 @@ impl Flights {
     }
 }
 
-/// FNV-1a: tells repeated datagrams of one peer apart, nothing more.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,16 +157,44 @@ mod tests {
         assert_eq!(flights.repeat(later + Duration::from_secs(1)), vec![sent(b"finished")]);
     }
 
+    /// As much of a client's flight as matters.
+    fn theirs() -> Vec<u8> {
+        let mut flight = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 4, 0, 12, 16];
+        flight.resize(60, 0);
+        flight
+    }
+
     #[test]
     fn a_complete_handshake_repeats_its_last_flight_only_when_the_other_end_repeats_its_own() {
         let (mut flights, start) = (Flights::default(), Instant::now());
-        assert!(flights.on_received(start, b"theirs").is_empty());
+        assert!(flights.answer(start, &theirs()).is_empty());
         flights.on_sent(start, sent(b"last"), RTT);
         flights.on_complete();
         assert_eq!(flights.next_repeat(), None);
         let later = start + Duration::from_millis(150);
-        assert_eq!(flights.on_received(later, b"theirs"), vec![sent(b"last")]);
-        assert!(flights.on_received(later, b"theirs").is_empty(), "not for every copy");
-        assert!(flights.on_received(later + ANSWER_GAP, b"unknown").is_empty(), "what is new is the engine's");
+        assert_eq!(flights.answer(later, &theirs()), vec![sent(b"last")]);
+        assert!(flights.answer(later, &theirs()).is_empty(), "not for every copy");
+        let mut encrypted = theirs();
+        encrypted[4] = 1;
+        for other in [&[22][..], &[22, 0xFE, 0xFD], &[20; 40], &encrypted] {
+            assert!(flights.answer(later + ANSWER_GAP, other).is_empty());
+        }
+    }
+
+    #[test]
+    fn who_repeats_the_other_ends_flight_for_ever_is_answered_rarely_and_not_once_it_has_encrypted() {
+        let (mut flights, start) = (Flights::default(), Instant::now());
+        flights.on_sent(start, sent(b"last"), RTT);
+        flights.on_settled();
+        flights.on_complete();
+        let answers = |flights: &mut Flights, from: u64| {
+            let at = |n: u64| start + Duration::from_millis(from + n * 5);
+            (0..2_000).filter(|n| !flights.answer(at(*n), &theirs()).is_empty()).count() as u32
+        };
+        let answered = answers(&mut flights, 50);
+        assert!((ANSWERS..ANSWERS + 11).contains(&answered), "{answered} in ten seconds");
+        flights.on_settled();
+        assert_eq!(answers(&mut flights, 20_000), 0);
+        assert!(flights.last.is_empty());
     }
 }

@@ -10,10 +10,15 @@
 //!   selected, media before the handshake is complete — waits here instead of being dropped or misread by the engine;
 //! - an end that is seen at a new address is followed ([`moves`]), and this end's sockets can be replaced under the
 //!   engine ([`rebind`]).
+//!
+//! And what anybody can send is kept from it: it remembers, answers and logs more than it should ([`guard`]).
 
+mod authentic;
 mod checks;
 mod cookie;
 mod flights;
+mod guard;
+mod incoming;
 mod moves;
 mod rebind;
 mod record;
@@ -23,7 +28,7 @@ mod socket;
 mod sources;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -32,27 +37,27 @@ use rtc::crypto::{RTCCryptoProvider, default_provider};
 use tokio::sync::Notify;
 
 use crate::config::Swiftness;
-use crate::event::lock;
+use crate::event::{Candidate, lock};
+use crate::remote::{self, RemoteCandidates};
 use crate::reports::Shared;
 use crate::runtime::Runtime;
 use crate::shown::{Shown, is_for_a_peer};
-use checks::{Checks, Outgoing};
+pub(crate) use authentic::Authentic;
+use checks::{Checks, Outgoing, Pair};
 use cookie::{COOKIE_ATTRIBUTE, CookieProvider};
 use flights::{Flights, Sent};
-use moves::{Answered, Moves};
+use guard::Guard;
+use moves::Moves;
 pub use rebind::Rebound;
 use record::{COOKIE_LENGTH, Handshake};
 pub(crate) use runtime::SeamRuntime;
-use socket::{Port, is_media};
+use socket::Port;
 use sources::Sources;
 
 /// Datagrams that may wait for the engine to be ready for them.
 const HELD_LIMIT: usize = 32;
 /// Remote addresses remembered.
 const KNOWN_LIMIT: usize = 256;
-/// How long a check from an address nobody has told of waits for its candidate, which is on its way beside it. Without
-/// it the agent takes the address for a peer-reflexive one, and the real candidate for another way.
-const CANDIDATE_WAIT: Duration = Duration::from_millis(15);
 
 /// The seam of one path, shared by its sockets.
 pub(crate) struct Seam {
@@ -67,11 +72,15 @@ pub(crate) struct Seam {
     cookie: [u8; COOKIE_LENGTH],
     /// The engine can decrypt: media needs no look at it any more.
     media_open: AtomicBool,
+    /// Where the datagram came from that the engine was given last.
+    in_hand: Mutex<Option<Pair>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    guard: Guard,
+    candidates: RemoteCandidates,
     checks: Checks,
     flights: Flights,
     moves: Moves,
@@ -137,6 +146,7 @@ impl Seam {
             answered: Notify::new(),
             cookie,
             media_open: AtomicBool::new(!swiftness.keep_early),
+            in_hand: Mutex::default(),
             state: Mutex::default(),
         }
     }
@@ -164,6 +174,11 @@ impl Seam {
         lock(&self.state).start(self.swiftness);
     }
 
+    /// The engine takes a description of this end.
+    pub(crate) fn on_local_description(&self, sdp: &str) {
+        lock(&self.state).guard.add_password(attribute(sdp, "ice-pwd"));
+    }
+
     /// An offer as the other end is to get it.
     pub(crate) fn announced(&self, sdp: &str) -> String {
         if self.swiftness.announce_cookie { cookie::announce(sdp, &self.cookie) } else { sdp.to_owned() }
@@ -171,11 +186,7 @@ impl Seam {
 
     /// The other end described itself.
     pub(crate) fn on_remote_description(&self, sdp: &str, is_offer: bool) {
-        let attribute = |name: &str| {
-            sdp.lines()
-                .find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
-                .map(str::to_owned)
-        };
+        let attribute = |name: &str| attribute(sdp, name);
         let mut state = lock(&self.state);
         let fragment = attribute("ice-ufrag");
         if is_offer && fragment != state.remote_fragment {
@@ -200,6 +211,19 @@ impl Seam {
         let now = self.now();
         state.strangers.values_mut().for_each(|since| *since = now);
         state.release_checks();
+    }
+
+    /// Whether the engine is to have a candidate of the other end.
+    pub(crate) fn admits_candidate(&self, candidate: &str) -> bool {
+        let mut state = lock(&self.state);
+        let own = state.own_addresses();
+        state.candidates.admits(candidate, &own)
+    }
+
+    /// Sorts candidates of the other end, the promising ones first.
+    pub(crate) fn sort_candidates(&self, candidates: &mut [Candidate]) {
+        let own = lock(&self.state).own_addresses();
+        remote::sort(candidates, &own, |candidate| &candidate.candidate);
     }
 
     /// The engine knows a candidate of the other end.
@@ -262,6 +286,9 @@ impl Seam {
             return Way::Nowhere;
         }
         if is_stun(bytes) {
+            if !checks::is_check_or_answer(bytes) {
+                state.guard.on_asked_server(remote, bytes);
+            }
             let was_selected = state.checks.is_selected();
             let way = match state.checks.on_sent(now, (local, remote), bytes, crypto) {
                 Outgoing::Pass => Way::Out,
@@ -291,69 +318,6 @@ impl Seam {
         Way::Out
     }
 
-    /// Looks at a STUN or DTLS datagram that came; gives whether the engine is to have it now, and what to send.
-    fn on_received(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> (bool, Vec<Sent>) {
-        let now = self.now();
-        let mut state = lock(&self.state);
-        let Some(crypto) = &self.crypto else { return (true, vec![]) };
-        if let Some(inner) = relayed::inner(bytes) {
-            if record::is_handshake(inner) && self.swiftness.repeat_flights {
-                return (true, state.flights.on_received(now, inner));
-            }
-            if record::is_alert(inner) && state.flights.is_complete() {
-                self.changed.notify_one();
-            }
-            return (!is_media(inner) || state.sources.admit(inner, true), vec![]);
-        }
-        let keep = self.swiftness.keep_early;
-        let held = || Held { local, remote, bytes: bytes.to_vec() };
-        if is_stun(bytes) {
-            if keep && is_check(bytes) && !state.checks.is_selected() && !state.may_check(now, remote) {
-                state.checks.on_received(now, (local, remote), bytes, crypto);
-                hold(&mut state.early_checks, held());
-                return (false, vec![]);
-            }
-            let was_selected = state.checks.is_selected();
-            let again = state.checks.on_received(now, (local, remote), bytes, crypto);
-            if let Some(rtt) = state.checks.rtt {
-                lock(&self.shared.accounts).check_rtt = Some(rtt);
-            }
-            if !was_selected && state.checks.is_selected() {
-                // Behind this very datagram, which makes the agent select.
-                state.release([held()]);
-                state.release_handshake();
-                return (false, vec![]);
-            }
-            if let Some(check) = again.filter(|_| keep) {
-                state.release([held(), Held { local, remote, bytes: check }]);
-                return (false, vec![]);
-            }
-            return (true, vec![]);
-        }
-        if !record::is_handshake(bytes) {
-            if record::is_alert(bytes) && state.flights.is_complete() {
-                self.changed.notify_one();
-            }
-            return (true, vec![]);
-        }
-        if keep && !state.checks.is_selected() && !state.flights.is_complete() {
-            hold(&mut state.early_handshake, held());
-            return (false, vec![]);
-        }
-        if let Some(Handshake::ClientHello { sequence }) = record::handshake(bytes) {
-            if sequence > 0 && !state.hello_passed {
-                // The server can only take the hello with the cookie after the one without; both are repeated.
-                return (false, vec![]);
-            }
-            state.hello_passed = true;
-        }
-        let again = match self.swiftness.repeat_flights {
-            true => state.flights.on_received(now, bytes),
-            false => vec![],
-        };
-        (true, again)
-    }
-
     /// The engine uses this pair: a local address and a remote one.
     pub(crate) fn on_selected(&self, pair: Option<(SocketAddr, SocketAddr)>) {
         lock(&self.state).moves.select(pair);
@@ -367,54 +331,6 @@ impl Seam {
     /// Where the engine is to think that something from `from` came from.
     fn source(&self, from: SocketAddr) -> SocketAddr {
         lock(&self.state).moves.source(from)
-    }
-
-    /// Takes note of who sent something; gives the check that asks a stranger whether it is the other end.
-    fn on_heard(&self, local: SocketAddr, from: SocketAddr) -> Option<Sent> {
-        let now = self.now();
-        let mut state = lock(&self.state);
-        if state.moves.on_heard(now, local, from) { state.ask(now, (local, from), self.crypto.as_ref()?) } else { None }
-    }
-
-    /// Whether a datagram answers a check of the seam, which the engine knows nothing of.
-    fn on_answer(&self, from: SocketAddr, bytes: &[u8]) -> bool {
-        let now = self.now();
-        let mut state = lock(&self.state);
-        if !checks::transaction(bytes).is_some_and(|id| state.moves.has_asked(id)) {
-            return false;
-        }
-        let genuine = self.crypto.as_ref().and_then(|crypto| state.checks.genuine_answer(bytes, crypto));
-        if let Some(id) = genuine {
-            match state.moves.on_answer(now, id, from) {
-                Answered::Here => self.answered.notify_waiters(),
-                Answered::Twice | Answered::NotAsked => {}
-            }
-        }
-        true
-    }
-
-    /// Whether a media datagram is of a source that the engine may get to know.
-    fn admits(&self, from: SocketAddr, bytes: &[u8]) -> bool {
-        let mut state = lock(&self.state);
-        let expected = state.moves.pair().is_none_or(|(_, remote)| remote == from);
-        state.sources.admit(bytes, expected)
-    }
-
-    fn is_media_open(&self) -> bool {
-        self.media_open.load(Ordering::Acquire)
-    }
-
-    /// Whether the engine is to have a media datagram now; one that overtakes the end of the handshake waits for it.
-    fn on_media(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> bool {
-        let mut state = lock(&self.state);
-        // Asked under the lock, which is held while what waited is released: the order stays.
-        if self.is_media_open() {
-            return true;
-        }
-        if state.early_media.len() < HELD_LIMIT {
-            state.early_media.push_back(Held { local, remote, bytes: bytes.to_vec() });
-        }
-        false
     }
 
     /// When the socket at `local` has to repeat a flight.
@@ -440,12 +356,21 @@ impl State {
     /// A new generation: nothing learned of pairs before holds.
     fn start(&mut self, swiftness: Swiftness) {
         self.described = false;
+        self.known.clear();
+        self.strangers.clear();
+        self.guard.start();
+        self.candidates = RemoteCandidates::default();
         self.checks.start(swiftness.nominate_at_once);
         self.moves.select(None);
     }
 
     fn port(&self, local: SocketAddr) -> Option<Arc<Port>> {
         self.ports.get(&local).and_then(Weak::upgrade)
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let open = self.ports.iter().filter(|(_, port)| port.strong_count() > 0);
+        open.map(|(local, _)| local.ip()).collect()
     }
 
     /// A check of the seam's own.
@@ -474,18 +399,6 @@ impl State {
         }
     }
 
-    /// Whether the engine can make the right thing of a check from `remote`.
-    fn may_check(&mut self, now: Instant, remote: SocketAddr) -> bool {
-        if self.known.contains(&remote) {
-            return self.described;
-        }
-        if self.strangers.len() == KNOWN_LIMIT && !self.strangers.contains_key(&remote) {
-            return self.described;
-        }
-        let since = *self.strangers.entry(remote).or_insert(now);
-        self.described && now.saturating_duration_since(since) >= CANDIDATE_WAIT
-    }
-
     /// Lets in the checks whose candidates are known by now; a stranger's next check finds its time is up.
     fn release_checks(&mut self) {
         let early = std::mem::take(&mut self.early_checks);
@@ -501,6 +414,7 @@ impl State {
             _ => None,
         };
         let mut early: Vec<Held> = std::mem::take(&mut self.early_handshake).into();
+        early.retain(|held| self.is_theirs(held.remote));
         early.sort_by_key(hello);
         self.hello_passed |= early.iter().any(|held| hello(held) == Some(0));
         let hello_passed = self.hello_passed;
@@ -519,7 +433,18 @@ fn is_stun(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(0..=3))
 }
 
+/// RTP or RTCP (RFC 7983).
+fn is_media(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(128..=191))
+}
+
+/// An attribute of a description (RFC 8866 section 5.13).
+fn attribute(sdp: &str, name: &str) -> Option<String> {
+    let mut values = sdp.lines().filter_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'));
+    values.next().map(str::to_owned)
+}
+
 /// A STUN binding request.
-pub(super) fn is_check(bytes: &[u8]) -> bool {
+fn is_check(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0, 1])
 }

@@ -1,13 +1,15 @@
 //! An end that is seen at a new address while the path is in use.
 //!
 //! The agent keeps to the pair it has selected; when a NAT gives the other end a new address, or the other end has new
-//! sockets, it sends into the void until the path fails. Here what comes from a stranger is answered with a check, and
-//! once the other end has confirmed it there under its password, what the agent sends to the old address goes to the
-//! new one, and what comes from there is shown to the agent as coming from the old one. So a path moves in a round trip
-//! and a half from the first packet on, without signalling.
+//! sockets, it sends into the void until the path fails. Here a packet that was encrypted by the other end but comes
+//! from elsewhere has both addresses asked, the one in use and the new one. Once the new one has answered under the
+//! other end's password and the one in use has not, what the agent sends to the old address goes to the new one, and
+//! what comes from there is shown to the agent as coming from the old one. So a path moves in a round trip and a half
+//! from the first packet on, without signalling.
 //!
-//! It does not move while the address in use is still heard of: a stranger who repeats packets of the other end must
-//! not draw the media to itself.
+//! Packets can be recorded and passed on by a stranger who is faster than the network. So the old address is asked on
+//! for a while, and if it answers the path goes back, and is not so quick to leave it again (the model is RFC 9000
+//! section 9.3.3). Nothing that is not encrypted counts here, save answers to checks of this end.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,14 +19,21 @@ use rtc::stun::message::TransactionId;
 
 use super::checks::Pair;
 
-/// Strangers that are asked at the same time; more are somebody who makes them up.
-const STRANGERS: usize = 8;
-/// Time between two checks of one stranger.
+/// New addresses that are asked at the same time.
+const UNVALIDATED: usize = 8;
+/// Time between two checks of one address.
 const GAP: Duration = Duration::from_millis(50);
-/// Checks of one stranger that goes unanswered.
+/// Checks of one address that goes unanswered, until it has not been heard of for [`FORGOTTEN`].
 const TRIES: u32 = 20;
+const FORGOTTEN: Duration = Duration::from_secs(5);
 /// Unanswered checks remembered.
 const ASKED: usize = 64;
+/// How long the address that was left is asked, and how often at most.
+const BEHIND: Duration = Duration::from_secs(3);
+const BEHIND_GAP: Duration = Duration::from_millis(150);
+/// After a path went back: how long it is wary, and how long the address in use must then have been silent.
+const WARY: Duration = Duration::from_secs(10);
+const SILENT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Moves {
@@ -32,16 +41,26 @@ pub(super) struct Moves {
     pair: Option<Pair>,
     /// Where the other end is, if not where the agent thinks.
     moved: Option<SocketAddr>,
-    /// When the other end was last heard from where it is.
+    /// When the other end was last surely heard from where it is.
     heard: Option<Instant>,
-    strangers: VecDeque<Stranger>,
+    unvalidated: VecDeque<Unvalidated>,
     asked: VecDeque<Asked>,
+    left: Option<Left>,
+    wary_until: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Stranger {
+struct Unvalidated {
     at: SocketAddr,
     tries: u32,
+    last: Instant,
+}
+
+/// The address that was in use before the last move.
+#[derive(Debug)]
+struct Left {
+    at: SocketAddr,
+    since: Instant,
     last: Instant,
 }
 
@@ -86,29 +105,46 @@ impl Moves {
         self.pair.filter(|_| self.moved == Some(from)).map_or(from, |(_, remote)| remote)
     }
 
-    /// Takes note of a sender; gives whether it is a stranger to be asked now.
-    pub(super) fn on_heard(&mut self, now: Instant, local: SocketAddr, from: SocketAddr) -> bool {
-        let Some((of, remote)) = self.pair() else { return false };
-        if of != local {
-            return false;
-        }
+    /// A packet from `from` was encrypted by the other end; gives the addresses to be asked now.
+    pub(super) fn on_authentic(&mut self, now: Instant, local: SocketAddr, from: SocketAddr) -> Vec<SocketAddr> {
+        let Some((_, remote)) = self.pair().filter(|(of, _)| *of == local) else { return vec![] };
         if remote == from {
             self.heard = Some(now);
-            return false;
+            return self.ask_behind(now).into_iter().collect();
         }
-        if let Some(stranger) = self.strangers.iter_mut().find(|stranger| stranger.at == from) {
-            if stranger.tries == TRIES || now.saturating_duration_since(stranger.last) < GAP {
-                return false;
+        match self.unvalidated.iter_mut().find(|other| other.at == from) {
+            Some(known) => {
+                let since = now.saturating_duration_since(known.last);
+                if since >= FORGOTTEN {
+                    known.tries = 0;
+                }
+                if known.tries == TRIES || since < GAP {
+                    return vec![];
+                }
+                known.tries += 1;
+                known.last = now;
             }
-            stranger.tries += 1;
-            stranger.last = now;
-            return true;
+            None => {
+                if self.unvalidated.len() == UNVALIDATED {
+                    self.unvalidated.pop_front();
+                }
+                self.unvalidated.push_back(Unvalidated { at: from, tries: 1, last: now });
+            }
         }
-        if self.strangers.len() == STRANGERS {
-            self.strangers.pop_front();
+        vec![from, remote]
+    }
+
+    fn ask_behind(&mut self, now: Instant) -> Option<SocketAddr> {
+        let left = self.left.as_mut()?;
+        if now.saturating_duration_since(left.since) > BEHIND {
+            self.left = None;
+            return None;
         }
-        self.strangers.push_back(Stranger { at: from, tries: 1, last: now });
-        true
+        if now.saturating_duration_since(left.last) < BEHIND_GAP {
+            return None;
+        }
+        left.last = now;
+        Some(left.at)
     }
 
     /// A check goes to `at`.
@@ -129,20 +165,35 @@ impl Moves {
         let Some(index) = self.asked.iter().position(|asked| asked.id == id && asked.at == from) else {
             return Answered::NotAsked;
         };
-        let (Some(asked), Some((_, agents))) = (self.asked.remove(index), self.pair) else {
+        let (Some(asked), Some((_, remote))) = (self.asked.remove(index), self.pair()) else {
             return Answered::NotAsked;
         };
-        if self.pair().is_some_and(|(_, remote)| remote == from) {
+        if remote == from {
             self.heard = Some(now);
             return Answered::Here;
         }
-        if self.heard.is_some_and(|heard| heard > asked.when) {
+        if self.left.as_ref().is_some_and(|left| left.at == from) {
+            self.go_to(now, from);
+            self.left = None;
+            self.wary_until = Some(now + WARY);
+            return Answered::Here;
+        }
+        let wary = self.wary_until.is_some_and(|until| now < until);
+        let alive = self
+            .heard
+            .is_some_and(|heard| heard > asked.when || (wary && now.saturating_duration_since(heard) < SILENT));
+        if alive {
             return Answered::Twice;
         }
-        self.moved = (from != agents).then_some(from);
-        self.heard = Some(now);
-        self.strangers.clear();
+        self.go_to(now, from);
+        self.left = Some(Left { at: remote, since: now, last: asked.when });
         Answered::Here
+    }
+
+    fn go_to(&mut self, now: Instant, address: SocketAddr) {
+        self.moved = self.pair.is_some_and(|(_, agents)| agents != address).then_some(address);
+        self.heard = Some(now);
+        self.unvalidated.clear();
     }
 }
 
@@ -175,12 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn the_path_follows_a_stranger_who_answers_and_back_again() {
+    fn the_path_follows_an_end_that_answers_elsewhere_and_back_again() {
         let (mut moves, start) = in_use();
-        for (from, to) in [(OLD, NEW), (NEW, OLD)] {
-            assert!(!moves.on_heard(start, at(LOCAL), at(from)));
-            let later = start + ms(1_000);
-            assert!(moves.on_heard(later, at(LOCAL), at(to)));
+        for (n, from, to) in [(0, OLD, NEW), (1, NEW, OLD)] {
+            let start = start + ms(n * 20_000);
+            assert!(moves.on_authentic(start, at(LOCAL), at(from)).is_empty());
+            let later = start + ms(10_000);
+            moves.on_authentic(later - ms(1), at(LOCAL), at(from));
+            assert_eq!(moves.on_authentic(later, at(LOCAL), at(to)), [at(to), at(from)], "both are asked");
             let id = ask(&mut moves, later, to);
             assert_eq!(moves.destination(at(OLD)), at(from), "not before it has answered");
             assert_eq!(moves.on_answer(later + ms(100), id, at(to)), Answered::Here);
@@ -193,10 +246,10 @@ mod tests {
     #[test]
     fn nothing_moves_while_the_old_address_is_heard_or_another_answers() {
         let (mut moves, start) = in_use();
-        assert!(moves.on_heard(start, at(LOCAL), at(NEW)));
-        let id = ask(&mut moves, start, NEW);
-        moves.on_heard(start + ms(20), at(LOCAL), at(OLD));
-        assert_eq!(moves.on_answer(start + ms(100), id, at(NEW)), Answered::Twice);
+        assert_eq!(moves.on_authentic(start, at(LOCAL), at(NEW)).len(), 2);
+        let (old, new) = (ask(&mut moves, start, OLD), ask(&mut moves, start, NEW));
+        assert_eq!(moves.on_answer(start + ms(20), old, at(OLD)), Answered::Here);
+        assert_eq!(moves.on_answer(start + ms(100), new, at(NEW)), Answered::Twice);
         let id = ask(&mut moves, start + ms(200), NEW);
         assert_eq!(moves.on_answer(start + ms(300), id, at("203.0.113.9:1")), Answered::NotAsked);
         assert_eq!(moves.on_answer(start + ms(300), TransactionId::new(), at(NEW)), Answered::NotAsked);
@@ -205,15 +258,39 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_asked_at_a_pace_and_not_for_ever() {
+    fn a_path_that_was_drawn_away_goes_back_and_is_wary() {
         let (mut moves, start) = in_use();
-        let asked = (0..1_000).filter(|n| moves.on_heard(start + ms(n * 5), at(LOCAL), at(NEW))).count();
+        moves.on_authentic(start, at(LOCAL), at(NEW));
+        let id = ask(&mut moves, start, NEW);
+        assert_eq!(moves.on_answer(start + ms(10), id, at(NEW)), Answered::Here);
+        // What comes from there has the old address asked on, which answers.
+        assert_eq!(moves.on_authentic(start + ms(200), at(LOCAL), at(NEW)), [at(OLD)]);
+        let id = ask(&mut moves, start + ms(200), OLD);
+        assert_eq!(moves.on_answer(start + ms(300), id, at(OLD)), Answered::Here);
+        assert_eq!(moves.destination(at(OLD)), at(OLD));
+        let mut draw = |after: u64| {
+            moves.on_authentic(start + ms(after), at(LOCAL), at(NEW));
+            let id = ask(&mut moves, start + ms(after), NEW);
+            moves.on_answer(start + ms(after + 10), id, at(NEW))
+        };
+        assert_eq!(draw(500), Answered::Twice, "it was heard less than a second before");
+        assert_eq!(draw(1_500), Answered::Here, "it has been silent for a second");
+        let asked =
+            (0..100).filter(|n| !moves.on_authentic(start + ms(2_000 + n * 100), at(LOCAL), at(NEW)).is_empty());
+        assert!(asked.count() < 30, "and not for ever");
+    }
+
+    #[test]
+    fn addresses_are_asked_at_a_pace_and_not_for_ever() {
+        let (mut moves, start) = in_use();
+        let asked = (0..600).filter(|n| !moves.on_authentic(start + ms(n * 5), at(LOCAL), at(NEW)).is_empty()).count();
         assert_eq!(asked, TRIES as usize);
-        assert!(!moves.on_heard(start, at("192.0.2.9:9"), at("203.0.113.9:1")), "another socket has another pair");
+        let elsewhere = moves.on_authentic(start, at("192.0.2.9:9"), at("203.0.113.9:1"));
+        assert!(elsewhere.is_empty(), "another socket has another pair");
         for port in 0..100 {
-            moves.on_heard(start, at(LOCAL), SocketAddr::new([203, 0, 113, 1].into(), port));
+            moves.on_authentic(start, at(LOCAL), SocketAddr::new([203, 0, 113, 1].into(), port));
         }
-        assert_eq!(moves.strangers.len(), STRANGERS);
+        assert_eq!(moves.unvalidated.len(), UNVALIDATED);
     }
 
     #[test]

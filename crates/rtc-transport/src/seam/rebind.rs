@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flights::Sent;
+use super::socket::Port;
 use super::{Seam, Weak};
 use crate::event::lock;
 
@@ -36,10 +37,9 @@ impl Seam {
         tokio::pin!(answered);
         self.replace_sockets(addresses);
         for _ in 0..TRIES {
-            let Some((socket, check)) = self.check_pair() else { return Rebound::Unreachable };
-            if let Err(error) = socket.send_to(&check.bytes, check.remote).await {
-                tracing::debug!(%error, "a check over new sockets");
-            }
+            let Some((port, check)) = self.check_pair() else { return Rebound::Unreachable };
+            // By the task of the engine: of two that wait to send, a socket wakes only one.
+            port.send_soon([check]);
             tokio::select! {
                 () = &mut answered => return Rebound::Answered,
                 () = self.sleep(GAP) => {}
@@ -48,13 +48,13 @@ impl Seam {
         Rebound::Unreachable
     }
 
-    fn check_pair(&self) -> Option<(Arc<dyn crate::runtime::AsyncUdpSocket>, Sent)> {
+    fn check_pair(&self) -> Option<(Arc<Port>, Sent)> {
         let now = self.now();
         let mut state = lock(&self.state);
         let pair = state.moves.pair()?;
         let port = state.port(pair.0)?;
         let check = state.ask(now, pair, self.crypto.as_ref()?)?;
-        Some((port.socket(), check))
+        Some((port, check))
     }
 
     fn replace_sockets(&self, addresses: &[IpAddr]) {

@@ -37,6 +37,11 @@ pub(super) fn is_alert(datagram: &[u8]) -> bool {
     datagram.first() == Some(&ALERT)
 }
 
+/// Whether the first record is one that was encrypted; anybody can make the others.
+pub(super) fn is_encrypted(datagram: &[u8]) -> bool {
+    datagram.get(..RECORD_HEADER).is_some_and(|header| header[3..5] != [0, 0])
+}
+
 /// What the first record carries; `None` if that is encrypted or no handshake message.
 pub(super) fn handshake(datagram: &[u8]) -> Option<Handshake> {
     let header = datagram.get(..RECORD_HEADER + HANDSHAKE_HEADER)?;

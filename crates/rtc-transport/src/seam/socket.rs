@@ -10,12 +10,14 @@ use std::time::Instant;
 
 use super::flights::Sent;
 use super::record::{NUDGE, is_alert};
-use super::{Seam, Way, is_check, relayed};
+use super::{Seam, Way, is_media, relayed};
 use crate::event::lock;
 use crate::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 /// How often the notice of a close is said beside the first time.
 const FURTHER_NOTICES: usize = 2;
+/// Receives of the real socket for one of the engine.
+const AT_ONE_TIME: usize = 64;
 
 /// What stands behind a socket of the engine: the real one, and datagrams the engine is to read before those of the
 /// network.
@@ -27,8 +29,18 @@ pub(super) struct Port {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
+    datagrams: VecDeque<Datagram>,
+    /// What the seam has to say as soon as the reader looks.
+    outgoing: Vec<Sent>,
     reader: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    from: SocketAddr,
+    /// Where it really came from, if it comes straight from the network.
+    origin: Option<SocketAddr>,
+    bytes: Vec<u8>,
 }
 
 impl Port {
@@ -47,7 +59,13 @@ impl Port {
     }
 
     pub(super) fn put(&self, from: SocketAddr, bytes: Vec<u8>) {
-        lock(&self.waiting).datagrams.push_back((from, bytes));
+        lock(&self.waiting).datagrams.push_back(Datagram { from, origin: None, bytes });
+        self.wake();
+    }
+
+    /// Has the reader send something.
+    pub(super) fn send_soon(&self, sent: impl IntoIterator<Item = Sent>) {
+        lock(&self.waiting).outgoing.extend(sent);
         self.wake();
     }
 
@@ -59,13 +77,13 @@ impl Port {
         }
     }
 
-    fn take(&self, cx: &Context<'_>) -> Option<(SocketAddr, Vec<u8>)> {
+    fn take(&self, cx: &Context<'_>) -> (Vec<Sent>, Option<Datagram>) {
         let mut waiting = lock(&self.waiting);
         let first = waiting.datagrams.pop_front();
         if first.is_none() {
             waiting.reader = Some(cx.waker().clone());
         }
-        first
+        (std::mem::take(&mut waiting.outgoing), first)
     }
 }
 
@@ -140,17 +158,14 @@ impl SeamSocket {
     /// Sends what the seam has to say, to the addresses as they are.
     fn send_all(&self, cx: &mut Context<'_>, datagrams: Vec<Sent>) {
         for Sent { remote, bytes, .. } in datagrams {
-            // A full send buffer loses a repetition, and the next one makes up for it.
-            if let Poll::Ready(Err(error)) = self.port.socket().poll_send(cx, &plain(remote, &bytes)) {
-                tracing::debug!(%error, "a handshake flight or check was not sent");
+            // A full send buffer loses a repetition, and the next one makes up for it. An error may be that of the
+            // datagram before, which went to where nobody is any more.
+            for _ in 0..2 {
+                match self.port.socket().poll_send(cx, &plain(remote, &bytes)) {
+                    Poll::Ready(Err(error)) => tracing::debug!(%error, "a handshake flight or check was not sent"),
+                    Poll::Ready(Ok(_)) | Poll::Pending => break,
+                }
             }
-        }
-    }
-
-    /// Asks a stranger whether it is the other end.
-    fn ask(&self, cx: &mut Context<'_>, from: SocketAddr) {
-        if let Some(check) = self.seam.on_heard(self.local, from) {
-            self.send_all(cx, vec![check]);
         }
     }
 
@@ -158,13 +173,6 @@ impl SeamSocket {
     fn sort(&self, cx: &mut Context<'_>, bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) {
         for (buf, meta) in bufs.iter().zip(meta) {
             for datagram in buf[..meta.len].chunks(meta.stride.max(1)) {
-                if is_media(datagram) && !self.seam.admits(meta.addr, datagram) {
-                    continue;
-                }
-                // Of a server's words nothing follows.
-                if is_media(datagram) || is_check(datagram) {
-                    self.ask(cx, meta.addr);
-                }
                 let from = self.seam.source(meta.addr);
                 let (deliver, again) = match is_media(datagram) {
                     true => (self.seam.on_media(self.local, from, datagram), vec![]),
@@ -173,7 +181,8 @@ impl SeamSocket {
                 };
                 self.send_all(cx, again);
                 if deliver {
-                    lock(&self.port.waiting).datagrams.push_back((from, datagram.to_vec()));
+                    let (origin, bytes) = (Some(meta.addr), datagram.to_vec());
+                    lock(&self.port.waiting).datagrams.push_back(Datagram { from, origin, bytes });
                 }
             }
         }
@@ -216,10 +225,15 @@ impl AsyncUdpSocket for SeamSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            if let Some((from, bytes)) = self.port.take(cx)
+        // Somebody who floods this socket with what is of no use must not keep the engine from everything else.
+        for _ in 0..AT_ONE_TIME {
+            let (outgoing, datagram) = self.port.take(cx);
+            self.send_all(cx, outgoing);
+            self.seam.hand_over(None);
+            if let Some(Datagram { from, origin, bytes }) = datagram
                 && let (Some(buf), Some(meta)) = (bufs.first_mut(), meta.first_mut())
             {
+                self.seam.hand_over(origin.map(|origin| (self.local, origin)));
                 let len = bytes.len().min(buf.len());
                 buf[..len].copy_from_slice(&bytes[..len]);
                 describe(meta, from, len);
@@ -239,16 +253,18 @@ impl AsyncUdpSocket for SeamSocket {
                 Poll::Ready(Ok(count)) => count,
                 other => return other,
             };
-            let admitted = |from, datagram: &[u8]| is_media(datagram) && self.seam.admits(from, datagram);
-            let media_only = bufs.iter().zip(meta.iter()).take(count).all(|(buf, meta)| {
-                meta.len > 0 && buf[..meta.len].chunks(meta.stride.max(1)).all(|it| admitted(meta.addr, it))
-            });
-            if media_only && self.seam.is_media_open() {
-                meta.iter().take(count).for_each(|meta| self.ask(cx, meta.addr));
+            // The engine asks for one message, which may be several datagrams of one sender.
+            if count == 1
+                && let (Some(buf), Some(meta)) = (bufs.first(), meta.first())
+                && self.seam.admits_voice(meta.addr, buf[..meta.len].chunks(meta.stride.max(1)))
+            {
+                self.seam.hand_over(Some((self.local, meta.addr)));
                 return Poll::Ready(Ok(count));
             }
             self.sort(cx, &bufs[..count], &meta[..count]);
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn max_gso_segments(&self) -> usize {
@@ -265,11 +281,6 @@ fn describe(meta: &mut RecvMeta, from: SocketAddr, len: usize) {
     meta.addr = from;
     meta.len = len;
     meta.stride = len.max(1);
-}
-
-/// RTP or RTCP (RFC 7983).
-pub(super) fn is_media(datagram: &[u8]) -> bool {
-    matches!(datagram.first(), Some(128..=191))
 }
 
 fn plain(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {

@@ -53,6 +53,13 @@ impl Host {
         self.change(|place| place.has_route = false);
     }
 
+    /// Gives the host so many further addresses that lead nowhere and are the same on every host, as those of the
+    /// bridges for containers are; only Linux has them.
+    pub fn has_bridges(&self, count: u8) {
+        let bridges = (1..=count).filter(|_| cfg!(target_os = "linux"));
+        self.change(|place| place.bridges = bridges.map(|n| IpAddr::from([127, 0, n, 1])).collect());
+    }
+
     /// From now on the host stands behind a NAT.
     pub fn behind_nat(&self) {
         self.change(Place::put_nat);
@@ -82,7 +89,8 @@ impl Host {
 impl LocalAddresses for Host {
     fn addresses(&self) -> Vec<IpAddr> {
         let place = &lock(&self.network.inner.state).places[&self.id];
-        std::iter::once(place.address).chain(place.further.iter().copied()).collect()
+        let others = place.further.iter().chain(&place.bridges);
+        std::iter::once(place.address).chain(others.copied()).collect()
     }
 
     fn default_route(&self) -> Vec<IpAddr> {

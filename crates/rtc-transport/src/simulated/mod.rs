@@ -27,7 +27,7 @@ mod link;
 mod place;
 mod socket;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, Weak};
@@ -74,6 +74,30 @@ struct State {
     /// One direction each.
     wires: HashMap<(HostId, HostId), Wire>,
     unlinked: Link,
+    /// What each host has sent, to whomever.
+    traffic: HashMap<HostId, Sent>,
+    /// What is overheard, while somebody listens.
+    overheard: Option<VecDeque<Overheard>>,
+}
+
+/// What a host has sent so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Datagrams, also those to addresses where nobody is.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A datagram on the network, as whoever listens sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overheard {
+    /// The address it comes from.
+    pub from: SocketAddr,
+    /// The address it goes to.
+    pub to: SocketAddr,
+    /// What it carries.
+    pub bytes: Vec<u8>,
 }
 
 /// A host stays the same wherever it is.
@@ -132,6 +156,29 @@ impl Network {
         lock(&self.inner.state).sent.get(&address).copied().unwrap_or_default()
     }
 
+    /// What a host has sent so far, to whomever.
+    pub fn sent(&self, host: &Host) -> Sent {
+        lock(&self.inner.state).traffic.get(&host.id).copied().unwrap_or_default()
+    }
+
+    /// The addresses of a host's open sockets, as the host knows them.
+    pub fn sockets(&self, host: &Host) -> Vec<SocketAddr> {
+        let state = lock(&self.inner.state);
+        let open = state.sockets.iter().filter(|(_, open)| open.host == host.id && open.mailbox.strong_count() > 0);
+        open.map(|(address, _)| *address).collect()
+    }
+
+    /// The datagrams that were sent since this was last called, but for those of [`Network::inject`]; the first call
+    /// begins to listen. Of many that nobody asks for the last are kept.
+    pub fn overhear(&self) -> Vec<Overheard> {
+        lock(&self.inner.state).overheard.replace(VecDeque::new()).unwrap_or_default().into()
+    }
+
+    /// Has `host` send a datagram from an address that it made up.
+    pub fn inject(&self, host: &Host, datagram: &Overheard) {
+        self.carry(&mut lock(&self.inner.state), host.id, datagram.from, datagram.to, &datagram.bytes);
+    }
+
     /// Gives a name to an address, for hosts that resolve it.
     pub fn name(&self, name: &str, address: SocketAddr) {
         lock(&self.inner.state).names.insert(name.to_owned(), address);
@@ -148,11 +195,23 @@ impl Network {
     }
 
     fn send(&self, sender: HostId, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
-        let now = tokio::time::Instant::now();
+        const OVERHEARD: usize = 512;
         let mut state = lock(&self.inner.state);
-        let state = &mut *state;
         *state.sent.entry(from.ip()).or_default() += 1;
+        let sent = state.traffic.entry(sender).or_default();
+        *sent = Sent { datagrams: sent.datagrams + 1, bytes: sent.bytes + datagram.len() as u64 };
         let Some(from) = state.seen_from(sender, from) else { return };
+        if let Some(overheard) = &mut state.overheard {
+            if overheard.len() == OVERHEARD {
+                overheard.pop_front();
+            }
+            overheard.push_back(Overheard { from, to, bytes: datagram.to_vec() });
+        }
+        self.carry(&mut state, sender, from, to, datagram);
+    }
+
+    fn carry(&self, state: &mut State, sender: HostId, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        let now = tokio::time::Instant::now();
         let Some((receiver, mailbox)) = state.receiver(to) else { return };
         let ends = (sender, receiver);
         let wire = state.wires.entry(ends).or_insert_with(|| {

@@ -12,6 +12,8 @@ pub(super) struct Place {
     pub(super) address: IpAddr,
     /// Of further networks, where nobody stands in between.
     pub(super) further: Vec<IpAddr>,
+    /// Those that lead nowhere.
+    pub(super) bridges: Vec<IpAddr>,
     /// The first address is that of the default route.
     pub(super) has_route: bool,
     nat: Option<Nat>,
@@ -27,7 +29,7 @@ struct Nat {
 
 impl Place {
     pub(super) fn new(address: IpAddr) -> Self {
-        Self { address, further: vec![], has_route: true, nat: None }
+        Self { address, further: vec![], bridges: vec![], has_route: true, nat: None }
     }
 
     /// Stands a NAT before the host. Nobody can be reached at its own address any more.
