@@ -52,7 +52,14 @@ impl Seam {
             return (false, vec![]);
         }
         if state.flights.is_complete() {
-            return (false, state.answer(now, bytes));
+            // By the way the question came: the pair may be another since the flight went out.
+            let to = state.moves.destination(remote);
+            let answer = state.answer(now, bytes).into_iter().map(|sent| Sent {
+                local,
+                remote: to,
+                bytes: relayed::inner(&sent.bytes).map(<[u8]>::to_vec).unwrap_or(sent.bytes),
+            });
+            return (false, answer.collect());
         }
         if early {
             hold(&mut state.early_handshake, Held { local, remote, bytes: bytes.to_vec() });
@@ -99,7 +106,10 @@ impl Seam {
             return (false, vec![]);
         }
         if complete {
-            return (false, state.answer(now, inner));
+            // Over this way only the engine can answer if the flight took another.
+            let again = state.answer(now, inner);
+            let same_way = again.iter().all(|sent| sent.remote == server);
+            return (!again.is_empty() && !same_way, if same_way { again } else { vec![] });
         }
         (state.guard.admits_handshake(), vec![])
     }
