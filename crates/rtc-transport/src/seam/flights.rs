@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::record::{self, Handshake};
+use super::relayed;
 
 /// Datagrams of one flight this end remembers; a flight with a long certificate chain has four or five.
 const FLIGHT_LIMIT: usize = 12;
@@ -104,6 +105,16 @@ impl Flights {
 
     pub(super) fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    /// The agent has selected a pair, on which the last flight goes on if it is not answered: after a restart the sockets
+    /// it went out by are gone.
+    pub(super) fn on_selected(&mut self, now: Instant, (local, remote): (SocketAddr, SocketAddr)) {
+        for sent in &mut self.last {
+            let bytes = relayed::inner(&sent.bytes).map(<[u8]>::to_vec);
+            *sent = Sent { local, remote, bytes: bytes.unwrap_or_else(|| std::mem::take(&mut sent.bytes)) };
+        }
+        self.next = self.next.map(|_| now);
     }
 
     /// When the last flight is to be repeated, and by which socket.

@@ -138,6 +138,8 @@ impl Seam {
         if !was_selected && state.checks.is_selected() {
             // Behind this very datagram, which makes the agent select.
             state.release([held()]);
+            state.flights.on_selected(now, (local, remote));
+            state.wake(local);
             state.release_handshake();
             return false;
         }

@@ -300,6 +300,8 @@ impl Seam {
                 }
             };
             if !was_selected && state.checks.is_selected() {
+                state.flights.on_selected(now, (local, remote));
+                state.wake(local);
                 state.release_handshake();
             }
             return way;
