@@ -64,6 +64,11 @@ impl DevBackend {
         Ok(self.0.rtc_token(request).await?)
     }
 
+    /// What a push would have brought this user: of the call that rings for it, or nothing if none does.
+    pub async fn cc_param(&self) -> Result<Option<String>, DevBackendError> {
+        Ok(self.0.cc_param().await?)
+    }
+
     /// The user behind a uid, for a [`crate::UserMapperHandler`].
     pub async fn map_user(&self, channel: ChannelId, uid: Uid) -> Result<UserMapper, HandlerError> {
         Ok(self.0.map_user(channel, uid).await?.into())

@@ -16,7 +16,9 @@ use axum::{Json, Router};
 use call_protocol::{ChannelId, Uid, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
+use crate::hub::{HubLink, Input, ParamWanted};
 use crate::token::{AppNo, Apps};
 
 /// The app that the backend serves.
@@ -95,17 +97,19 @@ impl Accounts {
 struct Backend {
     apps: Arc<Apps>,
     directory: Arc<Directory>,
+    hub: HubLink,
 }
 
 /// The routes below `/dev/`.
-pub(crate) fn routes(apps: Arc<Apps>, directory: Arc<Directory>) -> Router {
+pub(crate) fn routes(apps: Arc<Apps>, directory: Arc<Directory>, hub: HubLink) -> Router {
     Router::new()
         .route("/dev/register", post(register))
         .route("/dev/access-token", post(access_token))
         .route("/dev/rtc-token", post(rtc_token))
         .route("/dev/user-map", post(user_map))
+        .route("/dev/cc-param", post(cc_param))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
-        .with_state(Backend { apps, directory })
+        .with_state(Backend { apps, directory, hub })
 }
 
 /// A status and what is wrong, told as `{"error": "…"}`.
@@ -249,6 +253,17 @@ async fn user_map(
     let user = backend.directory.lock().user_of(&asked.channel, asked.uid).cloned();
     let user = user.ok_or_else(|| failure(StatusCode::NOT_FOUND, "nobody has this uid there"))?;
     Ok(Json(serde_json::json!({ "user": user })).into_response())
+}
+
+/// What a push would have brought the user: of the call that rings for it, or null.
+async fn cc_param(State(backend): State<Backend>, headers: HeaderMap) -> Result<Response, Failure> {
+    let user = backend.bearer(&headers)?;
+    let stopping = || failure(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
+    let (answer, answered) = oneshot::channel();
+    let wanted = ParamWanted { app: backend.directory.app, user, answer };
+    backend.hub.inputs.send(Input::ParamWanted(wanted)).await.map_err(|_| stopping())?;
+    let cc_param = answered.await.map_err(|_| stopping())?;
+    Ok(Json(serde_json::json!({ "cc_param": cc_param })).into_response())
 }
 
 impl Backend {

@@ -32,7 +32,7 @@ mod timers;
 mod waking;
 
 pub(crate) use calls::{CallKey, Standing};
-pub(crate) use cc::{Question, Wanted};
+pub(crate) use cc::{ParamWanted, Question, Wanted};
 pub(crate) use liveness::Ear;
 pub(crate) use orders::{Order, Ordered};
 pub(crate) use session::{LINK_FRAMES, Link, Pulse, StreamId, Until, refusal};
@@ -90,6 +90,8 @@ pub(crate) enum Input {
     Asked(Question),
     /// The backend of an app wants something done.
     Ordered(Ordered),
+    /// A callee asks for what a push would have brought.
+    ParamWanted(ParamWanted),
 }
 
 impl Input {
@@ -97,7 +99,7 @@ impl Input {
     fn since(&self) -> Option<Instant> {
         match self {
             Input::SignedIn { since, .. } | Input::Frame { since, .. } => Some(*since),
-            Input::Unsound { .. } | Input::Asked(_) | Input::Ordered(_) => None,
+            Input::Unsound { .. } | Input::Asked(_) | Input::Ordered(_) | Input::ParamWanted(_) => None,
         }
     }
 }
@@ -320,6 +322,7 @@ impl Hub {
             }
             Input::Asked(question) => self.on_asked(now, question),
             Input::Ordered(ordered) => self.on_ordered(now, ordered),
+            Input::ParamWanted(wanted) => self.on_param_wanted(now, wanted),
         }
     }
 

@@ -60,6 +60,7 @@
 //! | `POST /dev/register` | with `dev`: `{"user","password"}`; 201, or 409 if taken |
 //! | `POST /dev/access-token` | with `dev`: `{"user","password"}` to `{"token","app_id","expires_in_s"}` |
 //! | `POST /dev/rtc-token` | with `dev` and a bearer access token: `{"channel","uid"?}` to `{"token","uid","expires_in_s"}` |
+//! | `POST /dev/cc-param` | with `dev` and a bearer access token: `{"cc_param"}` of the call that rings for that user, as a push would bring it, or null |
 //! | `POST /dev/user-map` | with `dev` and a bearer access token: `{"channel","uid"}` to `{"user"}`, or 404 |
 //!
 //! The two token requests take `ttl_s`. Errors are `{"error":"…"}` with a fitting status. With [`tls_cert`](ServerConfig::tls_cert) the

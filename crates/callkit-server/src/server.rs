@@ -190,7 +190,7 @@ impl Server {
             silence_limit_ms: config.silence_limit_ms.into(),
             last_stream: AtomicU64::new(0),
         });
-        let backend = directory.map(|directory| dev::routes(Arc::clone(&apps), directory));
+        let backend = directory.map(|directory| dev::routes(Arc::clone(&apps), directory, door.hub.clone()));
         let account = Account {
             apps: Arc::clone(&apps),
             store: store.clone(),

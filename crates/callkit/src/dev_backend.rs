@@ -59,6 +59,11 @@ struct Mapped {
 }
 
 #[derive(serde::Deserialize)]
+struct Pushed {
+    cc_param: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
 struct Refusal {
     error: String,
 }
@@ -107,6 +112,11 @@ impl DevBackend {
         let reply: ChannelToken = self.post("rtc-token", &ask).await.map_err(|error| error.to_string())?;
         let uid = Uid::new(reply.uid).map_err(|error| error.to_string())?;
         Ok(RtcToken { token: reply.token, uid })
+    }
+
+    /// What a push would have brought this user, for [`crate::VerifyCallParam`]: of the call that rings for it, or `None` if none does.
+    pub async fn cc_param(&self) -> Result<Option<String>, DevBackendError> {
+        Ok(self.post::<Pushed>("cc-param", &json!({})).await?.cc_param)
     }
 
     /// The user behind a uid, for [`crate::CallKit::set_user_mapper_handler`].

@@ -291,6 +291,11 @@ impl Calls {
         self.by_user.get(&(app, user.clone())).cloned().unwrap_or_default()
     }
 
+    /// What a call was opened with.
+    pub(crate) fn invite_of(&self, key: CallKey) -> Option<&Invite> {
+        self.calls.get(&key).map(|call| call.arbiter.invite())
+    }
+
     /// Whether a device has placed or taken a call that is not over.
     pub(crate) fn is_in_call(&self, app: AppNo, device: &Party) -> bool {
         let calls = self.by_user.get(&(app, device.user.clone())).map_or(&[][..], Vec::as_slice);

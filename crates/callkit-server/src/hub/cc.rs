@@ -34,6 +34,15 @@ pub(crate) enum Wanted {
     Decline(Option<UserCode>),
 }
 
+/// A callee of the development backend asks for the cc_param of the call that rings for it, newest first.
+#[derive(Debug)]
+pub(crate) struct ParamWanted {
+    pub(crate) app: AppNo,
+    pub(crate) user: UserId,
+    /// `None` if no call rings for it.
+    pub(crate) answer: oneshot::Sender<Option<String>>,
+}
+
 /// For how long a party may be in its own call's channel without a token: until the call ends, which ends it.
 const CALL_GRANT_MS: u64 = 365 * 24 * 3_600 * 1_000;
 
@@ -151,6 +160,17 @@ impl Hub {
         };
         // Whoever asked may be gone.
         answer.send(standing).ok();
+    }
+}
+
+impl Hub {
+    pub(super) fn on_param_wanted(&self, now: Now, wanted: ParamWanted) {
+        let ParamWanted { app, user, answer } = wanted;
+        let keys = self.calls.of_user(app, &user).into_iter().rev().map(|call_id| CallKey { app, call_id });
+        let mut rings = keys.filter(|key| matches!(self.calls.standing(now, *key, &user), Standing::Rings { .. }));
+        let invite = rings.next().and_then(|key| self.calls.invite_of(key));
+        // Whoever asked may be gone.
+        answer.send(invite.map(|invite| self.seal(app, invite, &user))).ok();
     }
 }
 

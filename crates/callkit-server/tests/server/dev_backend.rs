@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use call_protocol::Uid;
 use call_protocol::media::{ChannelEventBody, ChannelRequestBody};
 use call_protocol::session::Hello;
+use call_protocol::{CallId, CcParam, Uid};
 use callkit_server::{Server, ServerConfig};
 use serde_json::{Value, json};
 
 use crate::client::{Client, app, hello, http, start};
+use crate::words::invite;
 
 async fn post(address: SocketAddr, path: &str, bearer: Option<&str>, body: Value) -> (u16, Value) {
     let bearer = bearer.map(|token| format!("authorization: Bearer {token}\n")).unwrap_or_default();
@@ -28,6 +29,26 @@ async fn account(address: SocketAddr, user: &str) -> String {
 async fn sign_in(address: SocketAddr, user: &str, token: &str) -> Client {
     let hello = Hello { app_id: "demo".into(), access_token: token.to_owned(), ..hello(&app("shop"), user, "phone") };
     Client::try_sign_in(address, hello).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_callee_gets_the_cc_param_of_the_call_that_rings_for_it_and_nobody_else_does() {
+    let server = Server::start(ServerConfig::dev_on_loopback()).await.unwrap();
+    let address = server.local_addr();
+    let (ann, bob) = (account(address, "ann").await, account(address, "bob").await);
+    let mut phone = sign_in(address, "ann", &ann).await;
+    let wanted = async |token| post(address, "cc-param", token, json!({})).await;
+    assert_eq!(wanted(Some(&bob)).await, (200, json!({ "cc_param": null })), "nothing rings");
+
+    let call_id = CallId::from_bits(7);
+    phone.say(call_id, invite(call_id, "ann", "bob")).await;
+    phone.is_acknowledged().await;
+    let told = wanted(Some(&bob)).await.1;
+    let param = CcParam::parse(told["cc_param"].as_str().unwrap()).unwrap();
+    assert_eq!((param.call_id, param.user.as_str(), param.peer.as_str()), (call_id, "bob", "ann"));
+    assert_eq!(wanted(Some(&ann)).await, (200, json!({ "cc_param": null })), "it rings for the other one");
+    assert_eq!(wanted(None).await.0, 401);
+    assert_eq!(wanted(Some("made up")).await.0, 401);
 }
 
 #[tokio::test]

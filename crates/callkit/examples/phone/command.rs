@@ -6,8 +6,8 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     Call(String),
-    /// Take up the call of which a push told.
-    Verify(String),
+    /// Take up the call of which a push told: with what the push brought, or with what the server says that one would have brought.
+    Verify(Option<String>),
     Answer,
     /// Cancels, declines or ends, by state.
     Hangup,
@@ -41,7 +41,7 @@ pub(crate) struct NotUnderstood(pub(crate) String);
 
 pub(crate) const HELP: &[(&str, &str)] = &[
     ("call USER", "call somebody"),
-    ("verify CC_PARAM", "take up the call that a push told of"),
+    ("verify CC_PARAM", "take up the call that a push told of; without CC_PARAM the one that rings for you"),
     ("answer", "take the call that rings"),
     ("decline", "refuse the call that rings"),
     ("hangup", "cancel, refuse or end the call"),
@@ -61,7 +61,8 @@ impl FromStr for Command {
             [] => Command::Nothing,
             // A name may have blanks in it.
             ["call" | "c", ..] if words.len() > 1 => Command::Call(after_the_first_word(text).to_owned()),
-            ["verify" | "v", cc_param] => Command::Verify((*cc_param).to_owned()),
+            ["verify" | "v"] => Command::Verify(None),
+            ["verify" | "v", cc_param] => Command::Verify(Some((*cc_param).to_owned())),
             ["answer" | "a"] => Command::Answer,
             ["decline" | "hangup" | "h"] => Command::Hangup,
             ["mute" | "m"] => Command::Mute,

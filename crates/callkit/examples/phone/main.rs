@@ -74,19 +74,19 @@ async fn run(options: Options) -> Result<ExitCode, Failure> {
         .interfaces(options.interfaces())
         .audio_input(input)
         .audio_output(output);
-    let kit = sign_in(&options, builder).await.map_err(Failure::Sentence)?;
+    let signed_in = sign_in(&options, builder).await.map_err(Failure::Sentence)?;
 
     let (lines, inbox) = mpsc::unbounded_channel();
     let heard = script.map(|steps| script::start(steps, lines.clone()));
     if heard.is_none() {
         read_lines(lines);
     }
-    let phone = Phone::new(kit, screen, options.face, options.auto_answer, heard);
+    let phone = Phone::new(signed_in, screen, options.face, options.auto_answer, heard);
     Ok(phone.run(inbox).await)
 }
 
 /// Registers with the development backend, signs in, and readies the media.
-async fn sign_in(options: &Options, builder: Builder) -> Result<CallKit, String> {
+async fn sign_in(options: &Options, builder: Builder) -> Result<(CallKit, DevBackend), String> {
     let (server, user) = (options.server_url(), options.user());
     let backend = DevBackend::sign_in(&server, user, &options.password).await.map_err(|error| match error {
         DevBackendError::Unreachable(_) => {
@@ -108,7 +108,7 @@ async fn sign_in(options: &Options, builder: Builder) -> Result<CallKit, String>
     })?;
     backend.supply(&kit);
     kit.init_rtc().await.map_err(|error| error.to_string())?;
-    Ok(kit)
+    Ok((kit, backend))
 }
 
 /// Commands typed or piped in. The thread ends with the input, or with the process.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use callkit::{CallError, CallId, CallKit, CallKitEvent, CallQuality, CallType, ConnectionState, Ext};
+use callkit::{CallError, CallId, CallKit, CallKitEvent, CallQuality, CallType, ConnectionState, DevBackend, Ext};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,6 +14,7 @@ use crate::screen::{self, REFRESH, Screen};
 
 pub(crate) struct Phone {
     kit: CallKit,
+    backend: DevBackend,
     screen: Screen,
     face: Face,
     auto_answer: bool,
@@ -68,7 +69,7 @@ impl Call {
 
 impl Phone {
     pub(crate) fn new(
-        kit: CallKit,
+        (kit, backend): (CallKit, DevBackend),
         screen: Screen,
         face: Face,
         auto_answer: bool,
@@ -77,6 +78,7 @@ impl Phone {
         let (ear, told) = mpsc::unbounded_channel();
         Phone {
             kit,
+            backend,
             screen,
             face,
             auto_answer,
@@ -160,7 +162,7 @@ impl Phone {
         let outcome = match command {
             Command::Nothing => Ok(()),
             Command::Call(user) => self.call(&user).await,
-            Command::Verify(cc_param) => self.verify(&cc_param).await,
+            Command::Verify(cc_param) => self.verify(cc_param).await,
             Command::Answer => self.with_call(async |call| call.answer(&kit).await).await,
             Command::Hangup => self.with_call(async |call| call.hang_up(&kit).await).await,
             Command::Hold(held) => self.with_call(async |call| call.hold(&kit, held).await).await,
@@ -213,7 +215,12 @@ impl Phone {
         Ok(())
     }
 
-    async fn verify(&mut self, cc_param: &str) -> Result<(), String> {
+    async fn verify(&mut self, cc_param: Option<String>) -> Result<(), String> {
+        let pushed = match cc_param {
+            Some(pushed) => Some(pushed),
+            None => self.backend.cc_param().await.map_err(|error| error.to_string())?,
+        };
+        let cc_param = &pushed.ok_or("no call rings for you")?;
         let call = face::verify_call(&self.kit, cc_param, self.ear.clone()).await?;
         let state = format!("asking about a call of {}", call.peer_user_id());
         self.call = Some(Call { id: call.id(), face: Some(call), state, quality: None });
