@@ -67,7 +67,7 @@ impl ServerProcess {
         let mut command = within(options.host, &program.to_string_lossy());
         command.args(options.itself.then_some(AS_SERVER));
         command
-            .args(["--dev", "true", "--dev-public", "true", "--log", "warn", "--listen", &options.listen])
+            .args(["--dev", "--dev-public", "--log", "warn", "--listen", &options.listen])
             .env("CALLKITD_APPS", apps(options.notify_url.as_deref()));
         if let Some(folder) = &options.data_dir {
             command.arg("--data-dir").arg(folder);

@@ -170,7 +170,7 @@ impl Hub {
         let mut rings = keys.filter(|key| matches!(self.calls.standing(now, *key, &user), Standing::Rings { .. }));
         let invite = rings.next().and_then(|key| self.calls.invite_of(key));
         // Whoever asked may be gone.
-        answer.send(invite.map(|invite| self.seal(app, invite, &user))).ok();
+        answer.send(invite.map(|invite| self.seal(app, invite, &user, None))).ok();
     }
 }
 
