@@ -34,11 +34,10 @@ fn serve(flags: &[String]) -> Result<(), String> {
 }
 
 fn keys(flags: &[String]) -> Map<String, Value> {
-    let pairs = flags.chunks(2).filter_map(|pair| Some((pair.first()?, pair.get(1)?)));
-    pairs
-        .map(|(flag, value)| {
-            let key = flag.trim_start_matches('-').replace('-', "_");
-            (key, if value == "true" { Value::Bool(true) } else { Value::String(value.clone()) })
-        })
-        .collect()
+    let (mut keys, mut words) = (Map::new(), flags.iter().peekable());
+    while let Some(flag) = words.next() {
+        let value = words.next_if(|word| !word.starts_with("--")).cloned().map_or(Value::Bool(true), Value::String);
+        keys.insert(flag.trim_start_matches('-').replace('-', "_"), value);
+    }
+    keys
 }

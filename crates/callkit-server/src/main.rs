@@ -89,7 +89,7 @@ struct Keys {
     dev: Option<bool>,
 
     /// Let --dev listen on every address, or on a public one; whoever reaches it can register. Not for the open internet
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dev_public: Option<bool>,
 
