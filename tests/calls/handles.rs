@@ -52,7 +52,7 @@ async fn every_call_there_is_has_a_handle_the_oldest_first() {
     let states = || kit.calls().iter().map(|call| (call.id(), call.state(), call.is_on_hold())).collect::<Vec<_>>();
     assert_eq!(states(), [(first, CallState::Connected, false), (second, CallState::Verified, false)]);
     bob.kit.answer(second).await.unwrap();
-    bob.until("answer").await;
+    bob.until("first_audio").await;
     assert_eq!(states(), [(first, CallState::Connected, true), (second, CallState::Connected, false)]);
     bob.kit.hangup(first).await.unwrap();
     bob.until_end_of(first).await;
@@ -83,6 +83,7 @@ async fn whatever_is_about_a_call_names_it() {
     alice.until("user_mute_audio").await;
     alice.kit.hangup(call_id).await.unwrap();
     bob.until_end(call_id).await;
+    alice.until_end(call_id).await;
     let declined = alice.calls(&mut bob).await;
     bob.kit.hangup(declined).await.unwrap();
     assert_eq!(alice.until_end(declined).await, EndReason::RemoteRefuse);

@@ -179,9 +179,15 @@ pub enum ConfigError {
         /// Where it was to listen.
         listen: SocketAddr,
     },
-    /// The development backend would sign with the secret of an app that was configured.
-    #[error("dev is on and an app demo is configured: whoever reaches /dev/ would get its tokens; give one of them up")]
-    DevApp,
+    /// The development backend would sign with the secret of an app that was configured, for others than this machine.
+    #[error(
+        "dev is on, an app demo is configured, and others than this machine reach {listen}: whoever does would get its tokens; \
+         listen on 127.0.0.1, give one of the two up, or set dev_public"
+    )]
+    DevApp {
+        /// Where it was to listen.
+        listen: SocketAddr,
+    },
     /// An app has no secret, or one that is too short.
     #[error("the secret of app {app_id} has {bytes} bytes; it needs {SECRET_BYTES} or more")]
     Secret {
@@ -362,8 +368,9 @@ impl ServerConfig {
         if self.dev && !self.dev_public && !is_of_a_private_network(self.listen.ip()) {
             return Err(ConfigError::DevPublic { listen: self.listen });
         }
-        if self.dev && self.apps.iter().any(|app| app.app_id.as_str() == DEV_APP) {
-            return Err(ConfigError::DevApp);
+        let is_shown = !self.dev_public && !self.listen.ip().to_canonical().is_loopback();
+        if self.dev && is_shown && self.apps.iter().any(|app| app.app_id.as_str() == DEV_APP) {
+            return Err(ConfigError::DevApp { listen: self.listen });
         }
         for (at, app) in self.apps.iter().enumerate() {
             let app_id = app.app_id.clone();
@@ -513,7 +520,11 @@ mod tests {
             assert!(dev(listen, true, vec![]).is_ok());
         }
         let demo = AppConfig::new(AppId::new(DEV_APP).unwrap(), "key", "0123456789abcdef");
-        assert!(matches!(dev("127.0.0.1:1", true, vec![demo.clone()]), Err(ConfigError::DevApp)));
+        for listen in ["192.168.1.2:1", "[fd00::7]:1"] {
+            assert!(matches!(dev(listen, false, vec![demo.clone()]), Err(ConfigError::DevApp { .. })), "{listen}");
+            assert!(dev(listen, true, vec![demo.clone()]).is_ok(), "said so");
+        }
+        assert!(dev("127.0.0.1:1", false, vec![demo.clone()]).is_ok(), "this machine alone");
         assert!(with(vec![demo]).is_ok());
         let quick = ServerConfig { silence_limit_ms: 3_000, ..ServerConfig::dev_on_loopback() };
         assert!(quick.check().unwrap_err().to_string().contains("silence_limit_ms"));

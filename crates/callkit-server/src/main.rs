@@ -366,8 +366,10 @@ mod tests {
                 assert!(["[[apps]]", "server_secret =", "[limits]"].iter().all(|said| help.contains(said)));
                 continue;
             }
-            let flag = format!("--{} ", key.replace('_', "-"));
-            let line = help.split(&flag).nth(1).unwrap_or_else(|| panic!("no {flag}in\n{help}"));
+            let flag = key.replace('_', "-");
+            // With or without a word behind it.
+            let mut ways = [format!("      --{flag} "), format!("      --{flag}[")].into_iter();
+            let line = ways.find_map(|way| help.split(&way).nth(1)).unwrap_or_else(|| panic!("no --{flag} in\n{help}"));
             let default = match value {
                 serde_json::Value::Null | serde_json::Value::Bool(false) => continue,
                 serde_json::Value::String(text) => text.clone(),

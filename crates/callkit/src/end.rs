@@ -64,14 +64,16 @@ impl Core {
     pub(crate) fn on_ended(&mut self, call_id: CallId, reason: EndReason, role: Role, release: Option<Release>) {
         tracing::info!(call = %call_id, %reason, "ended");
         self.leave(call_id);
-        if self.is_kit_wide(call_id) {
+        let is_kit_wide = self.is_kit_wide(call_id);
+        // Whoever is told of the end finds the call gone.
+        self.face_ended(call_id, reason, role, release.clone());
+        if is_kit_wide {
             if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
                 self.fail_with(Some(call_id), CallError::Refused);
             }
             let user_code = release.and_then(|release| release.user_code).map(|code| code.as_str().to_owned());
             self.teller.tell(CallKitEvent::CallEnd { call_id, reason, user_code });
         }
-        self.face_ended(call_id, reason, role, release);
     }
 
     pub(crate) async fn wait_for_devices(&mut self) {
