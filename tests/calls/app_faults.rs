@@ -100,6 +100,7 @@ async fn devices_of_the_app_that_panic_as_they_are_opened_are_told_and_the_call_
     bob.hears(ALICE).await;
     alice.kit.hangup(call_id).await.unwrap();
     bob.until_end(call_id).await;
+    alice.until_end(call_id).await;
 
     let output = AudioOutput::custom(|| panic!("an app's own loudspeaker"));
     let mut carol = house.singer("carol", BOB, |b| b.audio_output(output)).await;
@@ -149,6 +150,7 @@ async fn handlers_of_the_app_that_panic_have_failed() {
     assert!(matches!(joined, Some(CallKitEvent::UserJoined { user: None, .. })), "{joined:?}");
     alice.kit.hangup(call_id).await.unwrap();
     bob.until_end(call_id).await;
+    alice.until_end(call_id).await;
 
     bob.kit.set_rtc_token_handler(|request: RtcTokenRequest| async move {
         assert!(request.app_id.as_str().is_empty(), "an app's token handler");
@@ -182,6 +184,7 @@ async fn they_hear_each_other_although(
     bob.hears(ALICE).await;
     alice.kit.hangup(call_id).await.unwrap();
     bob.until_end(call_id).await;
+    alice.until_end(call_id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Calls bob, talks for three seconds, and says what happened.
 
-use callkit::{AudioInput, AudioOutput, CallKit, CallKitEvent, CallType, DevBackend, EndReason, Ext};
+use callkit::{AudioInput, AudioOutput, CallError, CallKit, CallKitEvent, CallType, DevBackend, EndReason, Ext};
 use futures_util::StreamExt;
 
 #[tokio::main]
@@ -16,8 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     backend.supply(&kit);
     kit.init_rtc().await?;
     let mut events = kit.events();
-    let called = kit.start_single_call("bob", CallType::Audio1v1, Ext::new()).await;
-    let call_id = called.map_err(|error| format!("bob cannot be called: {error} (`answer` has to run first)"))?;
+    let call_id = kit.start_single_call("bob", CallType::Audio1v1, Ext::new()).await?;
     while let Some(event) = events.next().await {
         match event {
             CallKitEvent::Ringing { user, .. } => println!("it rings at {user}"),
@@ -29,6 +28,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             CallKitEvent::CallEnd { reason: EndReason::Hangup, .. } => break,
             CallKitEvent::CallEnd { reason, .. } => return Err(format!("the call ended: {reason}").into()),
+            CallKitEvent::Error { error: CallError::UnknownUser, .. } => {
+                return Err("nobody is called bob: `answer` has to run first".into());
+            }
             CallKitEvent::Error { error, .. } => println!("error: {error}"),
             _ => {}
         }

@@ -66,7 +66,7 @@ impl Core {
         self.leave(call_id);
         let is_kit_wide = self.is_kit_wide(call_id);
         // Whoever is told of the end finds the call gone.
-        self.face_ended(call_id, reason, role, release.clone());
+        self.face_ended(call_id, reason, role, release);
         if is_kit_wide {
             if (reason, role) == (EndReason::RemoteRefuse, Role::Caller) {
                 self.fail_with(Some(call_id), CallError::Refused);

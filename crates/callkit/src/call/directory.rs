@@ -1,6 +1,7 @@
 //! Which calls there are, as the owner loop keeps them and as every handle of the kit can look them up.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,7 +95,13 @@ impl Faces {
         let (id, teller, commands) = (FaceId(self.last), self.teller.clone(), self.commands.clone());
         let face = Face::new(Beginning { id, call_id, peer, call_type, role, choices, own, teller, commands });
         let _before = self.directory.calls().insert(call_id, face.known());
-        self.calls.entry(call_id).insert_entry(face).into_mut()
+        match self.calls.entry(call_id) {
+            Entry::Occupied(mut old) => {
+                old.insert(face);
+                old.into_mut()
+            }
+            Entry::Vacant(place) => place.insert(face),
+        }
     }
 
     /// A call that the kit-wide listeners were told of gets a handler of its own beside them.
