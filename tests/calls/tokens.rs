@@ -234,11 +234,11 @@ async fn until_state(phone: &mut Phone, wanted: ConnectionState) {
 async fn in_a_call_with_an_old_access_token(house: &House) -> (Phone, Phone, CallId, Cable) {
     let cable = Cable::to(house.address()).await;
     let backend = house.backend("alice").await;
-    let access = house.server.apps()[0].access_token(&UserId::new("alice").unwrap(), 2);
+    let access = |ttl_s| house.server.apps()[0].access_token(&UserId::new("alice").unwrap(), ttl_s);
     let tone = AudioInput::Tone { hz: ALICE, amplitude: 0.3 };
     let heard = Recording::new();
     let builder = house.builder().server(&cable.url).device("phone").audio_input(tone).audio_output(heard.output());
-    let kit = builder.sign_in("alice", access).await.unwrap();
+    let kit = builder.sign_in("alice", access(600)).await.unwrap();
     kit.set_rtc_token_handler(move |request| {
         let backend = backend.clone();
         async move { backend.rtc_token(request).await }
@@ -247,6 +247,8 @@ async fn in_a_call_with_an_old_access_token(house: &House) -> (Phone, Phone, Cal
     let mut alice = Phone::of(kit, heard);
     let mut bob = house.singer("bob", BOB, |b| b).await;
     let call_id = alice.talks_with(&mut bob).await;
+    // No call is placed with one that has ended.
+    alice.kit.renew_access_token(access(2));
     // sleeps: the token is checked against the wall clock.
     tokio::time::sleep(Duration::from_millis(3_100)).await;
     (alice, bob, call_id, cable)

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
+mod access;
 mod arrivals;
 mod calls;
 mod cc;
@@ -174,6 +175,10 @@ struct Times {
     resume_window: u32,
     ack_delay: u64,
     close_grace: u64,
+    /// By how much the end of a token may be past.
+    token_leeway: u64,
+    /// How long a device that was told that its access token has ended may take to bring another one.
+    token_grace: u64,
 }
 
 /// Why the hub wakes.
@@ -220,6 +225,8 @@ impl Hub {
                 resume_window: config.resume_window_ms,
                 ack_delay: config.ack_delay_ms.into(),
                 close_grace: config.close_grace_ms.into(),
+                token_leeway: u64::from(config.token_leeway_s) * 1_000,
+                token_grace: config.silence_limit_ms.into(),
             },
             sessions: HashMap::new(),
             devices: HashMap::new(),
@@ -352,6 +359,7 @@ impl Hub {
         }
         let (app, party, bound, is_visitor) = (session.app, session.party.clone(), session.bound, session.is_visitor);
         let local_ip = session.link.as_ref().and_then(|link| link.pulse.connection.local_ip);
+        let has_ended_token = session.has_ended_token(now.mono, self.times.token_leeway);
         match body {
             None => {}
             Some(Body::Goodbye) if is_visitor => return self.end_session(now, key, None, LeaveReason::Left),
@@ -369,7 +377,7 @@ impl Hub {
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;
                 let (devices, sessions) = (&self.devices, &self.sessions);
-                let people = PeopleOf { app, directory, around, pass, devices, sessions };
+                let people = PeopleOf { app, directory, around, pass, has_ended_token, devices, sessions };
                 self.calls.on_message(now, app, party, message, &people);
             }
             Some(Body::Channel(request, grant)) => {

@@ -68,6 +68,7 @@ impl Access {
 
     pub(crate) fn on_status(&mut self, status: AccessStatus) {
         match status.refused {
+            None if self.before.is_none() && self.ask_at.is_some() => self.on_reminder(status.left_ms),
             None => self.on_left(Some(status.left_ms)),
             Some(reason) => {
                 tracing::warn!(%reason, "the new access token was refused");
@@ -77,6 +78,14 @@ impl Access {
                 self.ask_later();
             }
         }
+    }
+
+    /// The server says of itself how long the token is still good: nothing is put off by that, and the app knows already what it was told.
+    fn on_reminder(&mut self, left_ms: u64) {
+        let (ask_at, is_told, refusals) = (self.ask_at, self.is_told, self.refusals);
+        self.on_left(Some(left_ms));
+        self.ask_at = self.ask_at.min(ask_at);
+        (self.is_told, self.refusals) = (is_told, refusals);
     }
 
     /// The server says that the token has ended.
@@ -176,6 +185,21 @@ mod tests {
         assert_eq!(asked.recv().await, Some(3_540 + 30));
         access.on_left(None);
         assert!(timeout(Duration::from_secs(1_000_000), access.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_server_says_before_the_end_puts_the_asking_off_by_nothing() {
+        let (mut access, mut asked) = access(&[Err("no network"), Ok("second")]);
+        let reminder = |left_ms| AccessStatus { left_ms, refused: None };
+        access.on_left(Some(100_000));
+        assert!(timeout(Duration::from_secs(70), access.next()).await.is_err());
+        access.on_status(reminder(30_000));
+        assert_eq!(access.next().await, Renewal::Expiring { left_ms: 25_000 });
+        assert!(timeout(Duration::from_millis(500), access.next()).await.is_err());
+        access.on_status(reminder(24_500));
+        assert_eq!(access.next().await, Renewal::Token("second".into()));
+        let moments: Vec<_> = std::iter::from_fn(|| asked.try_recv().ok()).collect();
+        assert_eq!(moments, [75, 76]);
     }
 
     #[tokio::test(start_paused = true)]

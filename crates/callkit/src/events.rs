@@ -221,7 +221,8 @@ pub enum CallKitEvent {
         error: CallError,
     },
     /// The access token ends soon, or has ended. Without [`AccessTokenHandler`](crate::AccessTokenHandler) the app is to give a new one by
-    /// [`CallKit::renew_access_token`](crate::CallKit::renew_access_token): until then a broken connection may not come back.
+    /// [`CallKit::renew_access_token`](crate::CallKit::renew_access_token): until then a broken connection may not come back,
+    /// and once it has ended no call can be placed; some seconds later the server ends the connection, unless a call runs.
     #[non_exhaustive]
     AccessTokenExpiring {
         /// How long it is still good, in ms; zero when it has ended.

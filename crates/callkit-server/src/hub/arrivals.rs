@@ -25,6 +25,9 @@ impl Hub {
             && session.name == resume.session
             && session.can_resume_from(resume.received)
         {
+            if access.is_some_and(|access| access.has_ended) && !self.goes_on_without_token(now, key, &link) {
+                return self.refuse_link(now, link, RefuseReason::TokenExpired);
+            }
             self.drop_link(now, key, None);
             self.take_up(now, key, link, Some(resume.received));
             return self.expect_alerts(now, key);

@@ -111,6 +111,11 @@ impl Channels {
         self.members
     }
 
+    /// Whether a session is in any channel.
+    pub(crate) fn has_session(&self, session: SessionKey) -> bool {
+        self.by_session.get(&session).is_some_and(|keys| !keys.is_empty())
+    }
+
     /// A session asks. `grant` is what the token of a join or renewal allows.
     pub(crate) fn on_request(
         &mut self,

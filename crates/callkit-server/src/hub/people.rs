@@ -21,6 +21,8 @@ pub(super) struct PeopleOf<'a> {
     pub(super) around: &'a Surroundings,
     /// The turn of an invite; nothing else opens a call.
     pub(super) pass: Option<&'a Pass>,
+    /// Whether the access token of who speaks has ended.
+    pub(super) has_ended_token: bool,
     pub(super) devices: &'a HashMap<(AppNo, UserId), Vec<SessionKey>>,
     pub(super) sessions: &'a HashMap<SessionKey, Session>,
 }
@@ -31,6 +33,9 @@ impl People for PeopleOf<'_> {
     }
 
     fn may_open(&self, caller: &Party, callees: usize) -> Result<(), InviteRefusal> {
+        if self.has_ended_token {
+            return Err(InviteRefusal::TokenExpired);
+        }
         let Surroundings { limits, health, metering, .. } = self.around;
         // A server that drains lets its calls end and begins none.
         if !health.takes_sign_ins() || !self.pass.is_some_and(|pass| health.takes_work(pass)) {

@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use signaling::Time;
 use tokio::sync::mpsc;
 
+use super::access::Told;
 use super::outbound::{About, Held, Outbound, Passed};
 use crate::connection::{Connection, Cut};
 use crate::revoked::TokenMark;
@@ -154,6 +155,10 @@ pub(crate) struct Session {
     pub(crate) behind_since: Option<u64>,
     /// The access token of the last stream that ended.
     last_mark: Option<TokenMark>,
+    /// When that ends, or ended.
+    pub(super) last_access: Option<Time>,
+    /// What it was told of the end of its access token.
+    pub(super) access_told: Option<Told>,
     /// Whether a timer for an acknowledgement runs.
     pub(crate) ack_waits: bool,
     pub(crate) outbound: Outbound,
@@ -186,6 +191,8 @@ impl Session {
             unsure: VecDeque::new(),
             behind_since: None,
             last_mark: None,
+            last_access: None,
+            access_told: None,
             ack_waits: false,
             outbound: Outbound::new(held),
             progressed_at: Time(0),
@@ -319,6 +326,9 @@ impl Session {
         }
         self.lost_at = self.lost_at.map(|at| (at + ms).min(now));
         self.progressed_at = (self.progressed_at + ms).min(now);
+        if let Some(told) = &mut self.access_told {
+            told.discount(now, ms);
+        }
     }
 
     /// Gives up the stream, if there is one.
@@ -327,6 +337,7 @@ impl Session {
         self.lost_at = Some(now);
         self.heard = link.pulse.heard_at();
         self.last_mark = link.pulse.mark();
+        self.last_access = link.pulse.access_until();
         Some(link)
     }
 

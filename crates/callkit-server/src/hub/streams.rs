@@ -218,6 +218,7 @@ impl Hub {
             let app = session.app;
             session.calls.retain(|call_id, _| self.calls.is_running(CallKey { app, call_id: *call_id }));
         }
+        self.look_for_ended_tokens(now);
         self.around.metering.upkeep();
         self.timers.push(now.mono + (limit / 4).max(1), Due::Silence);
     }

@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "these modules are one program of tests")]
 
 mod abuse;
+mod access;
 mod calls;
 mod channels;
 mod client;
