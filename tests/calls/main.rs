@@ -27,6 +27,7 @@ mod handles;
 
 mod bad_input;
 mod outage;
+mod listeners;
 
 mod app_faults;
 mod sound_devices;

@@ -14,7 +14,7 @@ const BOB: f32 = 700.0;
 const CAROL: f32 = 1_100.0;
 
 /// A call of this phone's with a handler of its own.
-async fn makes(phone: &Phone, peer: &str) -> (Call, Ear) {
+pub(crate) async fn makes(phone: &Phone, peer: &str) -> (Call, Ear) {
     let param = MakeCallParam::builder().my_user_id(phone.kit.user().as_str()).my_service_id("demo");
     let param = param.peer_user_id(peer).peer_service_id("demo").access_token("signed in already").build().unwrap();
     let (handler, ear) = ear();

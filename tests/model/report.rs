@@ -150,7 +150,7 @@ pub(crate) fn message(message: &CallMessage) -> String {
         Word::KeepAlive(alive) => {
             format!("in call {}, held {}, peer held {}", alive.in_call, alive.held, alive.peer_held)
         }
-        Word::Hold { held } => held.to_string(),
+        Word::Hold { held, .. } => held.to_string(),
         Word::Reachability { reachable, .. } => reachable.to_string(),
         Word::Invite(_) | Word::Missed(_) | Word::Negotiation(_) => String::new(),
     };
@@ -170,7 +170,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Failed { call_id, refusal } => format!("call {} failed: {refusal}", call_id.bits()),
         Event::Negotiation { call_id, .. } => format!("call {} negotiation", call_id.bits()),
         Event::Held { call_id, held } => format!("call {} held {held}", call_id.bits()),
-        Event::PeerHeld { call_id, held } => format!("call {} peer held {held}", call_id.bits()),
+        Event::PeerHeld { call_id, held, .. } => format!("call {} peer held {held}", call_id.bits()),
         Event::Reachability { call_id, reachable, .. } => format!("call {} reachable {reachable}", call_id.bits()),
         Event::Ended { call_id, reason, .. } => format!("call {} ended {reason}", call_id.bits()),
         Event::Released { call_id, reason, .. } => format!("call {} released {reason}", call_id.bits()),

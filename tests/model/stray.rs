@@ -123,9 +123,9 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
         confirm(AnswerResult::Busy, stranger),
         Word::Cancel(reason.into()),
         Word::End(reason.into()),
-        Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: true, quality: None }),
+        Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: true, ..KeepAlive::default() }),
         Word::Reachability { reachable: false, ends_in_ms: 5_000 },
-        Word::Hold { held: true },
+        Word::Hold { held: true, reason: None },
         Word::Negotiation(Box::new(negotiation)),
     ]
 }

@@ -331,7 +331,7 @@ impl World {
             }
             Deed::Answer(call_id) => Command::Answer { call_id },
             Deed::Hangup(call_id) => Command::Hangup { call_id },
-            Deed::Hold(call_id, held) => Command::Hold { call_id, held },
+            Deed::Hold(call_id, held) => Command::Hold { call_id, held, reason: None },
         };
         if !matches!(deed, Deed::Place(_)) {
             self.hands[plan.users()[device]] -= 1;

@@ -4,7 +4,7 @@
 use call_protocol::end::EndReason::*;
 use insta::assert_snapshot;
 use signaling::Phase;
-use world::{ALICE, BOB, CAROL, Placement, Story};
+use world::{ALICE, BOB, CAROL, Fate, Placement, Story};
 
 use crate::over_both;
 
@@ -131,6 +131,31 @@ fn a_waiting_call_is_taken_and_the_running_one_is_on_hold() {
     alice: bob is about to ring · bob accepted · the other one holds · ended: remote_hangup
     bob: alice waits · on hold · in a call with alice · goes on · on hold · ended: hangup · ended: hangup
     carol: the other one holds · the other one goes on · ended: remote_hangup
+    ");
+}
+
+#[test]
+fn the_reason_of_a_hold_comes_with_that_hold_and_with_no_other() {
+    let told = over_both(|story| {
+        let call_id = story.calls(ALICE, BOB).unwrap();
+        story.passes(500);
+        story.answers(BOB).unwrap();
+        story.passes(500);
+        story.holds_because(ALICE, call_id, "the door bell").unwrap();
+        story.holds(ALICE, call_id, false).unwrap();
+        story.holds(ALICE, call_id, true).unwrap();
+        story.passes(500);
+        story.holds(ALICE, call_id, false).unwrap();
+        story.passes(500);
+        // Lost on its way, and said again with a sign of life.
+        story.to_device(BOB, "hold", Fate::Lost);
+        story.holds_because(ALICE, call_id, "a parcel").unwrap();
+        story.passes(10_000);
+        story.hangs_up(ALICE).unwrap();
+    });
+    assert_snapshot!(told, @r"
+    alice: bob is about to ring · bob accepted · on hold · goes on · on hold · goes on · on hold · ended: hangup
+    bob: alice rings · in a call with alice · the other one holds: the door bell · the other one goes on · the other one holds · the other one goes on · the other one holds: a parcel · ended: remote_hangup
     ");
 }
 

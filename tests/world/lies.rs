@@ -123,14 +123,17 @@ impl World {
                 held: self.rng.random(),
                 peer_held: self.rng.random(),
                 quality: None,
+                hold_reason: None,
             }),
             8 => {
                 let body = Some(NegotiationBody::Candidate(Candidate::default()));
                 let (seq, ack) = (self.rng.random_range(0..4), self.rng.random_range(0..4));
                 Word::Negotiation(Box::new(Negotiation { from: party, to: other, seq, ack, body }))
             }
-            9 => Word::Hold { held: self.rng.random() },
-            10 if known.is_some() => known.map_or(Word::Hold { held: true }, |invite| Word::Missed(Box::new(invite))),
+            9 => Word::Hold { held: self.rng.random(), reason: None },
+            10 if known.is_some() => {
+                known.map_or(Word::Hold { held: true, reason: None }, |invite| Word::Missed(Box::new(invite)))
+            }
             _ => Word::Reachability { reachable: self.rng.random(), ends_in_ms: 1_000 },
         }
     }

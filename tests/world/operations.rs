@@ -79,7 +79,7 @@ impl World {
             7 | 8 => self.operate_invite(at, more),
             9 => self.operate_call(at, more, |call_id| Command::Answer { call_id }),
             10 => self.operate_call(at, more, |call_id| Command::Hangup { call_id }),
-            11 => self.operate_call(at, more, |call_id| Command::Hold { call_id, held: more & 128 == 0 }),
+            11 => self.operate_call(at, more, |call_id| Command::Hold { call_id, held: more & 128 == 0, reason: None }),
             12 => self.operate_call(at, more, |call_id| Command::Fail { call_id, reason: EndReason::Error }),
             13 => self.lie(at),
             nth => self.breaks(fault(usize::from(nth - 14)), at, long_ms + 1),

@@ -135,7 +135,13 @@ impl Story {
     /// `who` puts a call on hold, or goes on with it.
     pub fn holds(&mut self, who: usize, call_id: CallId, held: bool) -> Result<(), CommandError> {
         let what = if held { "holds" } else { "goes on" };
-        self.does(who, format!("{} {what}", self.name(who)), Command::Hold { call_id, held })
+        self.does(who, format!("{} {what}", self.name(who)), Command::Hold { call_id, held, reason: None })
+    }
+
+    /// `who` puts a call on hold, and says why.
+    pub fn holds_because(&mut self, who: usize, call_id: CallId, reason: &str) -> Result<(), CommandError> {
+        let command = Command::Hold { call_id, held: true, reason: Some(reason.to_owned()) };
+        self.does(who, format!("{} holds: {reason}", self.name(who)), command)
     }
 
     /// `who` tells the other end a step of setting the media up; `step` is its name in the transcript.

@@ -96,7 +96,7 @@ pub(crate) fn word(word: &Word) -> String {
         Word::End(end) => end.reason.to_string(),
         Word::Reachability { reachable: true, .. } => "back".to_owned(),
         Word::Reachability { reachable: false, ends_in_ms } => format!("away, ends in {ends_in_ms} ms"),
-        Word::Hold { held } => if *held { "on hold" } else { "goes on" }.to_owned(),
+        Word::Hold { held, .. } => if *held { "on hold" } else { "goes on" }.to_owned(),
         Word::Negotiation(negotiation) if negotiation.seq > 1 => format!("step {}", negotiation.seq),
         Word::Invite(_) | Word::Alert(_) | Word::KeepAlive(_) | Word::Negotiation(_) | Word::Missed(_) => {
             return word.name().to_owned();
@@ -155,7 +155,8 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Released { reason, .. } => format!("the call of the push is over: {reason}"),
         Event::Held { held: true, .. } => "on hold".to_owned(),
         Event::Held { held: false, .. } => "goes on".to_owned(),
-        Event::PeerHeld { held: true, .. } => "the other one holds".to_owned(),
+        Event::PeerHeld { held: true, reason: Some(reason), .. } => format!("the other one holds: {reason}"),
+        Event::PeerHeld { held: true, reason: None, .. } => "the other one holds".to_owned(),
         Event::PeerHeld { held: false, .. } => "the other one goes on".to_owned(),
         Event::Reachability { reachable: true, .. } => "the other one is back".to_owned(),
         Event::Reachability { reachable: false, .. } => "the other one cannot be heard".to_owned(),

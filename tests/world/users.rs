@@ -64,7 +64,7 @@ impl World {
                 let reason = if self.rng.random_bool(0.5) { EndReason::Error } else { EndReason::RemoteDrop };
                 Command::Fail { call_id, reason }
             }
-            Phase::InCall(call_id) if chance < 10 => Command::Hold { call_id, held: self.rng.random() },
+            Phase::InCall(call_id) if chance < 10 => Command::Hold { call_id, held: self.rng.random(), reason: None },
             Phase::Calling(call_id) | Phase::Answering(call_id) | Phase::InCall(call_id) if chance < 14 => {
                 self.a_step_for_the_other_end(at, call_id)
             }
@@ -99,7 +99,7 @@ impl World {
             6 => Command::Answer { call_id },
             7 => Command::Hangup { call_id },
             8 => self.a_step_for_the_other_end(at, call_id),
-            9 => Command::Hold { call_id, held: self.rng.random() },
+            9 => Command::Hold { call_id, held: self.rng.random(), reason: None },
             _ => Command::Fail { call_id, reason: EndReason::Error },
         };
         self.does(at, command);

@@ -71,7 +71,7 @@ pub struct Negotiation {
 }
 
 /// What a party of a call says every few seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeepAlive {
     /// The sender takes the call to be answered.
     pub in_call: bool,
@@ -81,6 +81,9 @@ pub struct KeepAlive {
     pub peer_held: bool,
     /// How the other one sounds to the sender; `None` before anything of it has come.
     pub quality: Option<Quality>,
+    /// Why the sender holds the call, at most [`NOTE_BYTES`](crate::limits::NOTE_BYTES).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_reason: Option<String>,
 }
 
 /// How a call sounds to one of its parties, since it was answered.
@@ -117,7 +120,8 @@ pub enum Notice {
         /// Mute.
         muted: bool,
     },
-    /// Why the call is about to be put on hold, at most [`NOTE_BYTES`](crate::limits::NOTE_BYTES).
+    /// Why the call is about to be put on hold, at most [`NOTE_BYTES`](crate::limits::NOTE_BYTES). Not said any more: the reason goes with the
+    /// hold ([`KeepAlive::hold_reason`]).
     HoldReason(String),
 }
 

@@ -50,6 +50,9 @@ pub enum Word {
     Hold {
         /// It has.
         held: bool,
+        /// Why, if it says; at most [`NOTE_BYTES`](crate::limits::NOTE_BYTES).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Arbiter to a device that was not there while it rang: nobody answered. Its receipt is an [`End`].
     Missed(Box<Invite>),

@@ -110,17 +110,22 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
         Word::End(End { reason, release }) => {
             Body::End(proto::End { reason: *reason as i32, release: release.map(release_to_proto) })
         }
-        Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality }) => Body::KeepAlive(proto::KeepAlive {
-            in_call: *in_call,
-            held: *held,
-            peer_held: *peer_held,
-            quality: quality.map(quality_to_proto),
-        }),
+        Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality, hold_reason }) => {
+            Body::KeepAlive(proto::KeepAlive {
+                in_call: *in_call,
+                held: *held,
+                peer_held: *peer_held,
+                quality: quality.map(quality_to_proto),
+                hold_reason: hold_reason.clone().unwrap_or_default(),
+            })
+        }
         Word::Negotiation(negotiation) => Body::Negotiation(channel::negotiation_to_proto(negotiation)),
         Word::Reachability { reachable, ends_in_ms } => {
             Body::Reachability(proto::Reachability { reachable: *reachable, ends_in_ms: *ends_in_ms })
         }
-        Word::Hold { held } => Body::Hold(proto::Hold { held: *held }),
+        Word::Hold { held, reason } => {
+            Body::Hold(proto::Hold { held: *held, reason: reason.clone().unwrap_or_default() })
+        }
         Word::Missed(invite) => Body::Missed(invite_to_proto(invite)),
     };
     proto::CallMessage { call_id: message.call_id.to_string(), body: Some(body) }
@@ -167,12 +172,14 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
             Word::Cancel(Cancel { reason: end_reason(cancel.reason), release: release_from_proto(cancel.release)? })
         }
         Body::End(end) => Word::End(End { reason: end_reason(end.reason), release: release_from_proto(end.release)? }),
-        Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held, quality }) => {
-            Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality: quality.map(quality_from_proto) })
+        Body::KeepAlive(proto::KeepAlive { in_call, held, peer_held, quality, hold_reason }) => {
+            let quality = quality.map(quality_from_proto);
+            let hold_reason = reason_from_proto("keep_alive.hold_reason", hold_reason)?;
+            Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality, hold_reason })
         }
         Body::Negotiation(negotiation) => Word::Negotiation(Box::new(channel::negotiation_from_proto(negotiation)?)),
         Body::Reachability(peer) => Word::Reachability { reachable: peer.reachable, ends_in_ms: peer.ends_in_ms },
-        Body::Hold(hold) => Word::Hold { held: hold.held },
+        Body::Hold(hold) => Word::Hold { held: hold.held, reason: reason_from_proto("hold.reason", hold.reason)? },
         Body::Missed(invite) => Word::Missed(Box::new(invite_from_proto(call_id, invite)?)),
     };
     Ok(Some(CallMessage { call_id, word }))
@@ -323,6 +330,10 @@ fn party_from_proto(place: &'static str, party: Option<proto::Party>) -> Result<
         user: party.user.parse().map_err(|error| WireError::Id { place, error })?,
         device: party.device.parse().map_err(|error| WireError::Id { place, error })?,
     })
+}
+
+fn reason_from_proto(place: &'static str, reason: String) -> Result<Option<String>, WireError> {
+    Ok((!reason.is_empty()).then_some(bounded(place, reason, limits::NOTE_BYTES)?))
 }
 
 fn bounded(place: &'static str, text: String, limit: usize) -> Result<String, WireError> {

@@ -22,7 +22,7 @@ use call_protocol::disconnect::StartFailReason;
 use call_protocol::end::UserCode;
 use call_protocol::invite::CallType;
 use call_protocol::{CallId, UserId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::core::Command;
 use crate::error::CallError;
@@ -40,7 +40,7 @@ pub use param::{
 pub(crate) use reasons::{Disconnect, refused};
 
 use events::Listener;
-use face::{Ending, Facts};
+use face::{Ending, Facts, KitLine};
 
 /// How far a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +102,8 @@ impl From<Result<Call, StartFailReason>> for VerifyCallResult {
 /// A handle on one call.
 ///
 /// From [`CallKit::call`](crate::CallKit::call) for any call of a kit, or from what made or verified the call. Handles are cheap to clone. A call
-/// that a [`CallManager`] made or verified is ended when its last handle is dropped; one of a [`CallKit`](crate::CallKit) goes on.
+/// that a [`CallManager`] made or verified is ended when its last handle is dropped; one of a [`CallKit`](crate::CallKit) goes on. A handle keeps its
+/// kit signed in for as long as the call lasts, and no longer.
 ///
 /// # Errors
 /// Methods fail with [`CallError::NoSuchCall`] once the call is over, with [`CallError::NotRinging`] or [`CallError::NotAnswered`] where its
@@ -113,7 +114,7 @@ impl From<Result<Call, StartFailReason>> for VerifyCallResult {
 #[derive(Clone)]
 pub struct Call {
     id: FaceId,
-    commands: mpsc::UnboundedSender<Command>,
+    line: Arc<KitLine>,
     facts: watch::Receiver<Facts>,
     listener: Arc<Listener>,
 }
@@ -259,7 +260,9 @@ impl Call {
     async fn ask(&self, command: FaceCommand) -> Result<(), CallError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Face { face: self.id, command, reply };
-        self.commands.send(command).map_err(|_| CallError::NoSuchCall)?;
+        let commands = self.line.commands().ok_or(CallError::NoSuchCall)?;
+        commands.send(command).map_err(|_| CallError::NoSuchCall)?;
+        drop(commands);
         answer.await.map_err(|_| CallError::NoSuchCall)?
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct ChatSender {
 
 impl ChatSender {
     /// Starts the tasks that send and receive; they end with the kit.
-    pub(crate) fn start(chat: Arc<dyn Chat>, me: &Party, reports: mpsc::UnboundedSender<Report>) -> ChatSender {
+    pub(crate) fn start(chat: Arc<dyn Chat>, me: &Party, reports: mpsc::Sender<Report>) -> ChatSender {
         let (outbox, mut waiting) = mpsc::channel::<(UserId, Option<DeviceId>, Vec<u8>)>(WAITING);
         let sender = Arc::clone(&chat);
         tokio::spawn(async move {
@@ -58,7 +58,7 @@ impl ChatSender {
                 };
                 let Some((user, bytes)) = received else { return };
                 if let Some((from, message)) = open(user, &device, &bytes)
-                    && reports.send(Report::Chat { from, message }).is_err()
+                    && reports.send(Report::Chat { from, message }).await.is_err()
                 {
                     return;
                 }

@@ -1,8 +1,7 @@
 //! The owner loop: everything a kit knows is changed here and nowhere else.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use call_protocol::disconnect::StartFailReason;
@@ -17,11 +16,13 @@ use tokio::time::Instant;
 
 use crate::call::{Call, CallEventHandler, FaceCommand, FaceId, Faces, MakeCallParam, VerifyCallParam};
 use crate::chat::ChatSender;
+use crate::dispatch::lock;
 use crate::error::CallError;
-use crate::events::{CallKitEvent, ConnectionState, Teller};
+use crate::events::{CallKitEvent, ConnectionState};
 use crate::figures::Figures;
 use crate::handlers::{AccessTokenHandler, RtcToken, RtcTokenHandler, UserMapperHandler};
 use crate::link::{LinkCommand, LinkEvent};
+use crate::listeners::Teller;
 use crate::media::Media;
 use crate::paths::WarmPath;
 use crate::peer::PeerNotice;
@@ -91,6 +92,10 @@ pub(crate) enum Command {
 /// How a command's outcome goes back.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
 
+/// Reports that wait for the owner loop, which never waits for anybody: whoever finds no place waits until there is one, so that what comes over
+/// paths and chats is not read faster than it is dealt with.
+pub(crate) const REPORTS: usize = 256;
+
 /// What tasks of the loop report back.
 pub(crate) enum Report {
     Token {
@@ -140,19 +145,22 @@ impl Supplied {
     }
 
     pub(crate) fn set_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+        // Dropped when the lock is free again: it may call back.
+        let before = lock(&self.token).replace(handler);
+        drop(before);
     }
 
     pub(crate) fn set_mapper_handler(&self, handler: Arc<dyn UserMapperHandler>) {
-        *self.mapper.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+        let before = lock(&self.mapper).replace(handler);
+        drop(before);
     }
 
     pub(crate) fn token_handler(&self) -> Option<Arc<dyn RtcTokenHandler>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.token).clone()
     }
 
     pub(crate) fn mapper_handler(&self) -> Option<Arc<dyn UserMapperHandler>> {
-        self.mapper.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.mapper).clone()
     }
 }
 
@@ -184,7 +192,7 @@ pub(crate) struct Core {
     link: mpsc::UnboundedSender<LinkCommand>,
     pub(crate) connected: bool,
     pub(crate) stun_servers: Vec<String>,
-    pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) initialized: bool,
     /// The calls to come begin muted.
     pub(crate) muted: bool,
@@ -222,7 +230,7 @@ impl Core {
         faces: Faces,
         chat: Option<ChatSender>,
         link: mpsc::UnboundedSender<LinkCommand>,
-        reports: mpsc::UnboundedSender<Report>,
+        reports: mpsc::Sender<Report>,
     ) -> Core {
         Core {
             settings,
@@ -259,14 +267,15 @@ impl Core {
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut link_events: mpsc::UnboundedReceiver<LinkEvent>,
-        mut reports: mpsc::UnboundedReceiver<Report>,
+        mut reports: mpsc::Receiver<Report>,
         link_task: JoinHandle<()>,
     ) {
         let mut signed_out = None;
+        let mut has_handles = true;
         loop {
             let wake = self.next_wake();
             tokio::select! {
-                command = commands.recv() => match command {
+                command = commands.recv(), if has_handles => match command {
                     Some(Command::SignOut(done)) => {
                         signed_out = Some(done);
                         break;
@@ -275,6 +284,8 @@ impl Core {
                         self.look_for_stall(wake);
                         self.on_app(command);
                     }
+                    // Nobody needs a handle of a call that is over, but its server is still to hear that it is.
+                    None if self.is_over() => has_handles = false,
                     None => break,
                 },
                 event = link_events.recv() => match event {
@@ -326,9 +337,14 @@ impl Core {
         next.into_iter().chain(self.lingers).min()
     }
 
-    /// Whether the one call of a kit of one call is over, and the server can be told so.
+    /// Whether it is a kit of one call, and that is over.
+    fn is_over(&self) -> bool {
+        self.settings.one_call && self.faces.had_own() && !self.faces.has_own()
+    }
+
+    /// Whether it is, and the server can be told so.
     fn is_done(&mut self) -> bool {
-        if !self.settings.one_call || !self.faces.had_own() || self.faces.has_own() {
+        if !self.is_over() {
             return false;
         }
         let until = *self.lingers.get_or_insert_with(|| Instant::now() + LINGER);
@@ -353,7 +369,7 @@ impl Core {
                 let _ = reply.send(self.hang_up(call_id));
             }
             Command::Hold { call_id, held, reply } => {
-                let command = signaling::Command::Hold { call_id, held };
+                let command = signaling::Command::Hold { call_id, held, reason: None };
                 let _ = reply.send(self.try_input(Input::Command(command)));
             }
             Command::MakeCall { param, handler, reply } => {
@@ -512,7 +528,7 @@ impl Core {
             }
             Event::Negotiation { call_id, from, body } => self.on_negotiation(call_id, from, body),
             Event::Held { call_id, held } => self.on_held(call_id, held),
-            Event::PeerHeld { call_id, held } => self.on_peer_held(call_id, held),
+            Event::PeerHeld { call_id, held, reason } => self.on_peer_held(call_id, held, reason),
             Event::Missed { invite } => self.on_missed(*invite),
             Event::Reachability { call_id, reachable, ends_in_ms } => {
                 self.face_reachability(call_id, reachable, ends_in_ms);
@@ -578,6 +594,12 @@ impl Core {
     pub(crate) fn send(&mut self, body: ClientBody) {
         // The link ends only after this loop, or after it has said that it is signed out.
         let _ = self.link.send(LinkCommand::Send(body));
+    }
+
+    /// Reports something to itself, once what is going on is done.
+    pub(crate) fn report(&self, report: Report) {
+        let reports = self.reports.clone();
+        tokio::spawn(async move { reports.send(report).await });
     }
 
     pub(crate) fn fail_with(&self, call_id: Option<CallId>, error: CallError) {

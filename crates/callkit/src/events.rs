@@ -2,15 +2,10 @@
 
 mod naming;
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
-
 use call_protocol::end::EndReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::session::RefuseReason;
 use call_protocol::{CallId, ChannelId, Uid, UserId};
-use tokio::sync::mpsc;
 
 use crate::error::CallError;
 use crate::microphone::MicrophoneFailure;
@@ -234,10 +229,20 @@ pub enum CallKitEvent {
         /// How it stands now.
         state: ConnectionState,
     },
+    /// This listener did not keep up: some of what happened before the next event it is not told. The end of a call that it was told of is never
+    /// among that.
+    EventsLost {
+        /// How many events.
+        count: u32,
+    },
 }
 
-/// Listens to a kit. Every method has an empty default. Methods are called one after another on a thread of their own, in the
-/// order in which things happened; they may block and may call the kit.
+/// Listens to a kit. Every method has an empty default. Methods are called one after another on a thread of this listener's own, in the
+/// order in which things happened; they may block, which delays this listener alone, and may call the kit. Of a listener that falls behind by
+/// more than 256 events some are lost, never the end of a call that it was told of ([`on_events_lost`](CallKitEventHandler::on_events_lost)).
+///
+/// A listener that holds a [`CallKit`](crate::CallKit) keeps that signed in; one that is to answer or hang up holds a
+/// [`WeakCallKit`](crate::WeakCallKit).
 pub trait CallKitEventHandler: Send + Sync {
     /// Every event as a value, before the method that goes with it: for an app that passes all of them on.
     fn on_event(&self, event: &CallKitEvent) {
@@ -331,6 +336,10 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_connection_changed(&self, state: &ConnectionState) {
         let _ = state;
     }
+    /// This listener did not keep up, and is not told some of what happened; see [`CallKitEvent::EventsLost`].
+    fn on_events_lost(&self, count: u32) {
+        let _ = count;
+    }
 }
 
 impl CallKitEvent {
@@ -372,153 +381,7 @@ impl CallKitEvent {
             CallKitEvent::Error { call_id, error } => handler.on_error(*call_id, error),
             CallKitEvent::AccessTokenExpiring { left_ms } => handler.on_access_token_expiring(*left_ms),
             CallKitEvent::ConnectionChanged { state } => handler.on_connection_changed(state),
+            CallKitEvent::EventsLost { count } => handler.on_events_lost(*count),
         }
-    }
-}
-
-/// Events kept for a kit that has no listener yet: a call may ring before the app has had the time to add one.
-const EARLY_EVENTS: usize = 64;
-
-/// The listeners of a kit. The locks are held only to look them up, never while one runs.
-#[derive(Default)]
-pub(crate) struct Listeners {
-    keyed: Mutex<BTreeMap<String, Arc<dyn CallKitEventHandler>>>,
-    streams: Mutex<Streams>,
-}
-
-#[derive(Default)]
-struct Streams {
-    senders: Vec<mpsc::UnboundedSender<CallKitEvent>>,
-    /// What happened before anybody listened; `None` once somebody has.
-    early: Option<Vec<CallKitEvent>>,
-    closed: bool,
-}
-
-impl Listeners {
-    fn tell(&self, event: CallKitEvent) {
-        let mut streams = lock(&self.streams);
-        let handlers: Vec<_> = lock(&self.keyed).values().cloned().collect();
-        if let Some(early) = &mut streams.early {
-            if early.len() < EARLY_EVENTS {
-                early.push(event);
-            }
-            return;
-        }
-        streams.senders.retain(|stream| stream.send(event.clone()).is_ok());
-        drop(streams);
-        for handler in handlers {
-            // A listener that panics must not silence the others, nor end the call.
-            if catch_unwind(AssertUnwindSafe(|| event.deliver(&*handler))).is_err() {
-                tracing::error!("an event listener panicked");
-            }
-        }
-    }
-
-    /// Somebody listens: what happened before is told now.
-    fn tell_early(&self) {
-        let early = lock(&self.streams).early.take();
-        for event in early.into_iter().flatten() {
-            self.tell(event);
-        }
-    }
-
-    fn close(&self) {
-        let mut streams = lock(&self.streams);
-        streams.senders.clear();
-        streams.closed = true;
-    }
-}
-
-/// Data behind these locks is whole between any two statements, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-enum Task {
-    Tell(CallKitEvent),
-    /// Something for one handler alone.
-    Run(Box<dyn FnOnce() + Send>),
-    /// A listener was added.
-    Listened,
-    Close,
-}
-
-/// The thread on which listeners run, and who they are.
-#[derive(Clone)]
-pub(crate) struct Teller {
-    tasks: std_mpsc::Sender<Task>,
-    listeners: Arc<Listeners>,
-}
-
-impl Teller {
-    /// Starts the thread; it ends with [`Teller::close`].
-    pub(crate) fn start(runtime: tokio::runtime::Handle) -> std::io::Result<Teller> {
-        let (tasks, todo) = std_mpsc::channel();
-        let listeners = Arc::new(Listeners::default());
-        lock(&listeners.streams).early = Some(Vec::new());
-        let told = listeners.clone();
-        std::thread::Builder::new().name("callkit-events".into()).spawn(move || {
-            let _entered = runtime.enter();
-            for task in todo {
-                match task {
-                    Task::Tell(event) => {
-                        tracing::debug!(event = event.name(), "told");
-                        told.tell(event);
-                    }
-                    Task::Run(what) => {
-                        if catch_unwind(AssertUnwindSafe(what)).is_err() {
-                            tracing::error!("an event handler panicked");
-                        }
-                    }
-                    Task::Listened => told.tell_early(),
-                    Task::Close => break,
-                }
-            }
-            told.close();
-        })?;
-        Ok(Teller { tasks, listeners })
-    }
-
-    pub(crate) fn tell(&self, event: CallKitEvent) {
-        self.put(Task::Tell(event));
-    }
-
-    /// Runs this on the listeners' thread, after everything that was told before.
-    pub(crate) fn run(&self, what: impl FnOnce() + Send + 'static) {
-        self.put(Task::Run(Box::new(what)));
-    }
-
-    /// Everything told so far is delivered, then every stream ends.
-    pub(crate) fn close(&self) {
-        self.put(Task::Close);
-    }
-
-    pub(crate) fn add(&self, key: String, handler: Arc<dyn CallKitEventHandler>) {
-        lock(&self.listeners.keyed).insert(key, handler);
-        self.put(Task::Listened);
-    }
-
-    pub(crate) fn remove(&self, key: &str) {
-        lock(&self.listeners.keyed).remove(key);
-    }
-
-    pub(crate) fn clear(&self) {
-        lock(&self.listeners.keyed).clear();
-    }
-
-    pub(crate) fn stream(&self) -> mpsc::UnboundedReceiver<CallKitEvent> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let mut streams = lock(&self.listeners.streams);
-        if !streams.closed {
-            streams.senders.push(sender);
-        }
-        drop(streams);
-        self.put(Task::Listened);
-        receiver
-    }
-
-    fn put(&self, task: Task) {
-        // After the close nobody listens any more.
-        let _ = self.tasks.send(task);
     }
 }

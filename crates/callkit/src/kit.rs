@@ -13,7 +13,6 @@ use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceRe
 use rtc_transport::{Interfaces, NetworkWatch, TurnServer};
 use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Certificate;
 
 use crate::access::Access;
@@ -23,12 +22,13 @@ use crate::call::{
     VerifyCallResult,
 };
 use crate::chat::{Chat, ChatSender};
-use crate::core::{Command, Core, Reply, Report, Settings, Supplied};
+use crate::core::{Command, Core, REPORTS, Reply, Report, Settings, Supplied};
 use crate::error::{CallError, SignInError};
-use crate::events::{CallKitEvent, CallKitEventHandler, Teller};
+use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn, SignInFailure};
+use crate::listeners::Teller;
 use crate::paths::WarmPath;
 use crate::quality::CallQuality;
 use crate::session::Session;
@@ -228,10 +228,9 @@ impl Builder {
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (link_sender, link_receiver) = mpsc::unbounded_channel();
         let (event_sender, event_receiver) = mpsc::unbounded_channel();
-        let (report_sender, report_receiver) = mpsc::unbounded_channel();
+        let (report_sender, report_receiver) = mpsc::channel(REPORTS);
         let supplied = Arc::new(Supplied::default());
-        let teller = Teller::start(tokio::runtime::Handle::current())
-            .map_err(|error| SignInError::Unreachable(format!("no thread for events: {error}")))?;
+        let teller = Teller::new(tokio::runtime::Handle::current());
         let me = Party { user: user.clone(), device };
         let arbiter = if self.chat.is_some() { Address::Device(me.clone()) } else { Address::Server };
         let line = LineConfig { arbiter, second_call: self.second_call, ..LineConfig::default() };
@@ -257,7 +256,7 @@ impl Builder {
             one_call,
         };
         let directory = Arc::new(Directory::default());
-        let faces = Faces::new(directory.clone(), teller.clone(), commands.downgrade());
+        let faces = Faces::new(directory.clone(), tokio::runtime::Handle::current(), commands.downgrade());
         let mut core =
             Core::new(settings, supplied.clone(), teller.clone(), desk, faces, chat, link_sender, report_sender);
         core.on_up(stream.welcome.clone());
@@ -278,14 +277,14 @@ pub(crate) struct Credentials {
 }
 
 /// Tells the owner loop when the addresses of the machine change, for as long as it lives.
-async fn watch_network(interfaces: Interfaces, reports: mpsc::UnboundedSender<Report>) {
+async fn watch_network(interfaces: Interfaces, reports: mpsc::Sender<Report>) {
     let mut watch = NetworkWatch::of(interfaces, rtc_transport::runtime::tokio());
     loop {
         tokio::select! {
             () = watch.changed() => {}
             () = reports.closed() => return,
         }
-        if reports.send(Report::NetworkChanged).is_err() {
+        if reports.send(Report::NetworkChanged).await.is_err() {
             return;
         }
     }
@@ -305,7 +304,33 @@ pub struct CallKit {
     pub(crate) directory: Arc<Directory>,
 }
 
+/// A handle that does not keep the kit signed in: for listeners and handlers, which the kit holds itself.
+#[derive(Clone)]
+pub struct WeakCallKit {
+    user: UserId,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    teller: Teller,
+    supplied: Arc<Supplied>,
+    figures: Arc<Figures>,
+    account: Arc<Account>,
+    directory: Arc<Directory>,
+}
+
+impl WeakCallKit {
+    /// The kit, unless it is signed out or its last handle is dropped.
+    pub fn upgrade(&self) -> Option<CallKit> {
+        let WeakCallKit { user, commands, teller, supplied, figures, account, directory } = self.clone();
+        Some(CallKit { user, commands: commands.upgrade()?, teller, supplied, figures, account, directory })
+    }
+}
+
 impl CallKit {
+    /// A handle that does not keep the kit signed in.
+    pub fn downgrade(&self) -> WeakCallKit {
+        let CallKit { user, commands, teller, supplied, figures, account, directory } = self.clone();
+        WeakCallKit { user, commands: commands.downgrade(), teller, supplied, figures, account, directory }
+    }
+
     /// Begins to build a kit for an app.
     pub fn builder(app_id: impl Into<String>) -> Builder {
         Builder {
@@ -356,8 +381,8 @@ impl CallKit {
         self.supplied.set_access_handler(Arc::new(handler));
     }
 
-    /// Adds a listener under a key; one that was there under this key is replaced. The first listener also gets what happened since
-    /// the sign-in.
+    /// Adds a listener under a key; one that was there under this key is replaced, and told nothing more. The first listener also gets what
+    /// happened since the sign-in, but for calls that are over by then.
     pub fn add_event_listener(&self, key: impl Into<String>, handler: impl CallKitEventHandler + 'static) {
         self.teller.add(key.into(), Arc::new(handler));
     }
@@ -372,9 +397,10 @@ impl CallKit {
         self.teller.clear();
     }
 
-    /// The events from now on, as a stream; it ends when the kit is signed out or dropped. What is not read waits in memory.
+    /// The events from now on, as a stream; it ends when the kit is signed out or dropped. Of whoever falls behind by more than 256 events some
+    /// are lost, as of a listener ([`CallKitEvent::EventsLost`]).
     pub fn events(&self) -> impl Stream<Item = CallKitEvent> + Send + Unpin + use<> {
-        UnboundedReceiverStream::new(self.teller.stream())
+        self.teller.stream()
     }
 
     /// Readies the media engine; must come before a call is made or answered. Calling it again changes nothing. Devices are opened

@@ -5,16 +5,16 @@
 //! DTLS, SRTP), as Opus.
 //!
 //! ```no_run
-//! use callkit::{CallId, CallKit, CallKitEventHandler, CallType, DevBackend, EndReason, Ext, UserId};
+//! use callkit::{CallId, CallKit, CallKitEventHandler, CallType, DevBackend, EndReason, Ext, UserId, WeakCallKit};
 //!
 //! /// Answers everybody.
-//! struct Secretary(CallKit);
+//! struct Secretary(WeakCallKit);
 //!
 //! impl CallKitEventHandler for Secretary {
 //!     fn on_receive_call(&self, user: &UserId, call_id: CallId, _call_type: CallType, _ext: &Ext) {
 //!         println!("{user} calls");
-//!         // Listeners run on a thread of their own, in the kit's runtime.
-//!         let kit = self.0.clone();
+//!         // Listeners run on threads of their own, in the kit's runtime.
+//!         let Some(kit) = self.0.upgrade() else { return };
 //!         tokio::spawn(async move { kit.answer(call_id).await });
 //!     }
 //!
@@ -30,7 +30,7 @@
 //! let kit = CallKit::builder("demo").device("desk").sign_in("alice", backend.access_token()).await?;
 //! backend.supply(&kit);
 //! kit.init_rtc().await?;
-//! kit.add_event_listener("secretary", Secretary(kit.clone()));
+//! kit.add_event_listener("secretary", Secretary(kit.downgrade()));
 //! tokio::signal::ctrl_c().await?;
 //! kit.sign_out().await;
 //! # Ok(())
@@ -108,13 +108,16 @@
 //!   call ends.
 //! - The token handler fails: [`CallError::FetchTokenFailed`] and the end of the call, but only where a token is needed to join; a
 //!   failed renewal is told and tried again when the server asks again.
-//! - The last handle is dropped: a running call is ended and the device signs out.
+//! - The last handle is dropped: a running call is ended and the device signs out. A handle that a listener holds counts: give it a
+//!   [`WeakCallKit`].
+//! - A listener or handler of the app panics, blocks or never answers: it alone is affected. Handlers are waited for 10 s, and without an answer of
+//!   the user mapper events carry no user.
 //!
 //! # Inside
 //!
 //! One task, the owner loop, holds everything a kit knows; handles send it commands. The link to the server, the media path and the
-//! app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, another one calls
-//! the listeners, so that a listener that blocks stops neither the call nor the kit. Devices are opened on threads of their own, so that a slow
+//! app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, and each listener is called on
+//! one of its own, so that a listener that blocks stops neither the call nor the kit nor other listeners. Devices are opened on threads of their own, so that a slow
 //! one does not stop the sound; what the sound is to be follows from the state of the calls alone. The rules of a call are not here but in the
 //! `signaling` crate.
 //!
@@ -148,12 +151,14 @@ mod audio_state;
 mod chat;
 mod core;
 mod dial;
+mod dispatch;
 #[cfg(feature = "dev-backend")]
 mod dev_backend;
 mod error;
 mod figures;
 mod handlers;
 mod link;
+mod listeners;
 mod microphone;
 mod network;
 mod paths;
@@ -181,7 +186,7 @@ pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState};
 pub use handlers::{
     AccessTokenHandler, HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler,
 };
-pub use kit::{Builder, CallKit};
+pub use kit::{Builder, CallKit, WeakCallKit};
 pub use microphone::MicrophoneFailure;
 pub use paths::WarmPath;
 pub use quality::CallQuality;

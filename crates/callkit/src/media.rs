@@ -153,15 +153,14 @@ impl Core {
         let request = RtcTokenRequest { channel: media.channel.clone(), app_id: self.settings.app_id.clone(), uid };
         let Some(handler) = self.supplied.token_handler() else {
             let token = Err("no handler is set; call set_rtc_token_handler()".to_owned());
-            let _ = reports.send(Report::Token { call_id, token });
-            return;
+            return self.report(Report::Token { call_id, token });
         };
         if !matches!(media.token, TokenState::Ready(_)) {
             media.token = TokenState::Fetching;
         }
         tokio::spawn(async move {
             let token = answered(async move { handler.rtc_token(request).await }).await;
-            let _ = reports.send(Report::Token { call_id, token });
+            let _ = reports.send(Report::Token { call_id, token }).await;
         });
     }
 
@@ -349,8 +348,7 @@ impl Core {
         let Some(media) = self.calls.get(&call_id) else { return };
         let (channel, reports) = (media.channel.clone(), self.reports.clone());
         let Some(handler) = self.supplied.mapper_handler() else {
-            let _ = reports.send(Report::Users { call_id, uid, users: Vec::new() });
-            return;
+            return self.report(Report::Users { call_id, uid, users: Vec::new() });
         };
         tokio::spawn(async move {
             let asked = channel.clone();
@@ -362,7 +360,7 @@ impl Core {
                     Vec::new()
                 }
             };
-            let _ = reports.send(Report::Users { call_id, uid, users });
+            let _ = reports.send(Report::Users { call_id, uid, users }).await;
         });
     }
 

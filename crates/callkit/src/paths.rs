@@ -8,11 +8,11 @@ use call_protocol::{CallId, CallMessage, Party, wire};
 use rtc_transport::{AddressMode, IcePolicy, MediaPath, PathConfig, PathState, Politeness};
 use signaling::{Address, Command, Input, Role, Time};
 
-use crate::core::{Core, Report};
+use crate::core::Core;
 use crate::error::CallError;
 use crate::events::CallKitEvent;
 use crate::media::{Membership, PathLink};
-use crate::peer::{Peer, PeerCommand, PeerNotice};
+use crate::peer::{Peer, PeerCommand, PeerNotice, PeerReports};
 use crate::quality::CallQuality;
 use crate::voice::Packets;
 
@@ -77,7 +77,7 @@ impl Remote {
     /// Has what comes in go to the voice, or nowhere.
     pub(crate) fn listen(&mut self, packets: Option<Packets>) {
         if std::mem::replace(&mut self.listens, packets.is_some()) != packets.is_some() {
-            self.peer.send(PeerCommand::Voice(packets));
+            self.peer.listen(packets);
         }
     }
 }
@@ -145,9 +145,8 @@ impl Core {
         };
         self.last_path += 1;
         let serial = self.last_path;
-        let (reports, to) = (self.reports.clone(), device.clone());
-        let tell = move |notice| drop(reports.send(Report::Peer { call_id, device: to.clone(), serial, notice }));
-        let peer = Peer::start(serial, config, tell);
+        let to = PeerReports { reports: self.reports.clone(), call_id, device: device.clone(), serial };
+        let peer = Peer::start(config, to);
         if media.role == Role::Caller {
             peer.send(PeerCommand::Offer);
         }
@@ -170,7 +169,7 @@ impl Core {
             Some(_) if body == NegotiationBody::Restart && matches!(media.link, PathLink::SettingUp { .. }) => {
                 return self.wanted_anew(call_id, from, now);
             }
-            Some(_) => return self.tell_peer(call_id, &from, PeerCommand::Negotiation(body)),
+            Some(remote) => return remote.peer.pass_on(body),
             None => {}
         }
         // A candidate means nothing without the offer that it belongs to.
@@ -198,7 +197,9 @@ impl Core {
             if let (Some(remote), Some(identity)) = (remote, identity_in(&body)) {
                 remote.identity = Some(identity.to_owned());
             }
-            self.tell_peer(call_id, &device, PeerCommand::Negotiation(body));
+            if let Some(remote) = self.calls.get(&call_id).and_then(|media| media.remotes.get(&device)) {
+                remote.peer.pass_on(body);
+            }
         }
     }
 

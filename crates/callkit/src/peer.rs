@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
+use call_protocol::{CallId, Party};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathState, Rebound};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::core::Report;
 use crate::voice::Packets;
 
 /// What the owner loop wants of a path.
@@ -15,8 +17,6 @@ pub(crate) enum PeerCommand {
     Offer,
     /// Take the other one's description or candidate.
     Negotiation(NegotiationBody),
-    /// What comes in goes there from now on, or nowhere: before the call is accepted, and on hold, nothing is heard.
-    Voice(Option<Packets>),
     /// Say this to the other end.
     Control(Bytes),
     /// The call is accepted: every address of this machine may be shown.
@@ -39,44 +39,82 @@ pub(crate) enum PeerNotice {
 
 /// A running path; closes when dropped.
 pub(crate) struct Peer {
-    commands: mpsc::UnboundedSender<PeerCommand>,
+    commands: mpsc::Sender<PeerCommand>,
+    /// Where what comes in goes to, or nowhere: before the call is accepted, and on hold, nothing is heard.
+    voice: watch::Sender<Option<Packets>>,
+}
+
+/// Commands that wait while a description is worked on: one for each candidate that a path is told of (100 at most), and again as many.
+const COMMANDS: usize = 256;
+/// Of these, those that only this side's own wishes may take: whatever the other end says it cannot keep them out.
+const OWN_COMMANDS: usize = 32;
+
+/// Who is told by a path.
+pub(crate) struct PeerReports {
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) call_id: CallId,
+    pub(crate) device: Party,
+    pub(crate) serial: u64,
+}
+
+impl PeerReports {
+    async fn tell(&self, notice: PeerNotice) {
+        let PeerReports { call_id, device, serial, .. } = self;
+        let report = Report::Peer { call_id: *call_id, device: device.clone(), serial: *serial, notice };
+        // Without an owner loop there is nobody who cares.
+        let _ = self.reports.send(report).await;
+    }
 }
 
 impl Peer {
-    /// Opens a path. `tell` is called on its task.
-    pub(crate) fn start(serial: u64, config: PathConfig, tell: impl Fn(PeerNotice) + Send + Sync + 'static) -> Peer {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(run(serial, config, receiver, tell));
-        Peer { commands }
+    /// Opens a path.
+    pub(crate) fn start(config: PathConfig, to: PeerReports) -> Peer {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (voice, heard_by) = watch::channel(None);
+        tokio::spawn(run(config, receiver, heard_by, to));
+        Peer { commands, voice }
     }
 
+    /// A wish of this side.
     pub(crate) fn send(&self, command: PeerCommand) {
-        // A path that has failed has said so.
-        let _ = self.commands.send(command);
+        // A path that has failed has said so; one that has not taken 256 commands is about to.
+        let _ = self.commands.try_send(command);
+    }
+
+    /// What the other end says. What it says faster than it can be worked on is lost, as if it had not been said.
+    pub(crate) fn pass_on(&self, body: NegotiationBody) {
+        if self.commands.capacity() > OWN_COMMANDS {
+            self.send(PeerCommand::Negotiation(body));
+        } else {
+            tracing::warn!("the other end says too much about its media");
+        }
+    }
+
+    pub(crate) fn listen(&self, packets: Option<Packets>) {
+        self.voice.send_replace(packets);
     }
 }
 
-struct Running<T> {
-    serial: u64,
+struct Running {
     path: MediaPath,
     /// An offer of this side waits for its answer.
     offers: bool,
-    voice: Option<Packets>,
-    tell: T,
+    voice: watch::Receiver<Option<Packets>>,
+    to: PeerReports,
 }
 
 async fn run(
-    serial: u64,
     config: PathConfig,
-    mut commands: mpsc::UnboundedReceiver<PeerCommand>,
-    tell: impl Fn(PeerNotice) + Send + Sync,
+    mut commands: mpsc::Receiver<PeerCommand>,
+    voice: watch::Receiver<Option<Packets>>,
+    to: PeerReports,
 ) {
     let (path, mut events) = match MediaPath::open(config).await {
         Ok(opened) => opened,
-        Err(error) => return tell(PeerNotice::Failed(error.to_string())),
+        Err(error) => return to.tell(PeerNotice::Failed(error.to_string())).await,
     };
-    tell(PeerNotice::Opened(path.clone()));
-    let mut running = Running { serial, path, offers: false, voice: None, tell };
+    to.tell(PeerNotice::Opened(path.clone())).await;
+    let mut running = Running { path, offers: false, voice, to };
     let mut rebinding: Option<BoxFuture<'static, Rebound>> = None;
     loop {
         let rebound = async {
@@ -96,7 +134,7 @@ async fn run(
                 }
                 if let Err(error) = running.obey(command).await {
                     tracing::warn!(%error, "negotiation");
-                    (running.tell)(PeerNotice::Failed(error.to_string()));
+                    running.to.tell(PeerNotice::Failed(error.to_string())).await;
                 }
             }
             rebound = rebound => {
@@ -114,7 +152,7 @@ async fn run(
                         tracing::warn!(%error, "another offer");
                     }
                 }
-                Some(event) => running.on_event(event),
+                Some(event) => running.on_event(event).await,
                 None => break,
             },
         }
@@ -123,25 +161,26 @@ async fn run(
     running.path.close().await;
 }
 
-impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
-    fn on_event(&self, event: PathEvent) {
+impl Running {
+    async fn on_event(&self, event: PathEvent) {
         match event {
             PathEvent::Voice(packet) => {
-                if let Some(voice) = &self.voice {
-                    voice.hand_in(self.serial, packet);
+                if let Some(voice) = &*self.voice.borrow() {
+                    voice.hand_in(self.to.serial, packet);
                 }
             }
             PathEvent::LocalCandidate(candidate) => {
-                (self.tell)(PeerNotice::Negotiation(NegotiationBody::Candidate(Candidate {
+                let candidate = NegotiationBody::Candidate(Candidate {
                     candidate: candidate.candidate,
                     sdp_mid: candidate.sdp_mid,
                     sdp_mline_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
-                })));
+                });
+                self.to.tell(PeerNotice::Negotiation(candidate)).await;
             }
             PathEvent::GatheringComplete | PathEvent::NegotiationNeeded => {}
-            PathEvent::Control(bytes) => (self.tell)(PeerNotice::Control(bytes)),
-            PathEvent::StateChanged(state) => (self.tell)(PeerNotice::State(state)),
+            PathEvent::Control(bytes) => self.to.tell(PeerNotice::Control(bytes)).await,
+            PathEvent::StateChanged(state) => self.to.tell(PeerNotice::State(state)).await,
         }
     }
 
@@ -149,7 +188,7 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
         match command {
             PeerCommand::Offer => {
                 self.offers = true;
-                self.describe(DescriptionKind::Offer, self.path.create_offer().await?);
+                self.describe(DescriptionKind::Offer, self.path.create_offer().await?).await;
             }
             // An end of an earlier version asks for a restart in place of offering one.
             PeerCommand::Restart | PeerCommand::Negotiation(NegotiationBody::Restart) => self.restart().await?,
@@ -171,7 +210,6 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
                     tracing::debug!(%error, "a candidate was passed over");
                 }
             }
-            PeerCommand::Voice(packets) => self.voice = packets,
             PeerCommand::Rebind => {}
             PeerCommand::Control(bytes) => {
                 if let Err(error) = self.path.send_control(bytes) {
@@ -185,7 +223,7 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
     /// One offer at a time: another restart while one is on its way would bring nothing.
     async fn restart(&mut self) -> Result<(), NegotiationError> {
         if !std::mem::replace(&mut self.offers, true) {
-            self.describe(DescriptionKind::Offer, self.path.restart_ice().await?);
+            self.describe(DescriptionKind::Offer, self.path.restart_ice().await?).await;
         }
         Ok(())
     }
@@ -197,7 +235,7 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
             DescriptionKind::Offer => match self.path.accept_offer(&sdp).await {
                 Ok(answer) => {
                     self.offers = false;
-                    self.describe(DescriptionKind::Answer, answer);
+                    self.describe(DescriptionKind::Answer, answer).await;
                 }
                 // The other side answers what was offered here.
                 Err(NegotiationError::OfferCollision) => {}
@@ -212,7 +250,8 @@ impl<T: Fn(PeerNotice) + Send + Sync> Running<T> {
         Ok(())
     }
 
-    fn describe(&self, kind: DescriptionKind, sdp: String) {
-        (self.tell)(PeerNotice::Negotiation(NegotiationBody::Description(Description { kind, sdp })));
+    async fn describe(&self, kind: DescriptionKind, sdp: String) {
+        let body = NegotiationBody::Description(Description { kind, sdp });
+        self.to.tell(PeerNotice::Negotiation(body)).await;
     }
 }

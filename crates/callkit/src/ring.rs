@@ -20,11 +20,12 @@ impl Core {
         self.face_rings(&invite);
         let Invite { call_id, caller, call_type, ext, .. } = invite;
         let user = caller.user;
-        self.teller.tell(if waiting {
+        let event = if waiting {
             CallKitEvent::CallWaiting { user, call_id, call_type, ext }
         } else {
             CallKitEvent::ReceiveCall { user, call_id, call_type, ext }
-        });
+        };
+        self.teller.tell(event);
     }
 
     /// The app is told once for each user, however many devices ring.

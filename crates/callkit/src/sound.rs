@@ -140,7 +140,8 @@ impl Core {
         if self.voice.is_none() {
             self.last_voice += 1;
             let (serial, reports) = (self.last_voice, self.reports.clone());
-            let tell = move |notice| drop(reports.send(Report::Voice { serial, notice }));
+            // They are rare: a place is there unless the owner loop stands still.
+            let tell = move |notice| drop(reports.blocking_send(Report::Voice { serial, notice }));
             let (config, figures) = (self.settings.voice.clone(), self.settings.figures.clone());
             self.voice = Some(Voice::start(serial, config, figures, tell)?);
         }
@@ -301,9 +302,12 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn on_peer_held(&mut self, call_id: CallId, held: bool) {
+    pub(crate) fn on_peer_held(&mut self, call_id: CallId, held: bool, reason: Option<String>) {
         if let Some(media) = self.calls.get_mut(&call_id) {
             media.sound.peer_held = held;
+        }
+        if let Some(face) = self.faces.get(&call_id) {
+            face.peer_held(held, reason);
         }
         self.tell_of(call_id, CallKitEvent::PeerHeld { call_id, held });
     }

@@ -141,8 +141,15 @@ impl Line {
         let next = now.mono + self.config.keep_alive_ms;
         call.dialogs.retain(|device, _| *device == peer);
         let device = peer.clone();
-        let talks =
-            State::InCall { role, peer: peer.clone(), held: false, peer_held: false, next, peer_away_until: None };
+        let talks = State::InCall {
+            role,
+            peer: peer.clone(),
+            held: false,
+            hold_reason: None,
+            peer_held: false,
+            next,
+            peer_away_until: None,
+        };
         let before = std::mem::replace(&mut call.state, talks);
         let (invite, arbiter, alive) = (Box::new(call.invite.clone()), call.arbiter.clone(), call.keep_alive());
         self.tell(Event::Accepted { invite, role, peer, preparation });

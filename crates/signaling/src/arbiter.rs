@@ -186,12 +186,14 @@ impl Talk {
 }
 
 /// When a party was last heard, whether the other one was told that it is away, and whether it holds the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     pub(crate) heard: Time,
     pub(crate) away: bool,
     /// Whether it holds the call; unknown after a restart, until it speaks.
     pub(crate) held: Option<bool>,
+    /// Why, if it says.
+    pub(crate) hold_reason: Option<String>,
 }
 
 /// How a call ended.
@@ -259,8 +261,8 @@ impl State {
             callee,
             call_type,
             preparation,
-            caller_link: Link { heard: caller_heard, away: false, held: Some(false) },
-            callee_link: Link { heard: now.mono, away: false, held: Some(false) },
+            caller_link: Link { heard: caller_heard, away: false, held: Some(false), hold_reason: None },
+            callee_link: Link { heard: now.mono, away: false, held: Some(false), hold_reason: None },
         }
     }
 }

@@ -92,6 +92,8 @@ pub enum Command {
         call_id: CallId,
         /// On hold, or not.
         held: bool,
+        /// Why it is put on hold, for the other one's app; at most [`NOTE_BYTES`](call_protocol::limits::NOTE_BYTES).
+        reason: Option<String>,
     },
     /// Tell a device at the other end a step of setting the media up: while it calls, one that has alerted; else the other party.
     Negotiate {
@@ -265,6 +267,8 @@ pub enum Event {
         call_id: CallId,
         /// On hold, or not.
         held: bool,
+        /// Why, if it says.
+        reason: Option<String>,
     },
     /// The other party cannot be heard by the arbiter at the moment, or is back.
     Reachability {

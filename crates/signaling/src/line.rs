@@ -105,6 +105,7 @@ pub(crate) enum State {
         role: Role,
         peer: Party,
         held: bool,
+        hold_reason: Option<String>,
         peer_held: bool,
         next: Time,
         peer_away_until: Option<Time>,
@@ -149,12 +150,15 @@ impl Call {
     }
 
     pub(crate) fn keep_alive(&self) -> Word {
-        let (in_call, held, peer_held) = match &self.state {
-            State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => (false, false, false),
-            State::InCall { held, peer_held, .. } => (true, *held, *peer_held),
-        };
         // What is heard is known to whoever has the media.
-        Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality: None })
+        let quality = None;
+        Word::KeepAlive(match &self.state {
+            State::Calling { .. } | State::Ringing { .. } | State::Answering { .. } => KeepAlive::default(),
+            State::InCall { held, hold_reason, peer_held, .. } => {
+                let (held, hold_reason) = (*held, hold_reason.clone());
+                KeepAlive { in_call: true, held, peer_held: *peer_held, quality, hold_reason }
+            }
+        })
     }
 
     fn phase(&self) -> Phase {
@@ -342,7 +346,7 @@ impl Line {
             }
             Command::Hangup { call_id } => self.hang_up(now, call_id, None),
             Command::Release { call_id, release } => self.hang_up(now, call_id, Some(release)),
-            Command::Hold { call_id, held } => self.hold(call_id, held),
+            Command::Hold { call_id, held, reason } => self.hold(call_id, held, reason),
             Command::Negotiate { call_id, to, body } => self.negotiate(now, call_id, to, body),
             Command::Fail { call_id, reason } => self.fail(now, call_id, reason),
         }
@@ -369,7 +373,7 @@ impl Line {
             Word::Negotiation(negotiation) => self.on_negotiation(now, call_id, *negotiation),
             Word::KeepAlive(_) => {}
             Word::Reachability { reachable, ends_in_ms } => self.on_reachability(now, call_id, reachable, ends_in_ms),
-            Word::Hold { held } => self.on_peer_held(call_id, held),
+            Word::Hold { held, reason } => self.on_peer_held(call_id, held, reason),
             Word::Missed(invite) => self.on_missed(now, from, *invite),
         }
     }

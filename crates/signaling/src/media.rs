@@ -78,10 +78,10 @@ fn negotiates_with(call: &Call, device: &Party) -> bool {
 
 /// Hold.
 impl Line {
-    pub(crate) fn hold(&mut self, call_id: CallId, held: bool) -> Result<(), CommandError> {
+    pub(crate) fn hold(&mut self, call_id: CallId, held: bool, reason: Option<String>) -> Result<(), CommandError> {
         let call = self.calls.get(&call_id).ok_or(CommandError::NoSuchCall)?;
         let State::InCall { .. } = &call.state else { return Err(CommandError::NotAnswered) };
-        self.set_held(call_id, held);
+        self.set_held(call_id, held, reason);
         if !held {
             self.hold_others(call_id);
         }
@@ -92,27 +92,29 @@ impl Line {
     pub(crate) fn hold_others(&mut self, call_id: CallId) {
         let others: Vec<CallId> = self.calls.keys().copied().filter(|other| *other != call_id).collect();
         for other in others {
-            self.set_held(other, true);
+            self.set_held(other, true, None);
         }
     }
 
-    fn set_held(&mut self, call_id: CallId, wanted: bool) {
+    /// The reason goes with the hold for as long as it lasts: said again with it, it comes with no other one.
+    fn set_held(&mut self, call_id: CallId, wanted: bool, reason: Option<String>) {
         let Some(call) = self.calls.get_mut(&call_id) else { return };
-        let State::InCall { held, .. } = &mut call.state else { return };
+        let State::InCall { held, hold_reason, .. } = &mut call.state else { return };
         if std::mem::replace(held, wanted) == wanted {
             return;
         }
+        *hold_reason = reason.filter(|_| wanted);
         let (arbiter, alive) = (call.arbiter.clone(), call.keep_alive());
         self.tell(Event::Held { call_id, held: wanted });
         self.send(arbiter, call_id, alive);
     }
 
     /// Told to the app only where it changes something: the arbiter says it again to whoever believes something else.
-    pub(crate) fn on_peer_held(&mut self, call_id: CallId, held: bool) {
+    pub(crate) fn on_peer_held(&mut self, call_id: CallId, held: bool, reason: Option<String>) {
         let Some(call) = self.calls.get_mut(&call_id) else { return };
         let State::InCall { peer_held, .. } = &mut call.state else { return };
         if std::mem::replace(peer_held, held) != held {
-            self.tell(Event::PeerHeld { call_id, held });
+            self.tell(Event::PeerHeld { call_id, held, reason });
         }
     }
 }
@@ -224,17 +226,19 @@ impl Arbiter {
                 }
                 let callee = callee.clone();
                 let (mine, other_link, other) = if is_caller {
-                    (caller_link, *callee_link, callee)
+                    (caller_link, callee_link.clone(), callee)
                 } else {
-                    (callee_link, *caller_link, self.invite.caller.clone())
+                    (callee_link, caller_link.clone(), self.invite.caller.clone())
                 };
                 let before = mine.held.replace(alive.held);
+                mine.hold_reason.clone_from(&alive.hold_reason);
                 if before.is_some_and(|before| before != alive.held) {
-                    self.send_to(other, Word::Hold { held: alive.held });
+                    self.send_to(other, Word::Hold { held: alive.held, reason: alive.hold_reason });
                 }
                 let believes_wrong = other_link.held.is_some_and(|held| held != alive.peer_held);
                 if believes_wrong || self.config.echo {
-                    self.send_to(from, Word::Hold { held: other_link.held.unwrap_or(alive.peer_held) });
+                    let held = other_link.held.unwrap_or(alive.peer_held);
+                    self.send_to(from, Word::Hold { held, reason: other_link.hold_reason });
                 }
             }
             ArbiterState::Ended { .. } => self.last_word(from),

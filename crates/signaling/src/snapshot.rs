@@ -36,7 +36,7 @@ impl Arbiter {
     pub fn restore(config: ArbiterConfig, now: Now, snapshot: ArbiterSnapshot) -> Arbiter {
         let ArbiterSnapshot { mut invite, state, release } = snapshot;
         invite.fold_callees();
-        let heard = Link { heard: now.mono, away: false, held: None };
+        let heard = Link { heard: now.mono, away: false, held: None, hold_reason: None };
         let state = match state {
             Kept::Ringing { alerted, knows, busy, rang } => {
                 let left_ms = invite.ring_deadline_unix_ms.saturating_sub(now.unix_ms);
@@ -56,7 +56,7 @@ impl Arbiter {
             }
             Kept::Answered { since_unix_ms, callee, call_type, preparation } => {
                 let talk = Talk { since: now.mono, earlier_ms: now.unix_ms.saturating_sub(since_unix_ms) };
-                State::Answered { talk, callee, call_type, preparation, caller_link: heard, callee_link: heard }
+                State::Answered { talk, callee, call_type, preparation, caller_link: heard.clone(), callee_link: heard }
             }
             Kept::Ended { outcome, forget_unix_ms, knows } => {
                 let longest = now.mono + u64::from(invite.ring_timeout_ms) + config.tombstone_ms;

@@ -279,7 +279,7 @@ pub struct Release {
     pub user_code: ::prost::alloc::string::String,
 }
 /// Party to arbiter, every few seconds: "I am still in it." Answered with what the party missed, where it missed something.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeepAlive {
     /// The sender holds the call to be answered.
     #[prost(bool, tag = "1")]
@@ -293,6 +293,9 @@ pub struct KeepAlive {
     /// How the other one sounds to the sender; absent before anything of it has come.
     #[prost(message, optional, tag = "4")]
     pub quality: ::core::option::Option<Quality>,
+    /// Why the sender holds the call, for the other one's app; empty if it does not say, and while it does not hold it.
+    #[prost(string, tag = "5")]
+    pub hold_reason: ::prost::alloc::string::String,
 }
 /// How a call sounds to one of its parties, since it was answered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -308,10 +311,13 @@ pub struct Quality {
     pub jitter_ms: u32,
 }
 /// Arbiter to a party: whether the other one has put the call on hold.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hold {
     #[prost(bool, tag = "1")]
     pub held: bool,
+    /// Why, if it says.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Arbiter to a party: the other one cannot be heard at the moment, or is back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -371,7 +377,7 @@ pub mod notice {
         /// Please mute, or unmute, your microphone.
         #[prost(message, tag = "2")]
         MuteRequest(super::MuteRequest),
-        /// Why the call is about to be put on hold.
+        /// Why the call is about to be put on hold. Not said any more: the reason goes with the hold, so that it cannot come with another one.
         #[prost(string, tag = "3")]
         HoldReason(::prost::alloc::string::String),
     }

@@ -103,10 +103,12 @@ fn call() -> impl Strategy<Value = CallMessage> {
         })),
         (reason(), release()).prop_map(|(reason, release)| Word::Cancel(Cancel { reason, release })),
         (reason(), release()).prop_map(|(reason, release)| Word::End(End { reason, release })),
-        (any::<(bool, bool, bool)>(), option::of(quality())).prop_map(|((in_call, held, peer_held), quality)| {
-            Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality })
-        }),
-        any::<bool>().prop_map(|held| Word::Hold { held }),
+        (any::<(bool, bool, bool)>(), option::of(quality()), hold_reason()).prop_map(
+            |((in_call, held, peer_held), quality, hold_reason)| {
+                Word::KeepAlive(KeepAlive { in_call, held, peer_held, quality, hold_reason })
+            }
+        ),
+        (any::<bool>(), hold_reason()).prop_map(|(held, reason)| Word::Hold { held, reason }),
         invite().prop_map(|invite| Word::Missed(Box::new(invite))),
         any::<(bool, u32)>().prop_map(|(reachable, ends_in_ms)| Word::Reachability { reachable, ends_in_ms }),
         negotiation().prop_map(|negotiation| Word::Negotiation(Box::new(negotiation))),
@@ -118,6 +120,10 @@ fn call() -> impl Strategy<Value = CallMessage> {
         }
         CallMessage { call_id, word }
     })
+}
+
+fn hold_reason() -> impl Strategy<Value = Option<String>> {
+    option::of("[a-z ]{1,20}")
 }
 
 fn uid() -> impl Strategy<Value = Uid> {

@@ -98,7 +98,7 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
         ("cancel_with_code", Word::Cancel(Cancel { reason: EndReason::Cancel, release: release() })),
         ("end", Word::End(EndReason::Hangup.into())),
         ("end_with_code", Word::End(End { reason: EndReason::Hangup, release: release() })),
-        ("keep_alive", Word::KeepAlive(KeepAlive { in_call: true, held: true, peer_held: false, quality: None })),
+        ("keep_alive", Word::KeepAlive(KeepAlive { in_call: true, held: true, ..KeepAlive::default() })),
         (
             "keep_alive_with_quality",
             Word::KeepAlive(KeepAlive {
@@ -107,7 +107,12 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
                 ..KeepAlive::default()
             }),
         ),
-        ("hold", Word::Hold { held: true }),
+        ("keep_alive_with_hold_reason", {
+            let hold_reason = Some("a parcel".to_owned());
+            Word::KeepAlive(KeepAlive { in_call: true, held: true, hold_reason, ..KeepAlive::default() })
+        }),
+        ("hold", Word::Hold { held: true, reason: None }),
+        ("hold_with_reason", Word::Hold { held: true, reason: Some("a parcel".to_owned()) }),
         ("missed", Word::Missed(Box::new(invite()))),
         (
             "answer_voice_only",
@@ -256,6 +261,7 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
                     held: false,
                     peer_held: true,
                     quality: None,
+                    ..KeepAlive::default()
                 })))),
             ),
         ),

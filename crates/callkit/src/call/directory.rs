@@ -3,36 +3,27 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use call_protocol::invite::CallType;
 use call_protocol::{CallId, UserId};
 use signaling::Role;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::Call;
-use super::events::Listener;
-use super::face::{Beginning, Face, FaceId, Facts, Own};
+use super::face::{Beginning, Face, FaceId, Handles, Own};
 use crate::core::Command;
-use crate::events::Teller;
+use crate::dispatch::lock;
 use crate::kit::CallKit;
 use crate::sound::SoundChoices;
 
-/// What a handle of a call is made of, but for the way to the owner loop, which would keep the kit alive.
-pub(crate) struct Known {
-    pub(super) id: FaceId,
-    pub(super) facts: watch::Receiver<Facts>,
-    pub(super) listener: Arc<Listener>,
-}
-
 /// The calls of a kit, for its handles. The lock is held only to look one up.
 #[derive(Default)]
-pub(crate) struct Directory(Mutex<BTreeMap<CallId, Known>>);
+pub(crate) struct Directory(Mutex<BTreeMap<CallId, Arc<Handles>>>);
 
 impl Directory {
-    fn calls(&self) -> MutexGuard<'_, BTreeMap<CallId, Known>> {
-        // The map is whole between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> MutexGuard<'_, BTreeMap<CallId, Arc<Handles>>> {
+        lock(&self.0)
     }
 }
 
@@ -43,17 +34,17 @@ pub(crate) struct Faces {
     directory: Arc<Directory>,
     last: u64,
     had_own: bool,
-    teller: Teller,
+    runtime: tokio::runtime::Handle,
     commands: mpsc::WeakUnboundedSender<Command>,
 }
 
 impl Faces {
     pub(crate) fn new(
         directory: Arc<Directory>,
-        teller: Teller,
+        runtime: tokio::runtime::Handle,
         commands: mpsc::WeakUnboundedSender<Command>,
     ) -> Faces {
-        Faces { calls: BTreeMap::new(), directory, last: 0, had_own: false, teller, commands }
+        Faces { calls: BTreeMap::new(), directory, last: 0, had_own: false, runtime, commands }
     }
 
     /// A call that is told to the kit-wide listeners alone.
@@ -92,9 +83,9 @@ impl Faces {
         own: Option<Own>,
     ) -> &mut Face {
         self.last += 1;
-        let (id, teller, commands) = (FaceId(self.last), self.teller.clone(), self.commands.clone());
-        let face = Face::new(Beginning { id, call_id, peer, call_type, role, choices, own, teller, commands });
-        let _before = self.directory.calls().insert(call_id, face.known());
+        let (id, runtime, commands) = (FaceId(self.last), self.runtime.clone(), self.commands.clone());
+        let face = Face::new(Beginning { id, call_id, peer, call_type, role, choices, own, runtime, commands });
+        let _before = self.directory.calls().insert(call_id, face.handles());
         match self.calls.entry(call_id) {
             Entry::Occupied(mut old) => {
                 old.insert(face);
@@ -113,7 +104,7 @@ impl Faces {
 
     pub(super) fn insert(&mut self, call_id: CallId, face: Face) {
         // What was known before is dropped when the lock is not held any more: it may be the app's.
-        let _before = self.directory.calls().insert(call_id, face.known());
+        let _before = self.directory.calls().insert(call_id, face.handles());
         self.calls.insert(call_id, face);
     }
 
@@ -158,18 +149,13 @@ impl CallKit {
     ///
     /// In [`on_receive_call`](crate::CallKitEventHandler::on_receive_call) it is there, unless the call has ended meanwhile.
     pub fn call(&self, call_id: CallId) -> Option<Call> {
-        self.directory.calls().get(&call_id).map(|known| self.handle(known))
+        self.directory.calls().get(&call_id).map(|handles| handles.handle())
     }
 
     /// Every call there is: those being made, those that ring, and those that run or are on hold; the oldest first.
     pub fn calls(&self) -> Vec<Call> {
-        let mut calls: Vec<Call> = self.directory.calls().values().map(|known| self.handle(known)).collect();
+        let mut calls: Vec<Call> = self.directory.calls().values().map(|handles| handles.handle()).collect();
         calls.sort_by_key(|call| call.id);
         calls
-    }
-
-    fn handle(&self, known: &Known) -> Call {
-        let (facts, listener) = (known.facts.clone(), known.listener.clone());
-        Call { id: known.id, commands: self.commands.clone(), facts, listener }
     }
 }

@@ -1,14 +1,16 @@
 //! What the handler of one call is told, and how it is reached.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
 
 use super::Call;
+use crate::dispatch::lock;
 use crate::microphone::MicrophoneFailure;
 
-/// Listens to one call. Every method has an empty default. Methods are called one after another on the kit's thread for listeners, in
-/// the order in which things happened; they may block and may use the call.
+/// Listens to one call. Every method has an empty default. Methods are called one after another on a thread of this call's own, in
+/// the order in which things happened; they may block, which delays nobody else, and may use the call. Of a handler that falls behind by more
+/// than 256 events some are lost, levels first, and never the end ([`on_events_lost`](CallEventHandler::on_events_lost)).
 pub trait CallEventHandler: Send + Sync {
     /// Caller: the server took the call up, and the callee is being notified: by its devices that are connected, and by a push. Whether one of
     /// them rings is told to the kit-wide listeners only.
@@ -79,6 +81,10 @@ pub trait CallEventHandler: Send + Sync {
     fn on_background_call_adopted(&self, call: &Call) {
         let _ = call;
     }
+    /// This handler did not keep up: so many of the events before the next one it is not told. Levels are not counted.
+    fn on_events_lost(&self, call: &Call, count: u32) {
+        let _ = (call, count);
+    }
 }
 
 /// Listens to this side's own media in one call; the same rules as of [`CallEventHandler`].
@@ -123,15 +129,13 @@ impl Listener {
     }
 
     pub(crate) fn set_media(&self, handler: Arc<dyn MyMediaStatusHandler>) {
-        *lock(&self.media) = Some(handler);
+        // Dropped when the lock is free again: it may call back.
+        let before = lock(&self.media).replace(handler);
+        drop(before);
     }
 
     pub(crate) fn remove_media(&self) {
-        *lock(&self.media) = None;
+        let before = lock(&self.media).take();
+        drop(before);
     }
-}
-
-/// Data behind these locks is whole between any two statements, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

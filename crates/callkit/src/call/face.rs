@@ -1,6 +1,6 @@
 //! What the owner loop knows of a call of this face, and how its handler is told.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::SystemTime;
 
 use call_protocol::end::UserCode;
@@ -10,13 +10,13 @@ use signaling::{Role, Time};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::directory::Known;
-use super::events::{CallEventHandler, Listener};
+use super::events::{CallEventHandler, Listener, MyMediaStatusHandler};
 use super::param::CallOptions;
 use super::reasons::Disconnect;
 use super::{Call, CallDirection, CallState};
 use crate::core::Command;
-use crate::events::{CallKitEvent, Teller};
+use crate::dispatch::{Entry, Rank, Told, Worker, lock};
+use crate::events::CallKitEvent;
 use crate::sound::SoundChoices;
 
 /// Tells the calls of this face apart, for as long as a kit lives.
@@ -80,7 +80,7 @@ pub(super) struct Beginning {
     pub(super) choices: SoundChoices,
     /// None where only the kit-wide listeners are told.
     pub(super) own: Option<Own>,
-    pub(super) teller: Teller,
+    pub(super) runtime: tokio::runtime::Handle,
     pub(super) commands: mpsc::WeakUnboundedSender<Command>,
 }
 
@@ -91,8 +91,10 @@ pub(crate) struct Face {
     pub(super) options: CallOptions,
     facts: watch::Sender<Facts>,
     listener: Arc<Listener>,
-    teller: Teller,
-    commands: mpsc::WeakUnboundedSender<Command>,
+    handles: Arc<Handles>,
+    /// Where the handlers run, once there are any.
+    worker: OnceLock<Worker<Box<dyn FnOnce() + Send>>>,
+    runtime: tokio::runtime::Handle,
     /// It has a handler of its own.
     is_own: bool,
     /// The kit-wide listeners know of this call.
@@ -105,8 +107,6 @@ pub(crate) struct Face {
     pub(super) prepares: bool,
     /// The app has declined it before it was known to be alive.
     pub(super) declined: Option<Ending>,
-    /// What the other one gave as the reason of a hold that is about to be told.
-    pub(super) hold_reason: Option<String>,
     /// Why this side gives the call up, until its end is told.
     pub(super) cause: Option<Disconnect>,
     /// The server says that the other one cannot be heard, until then.
@@ -118,6 +118,63 @@ pub(crate) struct Face {
     pub(super) levels: Option<Levels>,
 }
 
+/// What handles of the call are made of.
+pub(super) struct Handles {
+    id: FaceId,
+    facts: watch::Receiver<Facts>,
+    listener: Arc<Listener>,
+    lifeline: Lifeline,
+}
+
+impl Handles {
+    /// A handle for the app. One that nobody holds any more does not keep the kit alive.
+    pub(super) fn handle(&self) -> Call {
+        Call { id: self.id, line: self.lifeline.hold(), facts: self.facts.clone(), listener: self.listener.clone() }
+    }
+}
+
+/// By what the handles of a call keep its kit alive: until the last of them is dropped, or the call is over.
+struct Lifeline(Mutex<Held>);
+
+struct Held {
+    commands: mpsc::WeakUnboundedSender<Command>,
+    line: Weak<KitLine>,
+    is_cut: bool,
+}
+
+/// The way to the kit that all handles of a call share; none once the call is over.
+pub(super) struct KitLine(Mutex<Option<mpsc::UnboundedSender<Command>>>);
+
+impl KitLine {
+    pub(super) fn commands(&self) -> Option<mpsc::UnboundedSender<Command>> {
+        lock(&self.0).clone()
+    }
+}
+
+impl Lifeline {
+    fn new(commands: mpsc::WeakUnboundedSender<Command>) -> Lifeline {
+        Lifeline(Mutex::new(Held { commands, line: Weak::new(), is_cut: false }))
+    }
+
+    fn hold(&self) -> Arc<KitLine> {
+        let mut held = lock(&self.0);
+        held.line.upgrade().unwrap_or_else(|| {
+            let commands = held.commands.upgrade().filter(|_| !held.is_cut);
+            let line = Arc::new(KitLine(Mutex::new(commands)));
+            held.line = Arc::downgrade(&line);
+            line
+        })
+    }
+
+    fn cut(&self) {
+        let mut held = lock(&self.0);
+        held.is_cut = true;
+        if let Some(line) = held.line.upgrade() {
+            *lock(&line.0) = None;
+        }
+    }
+}
+
 /// The clock of the level reports; stops when dropped.
 pub(super) struct Levels(pub(super) JoinHandle<()>);
 
@@ -127,9 +184,15 @@ impl Drop for Levels {
     }
 }
 
+impl Drop for Face {
+    fn drop(&mut self) {
+        self.handles.lifeline.cut();
+    }
+}
+
 impl Face {
     pub(super) fn new(beginning: Beginning) -> Face {
-        let Beginning { id, call_id, peer, call_type, role, choices, own, teller, commands } = beginning;
+        let Beginning { id, call_id, peer, call_type, role, choices, own, runtime, commands } = beginning;
         let SoundChoices { muted, silenced } = choices;
         let direction = match role {
             Role::Caller => CallDirection::Outgoing,
@@ -153,21 +216,25 @@ impl Face {
         let is_own = own.is_some();
         let is_background = own.as_ref().is_some_and(|own| own.is_background);
         let (options, handler) = own.map(|own| (own.options, own.handler)).unzip();
+        let (facts, known) = watch::channel(facts);
+        let listener = Arc::new(Listener::new(handler));
+        let lifeline = Lifeline::new(commands);
+        let handles = Arc::new(Handles { id, facts: known, listener: listener.clone(), lifeline });
         Face {
             id,
             role,
             options: options.unwrap_or_default(),
-            facts: watch::Sender::new(facts),
-            listener: Arc::new(Listener::new(handler)),
-            teller,
-            commands,
+            facts,
+            listener,
+            handles,
+            worker: OnceLock::new(),
+            runtime,
             is_own,
             is_shared: !is_own,
             is_background,
             preparation_offered: false,
             prepares: false,
             declined: None,
-            hold_reason: None,
             cause: None,
             peer_away: None,
             told_away: false,
@@ -192,9 +259,9 @@ impl Face {
         self.handle()
     }
 
-    /// What the kit needs to make a handle.
-    pub(super) fn known(&self) -> Known {
-        Known { id: self.id, facts: self.facts.subscribe(), listener: self.listener.clone() }
+    /// Where the kit's handles look it up.
+    pub(super) fn handles(&self) -> Arc<Handles> {
+        self.handles.clone()
     }
 
     pub(super) fn facts(&self) -> watch::Ref<'_, Facts> {
@@ -205,21 +272,52 @@ impl Face {
         self.facts.send_modify(change);
     }
 
-    /// A handle for the app. One that nobody holds any more does not keep the kit alive.
     pub(super) fn handle(&self) -> Call {
-        let commands = self.commands.upgrade().unwrap_or_else(|| mpsc::unbounded_channel().0);
-        Call { id: self.id, commands, facts: self.facts.subscribe(), listener: self.listener.clone() }
+        self.handles.handle()
     }
 
     /// Tells the handler, whoever it is when its turn has come.
     pub(super) fn tell(&self, what: impl FnOnce(&dyn CallEventHandler, &Call) + Send + 'static) {
+        self.tell_as(Rank::News, what);
+    }
+
+    fn tell_as(&self, rank: Rank, what: impl FnOnce(&dyn CallEventHandler, &Call) + Send + 'static) {
         if !self.is_own {
             return;
         }
-        let (call, listener) = (self.handle(), self.listener.clone());
-        self.teller.run(move || {
-            if let Some(handler) = listener.call() {
-                what(&*handler, &call);
+        let handles = self.handles.clone();
+        self.run(rank, move || {
+            if let Some(handler) = handles.listener.call() {
+                what(&*handler, &handles.handle());
+            }
+        });
+    }
+
+    fn run(&self, rank: Rank, what: impl FnOnce() + Send + 'static) {
+        self.worker.get_or_init(|| self.start_worker()).put(Entry { call: None, rank, what: Box::new(what) });
+    }
+
+    fn start_worker(&self) -> Worker<Box<dyn FnOnce() + Send>> {
+        let handles = self.handles.clone();
+        Worker::start(&self.runtime, move |told: Told<Box<dyn FnOnce() + Send>>| match told {
+            Told::This(what) => what(),
+            Told::Lost(count) => {
+                if let Some(handler) = handles.listener.call() {
+                    handler.on_events_lost(&handles.handle(), count);
+                }
+            }
+        })
+    }
+
+    /// Tells whoever listens to this side's media, whoever it is when its turn has come.
+    fn tell_media(&self, rank: Rank, what: impl FnOnce(&dyn MyMediaStatusHandler) + Send + 'static) {
+        if self.listener.media().is_none() {
+            return;
+        }
+        let handles = self.handles.clone();
+        self.run(rank, move || {
+            if let Some(handler) = handles.listener.media() {
+                what(&*handler);
             }
         });
     }
@@ -238,24 +336,19 @@ impl Face {
     }
 
     fn say_adopted(&self, before: Option<Arc<dyn CallEventHandler>>) {
-        let call = self.handle();
-        self.teller.run(move || {
+        let handles = self.handles.clone();
+        self.run(Rank::News, move || {
             if let Some(handler) = before {
-                handler.on_background_call_adopted(&call);
+                handler.on_background_call_adopted(&handles.handle());
             }
         });
     }
 
     pub(super) fn tell_levels(&self, mine: u8, peer: Option<u8>) {
         if let Some(peer) = peer {
-            self.tell(move |handler, call| handler.on_peer_audio_description_updated(call, peer));
+            self.tell_as(Rank::Figure, move |handler, call| handler.on_peer_audio_description_updated(call, peer));
         }
-        let listener = self.listener.clone();
-        self.teller.run(move || {
-            if let Some(handler) = listener.media() {
-                handler.on_audio_description_update(mine);
-            }
-        });
+        self.tell_media(Rank::Figure, move |handler| handler.on_audio_description_update(mine));
     }
 
     pub(super) fn tell_away(&self, is_peer: bool, ends_in_ms: u32) {
@@ -279,11 +372,7 @@ impl Face {
         if before.muted == muted {
             return;
         }
-        let listener = self.listener.clone();
-        self.teller.run(move || {
-            let Some(handler) = listener.media() else { return };
-            if muted { handler.on_mic_mute() } else { handler.on_mic_unmute() }
-        });
+        self.tell_media(Rank::News, move |handler| if muted { handler.on_mic_mute() } else { handler.on_mic_unmute() });
     }
 
     /// The end, which is told once, and lets go of the handlers.
@@ -292,29 +381,33 @@ impl Face {
         self.note(|facts| facts.state = CallState::Disconnected);
         tracing::debug!(reason = end.reason.number(), "disconnected");
         let Disconnect { reason, source, by_remote, user_code } = end;
-        let (call, listener) = (self.handle(), self.listener.clone());
-        self.teller.run(move || {
-            listener.remove_media();
-            if let Some(handler) = listener.retire() {
+        let handles = self.handles.clone();
+        self.handles.lifeline.cut();
+        if !self.is_own && self.listener.media().is_none() {
+            return;
+        }
+        self.run(Rank::End, move || {
+            handles.listener.remove_media();
+            if let Some(handler) = handles.listener.retire() {
                 let user_code = user_code.as_ref().map(UserCode::as_str);
-                handler.on_disconnected(&call, reason, source, by_remote, user_code);
+                handler.on_disconnected(&handles.handle(), reason, source, by_remote, user_code);
             }
         });
+    }
+
+    pub(crate) fn peer_held(&self, held: bool, reason: Option<String>) {
+        self.note(|facts| facts.peer_held = held);
+        if held {
+            self.tell(move |handler, call| handler.on_peer_hold(call, reason.as_deref()));
+        } else {
+            self.tell(|handler, call| handler.on_peer_unhold(call));
+        }
     }
 
     /// What the kit-wide listeners would be told, in the words of this face. Its beginning and its end have their own.
     pub(super) fn translate(&mut self, event: &CallKitEvent) {
         match event {
             CallKitEvent::CallHeld { held, .. } => self.note(|facts| facts.held = *held),
-            CallKitEvent::PeerHeld { held: true, .. } => {
-                let reason = self.hold_reason.take();
-                self.note(|facts| facts.peer_held = true);
-                self.tell(move |handler, call| handler.on_peer_hold(call, reason.as_deref()));
-            }
-            CallKitEvent::PeerHeld { held: false, .. } => {
-                self.note(|facts| facts.peer_held = false);
-                self.tell(|handler, call| handler.on_peer_unhold(call));
-            }
             CallKitEvent::UserMuteAudio { muted: true, .. } => {
                 self.note(|facts| facts.peer_muted = true);
                 self.tell(|handler, call| handler.on_peer_mic_muted(call));
@@ -331,7 +424,9 @@ impl Face {
             CallKitEvent::NetworkAvailable { available: true, .. } => {
                 self.tell(|handler, call| handler.on_network_reavailable(call, false));
             }
-            CallKitEvent::ReceiveCall { .. }
+            // Has a reason, which the kit-wide listeners are not told.
+            CallKitEvent::PeerHeld { .. }
+            | CallKitEvent::ReceiveCall { .. }
             | CallKitEvent::CallWaiting { .. }
             | CallKitEvent::CallMissed { .. }
             | CallKitEvent::CallMerged { .. }
@@ -347,6 +442,7 @@ impl Face {
             | CallKitEvent::CallEnd { .. }
             | CallKitEvent::Error { .. }
             | CallKitEvent::AccessTokenExpiring { .. }
+            | CallKitEvent::EventsLost { .. }
             | CallKitEvent::ConnectionChanged { .. } => {}
         }
     }

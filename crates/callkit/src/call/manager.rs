@@ -12,7 +12,6 @@ use super::face::{Beginning, Face, FaceId, Own};
 use super::param::{CallOptions, MakeCallParam, VerifyCallParam};
 use super::reasons::Disconnect;
 use super::{Call, MakeCallResult, VerifyCallResult};
-use crate::events::Teller;
 use crate::kit::{Builder, Credentials};
 use crate::link::SignInFailure;
 use crate::sound::SoundChoices;
@@ -152,7 +151,6 @@ fn stillborn(
     failure: SignInFailure,
 ) -> Result<Call, StartFailReason> {
     tracing::info!(error = %failure.error, "a call did not sign in");
-    let teller = Teller::start(tokio::runtime::Handle::current()).map_err(|_| StartFailReason::InternalUndefined)?;
     let Stillborn { peer, call_type, role } = of;
     let commands = tokio::sync::mpsc::unbounded_channel().0.downgrade();
     let (id, call_id) = (FaceId(0), CallId::from_bits(rand::random()));
@@ -164,12 +162,11 @@ fn stillborn(
         role,
         choices: SoundChoices::default(),
         own: Some(Own { options: CallOptions::default(), handler, is_background: false }),
-        teller: teller.clone(),
+        runtime: tokio::runtime::Handle::current(),
         commands,
     };
     let mut face = Face::new(beginning);
     let call = face.handle();
     face.tell_end(Disconnect::not_signed_in(failure.reason, role));
-    teller.close();
     Ok(call)
 }

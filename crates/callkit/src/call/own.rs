@@ -150,7 +150,7 @@ impl Core {
             FaceCommand::End(ending) => self.end(call_id, ending),
             FaceCommand::FinishPreparation => self.finish_preparation(call_id),
             FaceCommand::Hold(reason) => self.hold_with_reason(call_id, reason),
-            FaceCommand::Unhold => self.try_input(Input::Command(Command::Hold { call_id, held: false })),
+            FaceCommand::Unhold => self.try_input(Input::Command(Command::Hold { call_id, held: false, reason: None })),
             FaceCommand::Mute(muted) => {
                 self.mute_call(call_id, muted);
                 Ok(())
@@ -217,13 +217,10 @@ impl Core {
         if !is_connected {
             return Err(CallError::NotAnswered);
         }
-        if let Some(reason) = reason {
-            if reason.len() > limits::NOTE_BYTES {
-                return Err(CallError::InvalidParam(format!("reason: at most {} bytes", limits::NOTE_BYTES)));
-            }
-            self.notify_peer(call_id, Notice::HoldReason(reason))?;
+        if reason.as_ref().is_some_and(|reason| reason.len() > limits::NOTE_BYTES) {
+            return Err(CallError::InvalidParam(format!("reason: at most {} bytes", limits::NOTE_BYTES)));
         }
-        self.try_input(Input::Command(Command::Hold { call_id, held: true }))
+        self.try_input(Input::Command(Command::Hold { call_id, held: true, reason }))
     }
 
     fn notify_peer(&mut self, call_id: CallId, notice: Notice) -> Result<(), CallError> {
@@ -313,7 +310,7 @@ impl Core {
         face.levels = Some(Levels(tokio::spawn(async move {
             loop {
                 ticks.tick().await;
-                if reports.send(Report::Levels(id)).is_err() {
+                if reports.send(Report::Levels(id)).await.is_err() {
                     return;
                 }
             }
@@ -369,7 +366,8 @@ impl Core {
             Notice::MuteRequest { muted } => {
                 face.tell(move |handler, call| handler.on_my_audio_mute_requested_by_peer(call, muted));
             }
-            Notice::HoldReason(reason) => face.hold_reason = Some(reason),
+            // Of an older kit: which hold it belongs to is not to be known.
+            Notice::HoldReason(_) => {}
         }
     }
 

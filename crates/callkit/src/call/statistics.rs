@@ -14,7 +14,7 @@ impl Call {
     /// The figures at present; `None` unless they were asked for with the call's options, and before media is set up.
     pub async fn statistics(&self) -> Option<CallStatistics> {
         let (reply, figures) = oneshot::channel();
-        self.commands.send(Command::FaceStatistics { face: self.id, reply }).ok()?;
+        self.line.commands()?.send(Command::FaceStatistics { face: self.id, reply }).ok()?;
         figures.await.ok().flatten()
     }
 

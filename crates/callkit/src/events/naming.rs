@@ -28,7 +28,9 @@ impl CallKitEvent {
             | CallKitEvent::MicrophoneFailed { call_id, .. }
             | CallKitEvent::CallEnd { call_id, .. } => Some(*call_id),
             CallKitEvent::Error { call_id, .. } => *call_id,
-            CallKitEvent::AccessTokenExpiring { .. } | CallKitEvent::ConnectionChanged { .. } => None,
+            CallKitEvent::AccessTokenExpiring { .. }
+            | CallKitEvent::ConnectionChanged { .. }
+            | CallKitEvent::EventsLost { .. } => None,
         }
     }
 
@@ -57,6 +59,7 @@ impl CallKitEvent {
             CallKitEvent::Error { .. } => "error",
             CallKitEvent::AccessTokenExpiring { .. } => "access_token_expiring",
             CallKitEvent::ConnectionChanged { .. } => "connection_changed",
+            CallKitEvent::EventsLost { .. } => "events_lost",
         }
     }
 }
