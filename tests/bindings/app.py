@@ -153,6 +153,9 @@ class CallListener(callkit.CallEventHandler):
     def on_background_call_adopted(self, call):
         self.tell("on_background_call_adopted")
 
+    def on_events_lost(self, call, count):
+        self.tell("on_events_lost", count=count)
+
 
 class MyMedia(callkit.MyMediaStatusHandler):
     """This side's own media."""
@@ -241,3 +244,6 @@ class Listener(callkit.CallKitEventHandler):
 
     def on_connection_changed(self, state):
         self.tell("connection_changed", state=str(state))
+
+    def on_events_lost(self, count):
+        self.tell("events_lost", count=count)

@@ -253,6 +253,12 @@ pub enum CallKitEvent {
         /// How it stands now.
         state: ConnectionState,
     },
+    /// Whoever reads did not keep up: some of what happened before the next event it is not told. The end of a call that it was told of is never
+    /// among that.
+    EventsLost {
+        /// How many events.
+        count: u32,
+    },
 }
 
 impl CallKitEvent {
@@ -296,6 +302,7 @@ impl CallKitEvent {
             Event::ConnectionChanged { state, .. } => {
                 CallKitEvent::ConnectionChanged { state: ConnectionState::of(state)? }
             }
+            Event::EventsLost { count, .. } => CallKitEvent::EventsLost { count },
             _ => return None,
         })
     }

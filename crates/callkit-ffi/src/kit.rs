@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use callkit::{Builder, CallId, CallType, HandlerError, SecondCall, TurnServer, UserId, WarmPath};
@@ -181,8 +181,25 @@ fn set<T>(builder: Builder, given: Option<T>, setter: impl FnOnce(Builder, T) ->
 #[derive(uniffi::Object)]
 pub struct CallKit(pub(crate) callkit::CallKit, Option<Carrier>);
 
+/// A handle that does not keep the kit signed in: for listeners and handlers, which the kit holds itself.
+#[derive(uniffi::Object)]
+pub struct WeakCallKit(Weak<CallKit>);
+
+#[uniffi::export]
+impl WeakCallKit {
+    /// The kit, unless it is signed out or the last reference to it is gone.
+    pub fn upgrade(&self) -> Option<Arc<CallKit>> {
+        self.0.upgrade()
+    }
+}
+
 #[uniffi::export(async_runtime = "tokio")]
 impl CallKit {
+    /// A handle that does not keep the kit signed in.
+    pub fn downgrade(self: Arc<Self>) -> Arc<WeakCallKit> {
+        Arc::new(WeakCallKit(Arc::downgrade(&self)))
+    }
+
     /// Signs a user in and gives the kit. `access_token` is a JWT of the app's own backend.
     ///
     /// Fails with the parameter that makes no sense, why the server cannot be reached, or why it refused. Cancelled, it signs nobody in.

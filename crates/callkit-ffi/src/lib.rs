@@ -90,7 +90,7 @@ pub use device::{AudioInput, AudioOutput, input_devices, output_devices};
 pub use error::{CallError, SignInError};
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState, EventStream};
 pub use handlers::{AccessTokenHandler, HandlerError, RtcTokenHandler, UserMapper, UserMapperHandler};
-pub use kit::{CallKit, CallKitConfig, Interfaces};
+pub use kit::{CallKit, CallKitConfig, Interfaces, WeakCallKit};
 pub use logging::{LoggingError, init_logging};
 pub use microphone::MicrophoneFailure;
 pub use quality::CallQuality;

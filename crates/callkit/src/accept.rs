@@ -46,8 +46,9 @@ impl Core {
     pub(crate) fn on_accepted(&mut self, invite: Invite, peer: Party, preparation: bool) {
         let call_id = invite.call_id;
         tracing::info!(call = %call_id, "accepted");
-        self.tell_of(call_id, CallKitEvent::Answer { call_id });
+        // Whoever is told of the answer finds the call connected.
         self.face_accepted(&invite, preparation);
+        self.tell_of(call_id, CallKitEvent::Answer { call_id });
         self.settle_on(call_id, peer);
         self.join(call_id);
     }

@@ -1,7 +1,7 @@
 //! The owner loop: everything a kit knows is changed here and nowhere else.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use call_protocol::disconnect::StartFailReason;
@@ -10,17 +10,16 @@ use call_protocol::session::{ClientBody, ServerBody, Welcome};
 use call_protocol::{AppId, CallId, CallMessage, Party, Uid, UserId, Word};
 use rtc_transport::{Interfaces, TurnServer};
 use signaling::{Address, Desk, DeskOutput, Event, Input, Now, Route, Time};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::call::{Call, CallEventHandler, FaceCommand, FaceId, Faces, MakeCallParam, VerifyCallParam};
 use crate::chat::ChatSender;
-use crate::dispatch::lock;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState};
 use crate::figures::Figures;
-use crate::handlers::{AccessTokenHandler, RtcToken, RtcTokenHandler, UserMapperHandler};
+use crate::handlers::RtcToken;
 use crate::link::{LinkCommand, LinkEvent};
 use crate::listeners::Teller;
 use crate::media::Media;
@@ -29,6 +28,7 @@ use crate::peer::PeerNotice;
 use crate::quality::CallQuality;
 use crate::sound::SoundOptions;
 use crate::statistics::CallStatistics;
+use crate::supplied::Supplied;
 use crate::voice::{Voice, VoiceConfig, VoiceNotice};
 
 /// What the app wants.
@@ -127,43 +127,6 @@ pub(crate) enum Report {
     Levels(FaceId),
 }
 
-/// What the app set, shared with its handles. The locks are held only to look up a handler.
-#[derive(Default)]
-pub(crate) struct Supplied {
-    access: watch::Sender<Option<Arc<dyn AccessTokenHandler>>>,
-    token: Mutex<Option<Arc<dyn RtcTokenHandler>>>,
-    mapper: Mutex<Option<Arc<dyn UserMapperHandler>>>,
-}
-
-impl Supplied {
-    pub(crate) fn set_access_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
-        self.access.send_replace(Some(handler));
-    }
-
-    pub(crate) fn access_handler(&self) -> watch::Receiver<Option<Arc<dyn AccessTokenHandler>>> {
-        self.access.subscribe()
-    }
-
-    pub(crate) fn set_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
-        // Dropped when the lock is free again: it may call back.
-        let before = lock(&self.token).replace(handler);
-        drop(before);
-    }
-
-    pub(crate) fn set_mapper_handler(&self, handler: Arc<dyn UserMapperHandler>) {
-        let before = lock(&self.mapper).replace(handler);
-        drop(before);
-    }
-
-    pub(crate) fn token_handler(&self) -> Option<Arc<dyn RtcTokenHandler>> {
-        lock(&self.token).clone()
-    }
-
-    pub(crate) fn mapper_handler(&self) -> Option<Arc<dyn UserMapperHandler>> {
-        lock(&self.mapper).clone()
-    }
-}
-
 /// What does not change while a kit lives.
 pub(crate) struct Settings {
     pub(crate) app_id: AppId,
@@ -189,7 +152,7 @@ pub(crate) struct Core {
     pub(crate) desk: Desk,
     /// What carries the words of calls, where it is not the server.
     pub(crate) chat: Option<ChatSender>,
-    link: mpsc::UnboundedSender<LinkCommand>,
+    link: mpsc::Sender<LinkCommand>,
     pub(crate) connected: bool,
     pub(crate) stun_servers: Vec<String>,
     pub(crate) reports: mpsc::Sender<Report>,
@@ -229,7 +192,7 @@ impl Core {
         desk: Desk,
         faces: Faces,
         chat: Option<ChatSender>,
-        link: mpsc::UnboundedSender<LinkCommand>,
+        link: mpsc::Sender<LinkCommand>,
         reports: mpsc::Sender<Report>,
     ) -> Core {
         Core {
@@ -266,7 +229,7 @@ impl Core {
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        mut link_events: mpsc::UnboundedReceiver<LinkEvent>,
+        mut link_events: mpsc::Receiver<LinkEvent>,
         mut reports: mpsc::Receiver<Report>,
         link_task: JoinHandle<()>,
     ) {
@@ -315,9 +278,9 @@ impl Core {
         self.end_whatever_there_is();
         self.hush();
         self.faces_closed();
-        let _ = self.link.send(LinkCommand::Close);
-        // Ends by itself within its own time limits.
-        let _ = link_task.await;
+        // The link ends by itself within its own time limits, as nothing that it tells finds no place.
+        let rest = async { while link_events.recv().await.is_some() {} };
+        let _ = tokio::join!(self.link.send(LinkCommand::Close), link_task, rest);
         self.wait_for_devices().await;
         self.teller.close();
         if let Some(done) = signed_out {
@@ -410,7 +373,7 @@ impl Core {
                 let _ = reply.send(self.settings.voice.input.clone());
             }
             Command::AccessToken(token) => {
-                let _ = self.link.send(LinkCommand::AccessToken(token));
+                self.tell_link(LinkCommand::AccessToken(token));
             }
             Command::NetworkChanged => self.on_network_changed(),
             Command::SignOut(_) => {}
@@ -588,12 +551,18 @@ impl Core {
     }
 
     pub(crate) fn reconnect(&self) {
-        let _ = self.link.send(LinkCommand::Reconnect);
+        self.tell_link(LinkCommand::Reconnect);
     }
 
     pub(crate) fn send(&mut self, body: ClientBody) {
+        self.tell_link(LinkCommand::Send(body));
+    }
+
+    fn tell_link(&self, command: LinkCommand) {
         // The link ends only after this loop, or after it has said that it is signed out.
-        let _ = self.link.send(LinkCommand::Send(body));
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.link.try_send(command) {
+            tracing::warn!("too much waits for the link; dropped");
+        }
     }
 
     /// Reports something to itself, once what is going on is done.

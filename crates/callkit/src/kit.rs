@@ -22,7 +22,7 @@ use crate::call::{
     VerifyCallResult,
 };
 use crate::chat::{Chat, ChatSender};
-use crate::core::{Command, Core, REPORTS, Reply, Report, Settings, Supplied};
+use crate::core::{Command, Core, REPORTS, Reply, Report, Settings};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
@@ -33,6 +33,7 @@ use crate::paths::WarmPath;
 use crate::quality::CallQuality;
 use crate::session::Session;
 use crate::sound::SoundOptions;
+use crate::supplied::Supplied;
 use crate::tones::Tones;
 use crate::voice::VoiceConfig;
 
@@ -226,8 +227,8 @@ impl Builder {
         let stream = link::sign_in(&to, session.resume()).await?;
 
         let (commands, command_receiver) = mpsc::unbounded_channel();
-        let (link_sender, link_receiver) = mpsc::unbounded_channel();
-        let (event_sender, event_receiver) = mpsc::unbounded_channel();
+        let (link_sender, link_receiver) = mpsc::channel(link::WAITING);
+        let (event_sender, event_receiver) = mpsc::channel(link::WAITING);
         let (report_sender, report_receiver) = mpsc::channel(REPORTS);
         let supplied = Arc::new(Supplied::default());
         let teller = Teller::new(tokio::runtime::Handle::current());

@@ -168,6 +168,7 @@ mod session;
 mod sound;
 mod stall;
 mod statistics;
+mod supplied;
 mod tones;
 mod voice;
 mod wire;

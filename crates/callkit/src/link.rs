@@ -10,7 +10,7 @@ use call_protocol::{Word, limits};
 use rand::{Rng, RngExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::access::{Access, Renewal};
@@ -115,6 +115,11 @@ pub(crate) enum LinkEvent {
     SignedOut(RefuseReason),
 }
 
+/// What waits for the link, and for the owner loop. The loop never waits, and looks at everything; the link reads no frame for which the loop has no
+/// place.
+pub(crate) const WAITING: usize = 1_024;
+/// Frames that wait for the socket: twice what a session keeps. A server that takes no more does not read.
+const FRAMES: usize = 2 * limits::UNACKNOWLEDGED_FRAMES;
 /// How long connecting and signing in may take, each.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(5);
 /// An acknowledgement is sent by itself if nothing else has carried it for so long.
@@ -128,7 +133,7 @@ const SENT_AWAY_MS: u64 = 1_000;
 /// One signed-in stream.
 pub(crate) struct Stream {
     frames: tonic::Streaming<RawServerFrame>,
-    sender: mpsc::UnboundedSender<RawClientFrame>,
+    sender: mpsc::Sender<RawClientFrame>,
     pub(crate) welcome: Welcome,
 }
 
@@ -139,7 +144,7 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
     let channel = connecting
         .map_err(|_| late("no connection within 5 s"))?
         .map_err(|error| SignInFailure::no_connection(&error))?;
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (sender, receiver) = mpsc::channel(FRAMES);
     let hello = Hello {
         protocol_version: PROTOCOL_VERSION,
         app_id: to.app_id.clone(),
@@ -152,11 +157,11 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
         for_one_call: to.for_one_call,
     };
     let hello = ClientFrame { seq: 0, ack: 0, body: Some(ClientBody::Hello(hello)) };
-    // The receiver is held below, so this cannot fail.
-    let _ = sender.send(to_raw(&hello));
+    // The receiver is held below and nothing is in it, so this cannot fail.
+    let _ = sender.try_send(to_raw(&hello));
     let mut client = SignalClient::new(channel).max_decoding_message_size(limits::FRAME_BYTES);
     let greeting = async {
-        let mut frames = client.connect(UnboundedReceiverStream::new(receiver)).await?.into_inner();
+        let mut frames = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
         let first = frames.message().await?;
         Ok::<_, tonic::Status>((frames, first))
     };
@@ -200,8 +205,8 @@ struct Link {
     to: SignIn,
     access: Access,
     session: Session,
-    commands: mpsc::UnboundedReceiver<LinkCommand>,
-    events: mpsc::UnboundedSender<LinkEvent>,
+    commands: mpsc::Receiver<LinkCommand>,
+    events: mpsc::Sender<LinkEvent>,
 }
 
 /// Keeps the link up until it is closed or refused for good. Its luck spreads the attempts to come back.
@@ -211,8 +216,8 @@ pub(crate) async fn run(
     mut luck: impl Rng,
     first: Stream,
     session: Session,
-    commands: mpsc::UnboundedReceiver<LinkCommand>,
-    events: mpsc::UnboundedSender<LinkEvent>,
+    commands: mpsc::Receiver<LinkCommand>,
+    events: mpsc::Sender<LinkEvent>,
 ) {
     let mut link = Link { to, access, session, commands, events };
     let mut stream = Some(first);
@@ -226,18 +231,18 @@ pub(crate) async fn run(
         if let Some(stream) = stream.take() {
             attempt = 0;
             let up = LinkEvent::Up { welcome: stream.welcome.clone() };
-            if !std::mem::take(&mut known) && link.events.send(up).is_err() {
+            if !std::mem::take(&mut known) && link.events.send(up).await.is_err() {
                 return;
             }
             let ended = link.pump(stream).await;
             first_ms = if matches!(ended, Ended::Refused(_)) { SENT_AWAY_MS } else { BACKOFF_MS[0] };
             match ended {
                 Ended::Closed => return,
-                Ended::Refused(reason) if link.is_for_good(reason) => return link.signed_out(reason),
+                Ended::Refused(reason) if link.is_for_good(reason) => return link.signed_out(reason).await,
                 Ended::Refused(RefuseReason::TokenExpired) => ended_token = Some(link.to.access_token.clone()),
                 Ended::Refused(_) | Ended::Broken => {}
             }
-            if link.events.send(LinkEvent::Down).is_err() {
+            if link.events.send(LinkEvent::Down).await.is_err() {
                 return;
             }
         }
@@ -260,7 +265,7 @@ pub(crate) async fn run(
             Collected::Done(Ok(new)) => stream = Some(new),
             Collected::Done(Err(SignInFailure { error: SignInError::Refused { reason, .. }, .. })) => {
                 if link.is_for_good(reason) {
-                    return link.signed_out(reason);
+                    return link.signed_out(reason).await;
                 }
                 ended_token = Some(signing.access_token).filter(|_| reason == RefuseReason::TokenExpired);
             }
@@ -301,9 +306,9 @@ impl Link {
         !reason.is_passing() && (reason != RefuseReason::TokenExpired || !self.to.cc_param.is_empty())
     }
 
-    fn signed_out(&self, reason: RefuseReason) {
+    async fn signed_out(&mut self, reason: RefuseReason) {
         // Whoever does not listen any more knows.
-        let _ = self.events.send(LinkEvent::SignedOut(reason));
+        let _ = self.events.send(LinkEvent::SignedOut(reason)).await;
     }
 
     /// Waits for something while keeping what is to be sent.
@@ -370,7 +375,8 @@ impl Link {
     fn on_renewal(&mut self, renewal: Renewal) -> Option<String> {
         match renewal {
             Renewal::Expiring { left_ms } => {
-                let _ = self.events.send(LinkEvent::AccessExpiring { left_ms });
+                // A loop that is so far behind is told of it by the server, too, when it has ended.
+                let _ = self.events.try_send(LinkEvent::AccessExpiring { left_ms });
                 None
             }
             Renewal::Token(token) => {
@@ -390,7 +396,7 @@ impl Link {
     /// Carries frames both ways until the stream ends.
     async fn pump(&mut self, stream: Stream) -> Ended {
         let Stream { mut frames, sender, welcome } = stream;
-        let send = |frame: ClientFrame| sender.send(to_raw(&frame)).is_ok();
+        let send = |frame: ClientFrame| sender.try_send(to_raw(&frame)).is_ok();
         let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
         let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
         self.access.on_left(welcome.access_left_ms);
@@ -417,7 +423,7 @@ impl Link {
                         Received::Body(ServerBody::Refuse(refuse)) => return Ended::Refused(refuse.reason),
                         Received::Body(ServerBody::Access(status)) => self.on_access(status),
                         Received::Body(body) => {
-                            if self.events.send(LinkEvent::Frame(body)).is_err() {
+                            if self.events.send(LinkEvent::Frame(body)).await.is_err() {
                                 return Ended::Closed;
                             }
                         }

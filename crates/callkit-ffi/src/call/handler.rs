@@ -8,8 +8,9 @@ use super::Call;
 use crate::handlers::HandlerError;
 use crate::microphone::MicrophoneFailure;
 
-/// Listens to one call. Methods are called one after another on a thread of the kit's own; they may block and may use the call. Whatever
-/// they throw goes to the log and changes nothing. The handler is let go of when the call is over.
+/// Listens to one call. Methods are called one after another on a thread of this call's own; they may block, which delays nobody else, and may use
+/// the call. Of a handler that falls behind by more than 256 events some are lost, levels first, and never the end. Whatever they throw goes to the
+/// log and changes nothing. The handler is let go of when the call is over.
 #[uniffi::export(foreign)]
 pub trait CallEventHandler: Send + Sync {
     /// Caller: the server took the call up, and the callee is being notified.
@@ -54,6 +55,8 @@ pub trait CallEventHandler: Send + Sync {
     fn on_microphone_failed(&self, call: Arc<Call>, failure: MicrophoneFailure) -> Result<(), HandlerError>;
     /// A call verified in the background was adopted: this handler is told nothing more.
     fn on_background_call_adopted(&self, call: Arc<Call>) -> Result<(), HandlerError>;
+    /// This handler did not keep up: so many of the events before the next one it is not told. Levels are not counted.
+    fn on_events_lost(&self, call: Arc<Call>, count: u32) -> Result<(), HandlerError>;
 }
 
 /// A foreign handler as one of callkit's.
@@ -112,6 +115,9 @@ impl callkit::CallEventHandler for Handler {
     }
     fn on_background_call_adopted(&self, call: &callkit::Call) {
         told(self.0.on_background_call_adopted(Call::of(call.clone())));
+    }
+    fn on_events_lost(&self, call: &callkit::Call, count: u32) {
+        told(self.0.on_events_lost(Call::of(call.clone()), count));
     }
 }
 

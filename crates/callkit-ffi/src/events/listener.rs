@@ -10,8 +10,11 @@ use crate::error::CallError;
 use crate::handlers::HandlerError;
 use crate::microphone::MicrophoneFailure;
 
-/// Listens to a kit. Methods are called one after another on a thread of their own, in the order in which things happened; they may
-/// block and may call the kit. Whatever they throw goes to the log and changes nothing.
+/// Listens to a kit. Methods are called one after another on a thread of this listener's own, in the order in which things happened; they may
+/// block, which delays this listener alone, and may call the kit. Of a listener that falls behind by more than 256 events some are lost, never the
+/// end of a call that it was told of. Whatever they throw goes to the log and changes nothing.
+///
+/// A listener that holds a kit keeps that signed in; one that is to answer or hang up holds what [`crate::CallKit::downgrade`] gives.
 ///
 /// Every method must be there; who wants only some events reads the stream instead ([`crate::CallKit::events`]).
 #[uniffi::export(foreign)]
@@ -79,6 +82,8 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_access_token_expiring(&self, left_ms: u32) -> Result<(), HandlerError>;
     /// The connection to the server changed after the sign-in, whose return says that it is there.
     fn on_connection_changed(&self, state: ConnectionState) -> Result<(), HandlerError>;
+    /// This listener did not keep up: so many of the events before the next one it is not told.
+    fn on_events_lost(&self, count: u32) -> Result<(), HandlerError>;
 }
 
 /// A foreign listener as one of callkit's.
@@ -151,6 +156,9 @@ impl callkit::CallKitEventHandler for Listener {
     fn on_connection_changed(&self, state: &callkit::ConnectionState) {
         let state = ConnectionState::of(state.clone());
         told(state.map_or(Ok(()), |state| self.0.on_connection_changed(state)));
+    }
+    fn on_events_lost(&self, count: u32) {
+        told(self.0.on_events_lost(count));
     }
 }
 
