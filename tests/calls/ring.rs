@@ -5,13 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use callkit::{CallId, CallKitEvent, CallKitEventHandler, CallType, EndReason, Ext, UserId};
 
-use crate::house::House;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-struct Counting(Arc<AtomicUsize>);
+use crate::house::{House, PATIENCE};
+
+/// Counts the calls that ring, and says when one is over.
+struct Counting(Arc<AtomicUsize>, UnboundedSender<()>);
 
 impl CallKitEventHandler for Counting {
     fn on_receive_call(&self, _user: &UserId, _call_id: CallId, _call_type: CallType, _ext: &Ext) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    fn on_call_end(&self, _: CallId, _: EndReason, _: Option<&str>) {
+        let _ = self.1.send(());
     }
 }
 
@@ -29,17 +35,22 @@ async fn a4_listeners_are_keyed_and_one_that_panics_harms_nobody() {
     let (mut alice, mut bob) = (house.phone("alice").await, house.phone("bob").await);
     let counters: Vec<_> = (0..4).map(|_| Arc::new(AtomicUsize::new(0))).collect();
     bob.kit.add_event_listener("a panicking one", Panicking);
-    bob.kit.add_event_listener("kept", Counting(counters[0].clone()));
-    bob.kit.add_event_listener("replaced", Counting(counters[1].clone()));
-    bob.kit.add_event_listener("replaced", Counting(counters[2].clone()));
-    bob.kit.add_event_listener("removed", Counting(counters[3].clone()));
+    let (over, mut ends) = unbounded_channel();
+    let keys = ["kept", "replaced", "replaced", "removed"];
+    for (key, counter) in keys.into_iter().zip(&counters) {
+        bob.kit.add_event_listener(key, Counting(counter.clone(), over.clone()));
+    }
+    drop(over);
     bob.kit.remove_event_listener("removed");
     let counts = || counters.iter().map(|c| c.load(Ordering::SeqCst)).collect::<Vec<_>>();
 
     let call_id = alice.calls(&mut bob).await;
     bob.kit.hangup(call_id).await.unwrap();
-    // An event after it: what came before has been delivered.
     bob.until_end(call_id).await;
+    for _ in 0..2 {
+        // An event after it: what came before has been delivered to this listener.
+        tokio::time::timeout(PATIENCE, ends.recv()).await.unwrap().unwrap();
+    }
     assert_eq!(counts(), [1, 0, 1, 0]);
 
     bob.kit.clear_event_listeners();
@@ -47,6 +58,8 @@ async fn a4_listeners_are_keyed_and_one_that_panics_harms_nobody() {
     let call_id = alice.calls(&mut bob).await;
     bob.kit.hangup(call_id).await.unwrap();
     bob.until_end(call_id).await;
+    // Whatever they were told they have been told by the time that they are dropped.
+    assert_eq!(tokio::time::timeout(PATIENCE, ends.recv()).await.unwrap(), None);
     assert_eq!(counts(), [1, 0, 1, 0], "streams go on, listeners are gone");
 }
 

@@ -144,6 +144,13 @@ pub(crate) struct Settings {
 /// How long a kit of one call waits for the server, to say that the call is over.
 const LINGER: Duration = Duration::from_secs(15);
 
+/// Where the loop sends.
+pub(crate) struct Senders {
+    pub(crate) link: mpsc::Sender<LinkCommand>,
+    /// To itself.
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
 /// The state of a kit.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
@@ -192,9 +199,9 @@ impl Core {
         desk: Desk,
         faces: Faces,
         chat: Option<ChatSender>,
-        link: mpsc::Sender<LinkCommand>,
-        reports: mpsc::Sender<Report>,
+        senders: Senders,
     ) -> Core {
+        let Senders { link, reports } = senders;
         Core {
             settings,
             supplied,

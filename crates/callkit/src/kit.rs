@@ -22,7 +22,7 @@ use crate::call::{
     VerifyCallResult,
 };
 use crate::chat::{Chat, ChatSender};
-use crate::core::{Command, Core, REPORTS, Reply, Report, Settings};
+use crate::core::{Command, Core, REPORTS, Reply, Report, Senders, Settings};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
@@ -227,7 +227,7 @@ impl Builder {
         let stream = link::sign_in(&to, session.resume()).await?;
 
         let (commands, command_receiver) = mpsc::unbounded_channel();
-        let (link_sender, link_receiver) = mpsc::channel(link::WAITING);
+        let (link, link_receiver) = mpsc::channel(link::WAITING);
         let (event_sender, event_receiver) = mpsc::channel(link::WAITING);
         let (report_sender, report_receiver) = mpsc::channel(REPORTS);
         let supplied = Arc::new(Supplied::default());
@@ -258,8 +258,8 @@ impl Builder {
         };
         let directory = Arc::new(Directory::default());
         let faces = Faces::new(directory.clone(), tokio::runtime::Handle::current(), commands.downgrade());
-        let mut core =
-            Core::new(settings, supplied.clone(), teller.clone(), desk, faces, chat, link_sender, report_sender);
+        let senders = Senders { link, reports: report_sender };
+        let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, faces, chat, senders);
         core.on_up(stream.welcome.clone());
         let access = Access::new(account.clone(), supplied.access_handler());
         let luck = StdRng::seed_from_u64(rand::random());

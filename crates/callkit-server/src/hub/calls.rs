@@ -1,6 +1,6 @@
 //! The calls of the server: one arbiter each, and the heap of their timers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use call_protocol::accept::{Answer, AnswerResult};
@@ -581,10 +581,7 @@ fn vouch(word: &mut Word, from: &Party) {
 
 fn users(arbiter: &Arbiter) -> impl Iterator<Item = UserId> {
     let invite = arbiter.invite();
-    let mut users = invite.callees.clone();
-    users.push(invite.caller.user.clone());
-    users.sort();
-    users.dedup();
+    let users: BTreeSet<UserId> = invite.callees.iter().chain([&invite.caller.user]).cloned().collect();
     users.into_iter()
 }
 

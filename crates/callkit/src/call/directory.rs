@@ -1,7 +1,6 @@
 //! Which calls there are, as the owner loop keeps them and as every handle of the kit can look them up.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -86,13 +85,8 @@ impl Faces {
         let (id, runtime, commands) = (FaceId(self.last), self.runtime.clone(), self.commands.clone());
         let face = Face::new(Beginning { id, call_id, peer, call_type, role, choices, own, runtime, commands });
         let _before = self.directory.calls().insert(call_id, face.handles());
-        match self.calls.entry(call_id) {
-            Entry::Occupied(mut old) => {
-                old.insert(face);
-                old.into_mut()
-            }
-            Entry::Vacant(place) => place.insert(face),
-        }
+        self.calls.remove(&call_id);
+        self.calls.entry(call_id).or_insert(face)
     }
 
     /// A call that the kit-wide listeners were told of gets a handler of its own beside them.
