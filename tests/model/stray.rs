@@ -106,7 +106,8 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
     };
     let confirm =
         |result, winner: &Party| Word::AnswerConfirm(AnswerConfirm { result, winner: winner.clone(), release: None });
-    let negotiation = Negotiation { from: stranger.clone(), to: me.clone(), seq: 1, ack: 0, body: None };
+    let negotiation =
+        Negotiation { from: stranger.clone(), to: me.clone(), seq: 1, ack: 0, from_run: 0, to_run: 0, body: None };
     vec![
         Word::Invite(Box::new(invite.clone())),
         Word::Missed(Box::new(invite)),

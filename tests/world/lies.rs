@@ -128,7 +128,15 @@ impl World {
             8 => {
                 let body = Some(NegotiationBody::Candidate(Candidate::default()));
                 let (seq, ack) = (self.rng.random_range(0..4), self.rng.random_range(0..4));
-                Word::Negotiation(Box::new(Negotiation { from: party, to: other, seq, ack, body }))
+                Word::Negotiation(Box::new(Negotiation {
+                    from: party,
+                    to: other,
+                    seq,
+                    ack,
+                    from_run: 0,
+                    to_run: 0,
+                    body,
+                }))
             }
             9 => Word::Hold { held: self.rng.random(), reason: None },
             10 if known.is_some() => {

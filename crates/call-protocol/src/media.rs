@@ -66,6 +66,10 @@ pub struct Negotiation {
     pub seq: u32,
     /// Every step of the other one up to this number has been taken.
     pub ack: u32,
+    /// Which process says it: one that takes a device's call over from another has another number, and steps of its own. 0: not told.
+    pub from_run: u32,
+    /// For which process of the other device it is numbered. 0: for whichever there is.
+    pub to_run: u32,
     /// The step; without one this only acknowledges.
     pub body: Option<NegotiationBody>,
 }

@@ -345,12 +345,30 @@ impl Core {
             PeerNotice::Negotiation(body) => self.negotiate(call_id, device, body),
             PeerNotice::Control(bytes) => self.on_control(call_id, device, &bytes),
             PeerNotice::State(state) => self.on_path_state(call_id, &device, state),
+            PeerNotice::Replaced => self.path_replaced(call_id, device),
             PeerNotice::Failed(why) if is_winner => self.path_failed(call_id, &device, why),
             // Tried again when the call is accepted.
             PeerNotice::Failed(why) => {
                 media.path_failure = Some(why);
                 media.remotes.remove(&device);
             }
+        }
+    }
+
+    /// The device goes on with another path, as one does whose call another process has taken over. The caller makes a new one, and the callee asks for it.
+    fn path_replaced(&mut self, call_id: CallId, device: Party) {
+        let now = self.now().mono;
+        let Some(media) = self.calls.get_mut(&call_id) else { return };
+        media.remotes.remove(&device);
+        let is_winner = media.winner.as_ref() == Some(&device);
+        if is_winner && media.link == PathLink::Connected {
+            let (give_up, restart) = (now + INTERRUPTION_MS, now + RESTART_MS);
+            media.link = PathLink::Interrupted { since: now, give_up, restart };
+        }
+        match media.role {
+            Role::Caller if is_winner => self.open_path(call_id, device, WarmPath::Full),
+            Role::Caller => self.warm_up(call_id, device),
+            Role::Callee => {}
         }
     }
 
@@ -385,6 +403,10 @@ impl Core {
                 remote.connected = false;
                 if is_winner && media.link == PathLink::Connected {
                     media.link = PathLink::Interrupted { since: now, give_up: now + INTERRUPTION_MS, restart: now };
+                    // Whatever comes back, this one does not.
+                    if state == PathState::Closed {
+                        media.remotes.remove(device);
+                    }
                 } else if state != PathState::Disconnected {
                     if is_winner {
                         self.path_failed(call_id, device, "no way to the other end was found".into());
@@ -435,8 +457,11 @@ impl Core {
             }
             PathLink::Interrupted { restart, .. } if now >= *restart => {
                 *restart = now + RESTART_MS;
-                if let (true, Some(winner)) = (can_negotiate, media.winner.clone()) {
+                let Some(winner) = media.winner.clone().filter(|_| can_negotiate) else { return };
+                if media.remotes.contains_key(&winner) {
                     self.tell_peer(call_id, &winner, PeerCommand::Restart);
+                } else {
+                    self.try_again(call_id);
                 }
             }
             PathLink::Idle | PathLink::SettingUp { .. } | PathLink::Connected | PathLink::Interrupted { .. } => {}

@@ -35,6 +35,8 @@ pub(crate) enum PeerNotice {
     State(PathState),
     Control(Bytes),
     Failed(String),
+    /// The other end has begun anew, perhaps in another process: this path leads to nobody.
+    Replaced,
 }
 
 /// A running path; closes when dropped.
@@ -134,7 +136,11 @@ async fn run(
                 }
                 if let Err(error) = running.obey(command).await {
                     tracing::warn!(%error, "negotiation");
-                    running.to.tell(PeerNotice::Failed(error.to_string())).await;
+                    let notice = match error {
+                        NegotiationError::OtherCertificate => PeerNotice::Replaced,
+                        error => PeerNotice::Failed(error.to_string()),
+                    };
+                    running.to.tell(notice).await;
                 }
             }
             rebound = rebound => {

@@ -22,6 +22,9 @@ pub enum NegotiationError {
     /// The description cannot be read or does not fit the state of the negotiation, or the engine refuses a candidate.
     #[error("the other end's description does not fit: {0}")]
     Rejected(String),
+    /// The description is of a path with another certificate: the other end has begun anew, and so has this one to. This path is as it was.
+    #[error("the other end's path is another one than before")]
+    OtherCertificate,
     /// Both ends have made an offer at once, and this one's goes first: the other end drops its own and answers. Nothing
     /// is to be done.
     #[error("an offer of this end goes first")]

@@ -359,7 +359,7 @@ impl Negotiation {
     fn fits(&self, remote: &Ice) -> Result<bool, NegotiationError> {
         let Some(agreed) = &self.agreed else { return Ok(true) };
         if agreed.remote.fingerprint != remote.fingerprint {
-            return Err(NegotiationError::Rejected("it has another certificate".to_owned()));
+            return Err(NegotiationError::OtherCertificate);
         }
         Ok(!remote.is_generation_of(&agreed.remote))
     }

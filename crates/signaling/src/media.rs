@@ -36,14 +36,14 @@ impl Line {
     }
 
     pub(crate) fn on_negotiation(&mut self, now: Now, call_id: CallId, negotiation: Negotiation) {
-        let Negotiation { from, to, seq, ack, body } = negotiation;
+        let Negotiation { from, to, seq, ack, from_run, to_run, body } = negotiation;
         let ack_ms = self.config.ack_ms;
         let Some(call) = self.calls.get_mut(&call_id) else { return };
         if to != self.me || !negotiates_with(call, &from) {
             return;
         }
         let dialog = call.dialogs.entry(from.clone()).or_insert_with(|| Dialog::new(now));
-        for body in dialog.hear(now, ack_ms, Step { seq, ack, body }) {
+        for body in dialog.hear(now, ack_ms, Step { seq, ack, from_run, to_run, body }) {
             self.tell(Event::Negotiation { call_id, from: from.clone(), body });
         }
     }
@@ -61,8 +61,8 @@ impl Line {
 
     fn send_step(&mut self, call_id: CallId, to: Party, step: Step) {
         let Some(call) = self.calls.get(&call_id) else { return };
-        let Step { seq, ack, body } = step;
-        let negotiation = Negotiation { from: self.me.clone(), to, seq, ack, body };
+        let Step { seq, ack, from_run, to_run, body } = step;
+        let negotiation = Negotiation { from: self.me.clone(), to, seq, ack, from_run, to_run, body };
         self.send(call.arbiter.clone(), call_id, Word::Negotiation(Box::new(negotiation)));
     }
 }

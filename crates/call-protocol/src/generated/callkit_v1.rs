@@ -344,6 +344,12 @@ pub struct Negotiation {
     /// Every step of the other one up to this number has been taken.
     #[prost(uint32, tag = "4")]
     pub ack: u32,
+    /// Which process says it: one that takes a device's call over from another has another number, and steps of its own. 0: not told.
+    #[prost(uint32, tag = "5")]
+    pub from_run: u32,
+    /// For which process of the other device it is numbered. 0: for whichever there is.
+    #[prost(uint32, tag = "6")]
+    pub to_run: u32,
     #[prost(oneof = "negotiation::Body", tags = "10, 11, 12, 13")]
     pub body: ::core::option::Option<negotiation::Body>,
 }

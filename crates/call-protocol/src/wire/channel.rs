@@ -21,6 +21,8 @@ pub(super) fn negotiation_to_proto(negotiation: &Negotiation) -> proto::Negotiat
         to: Some(party_to_proto(&negotiation.to)),
         seq: negotiation.seq,
         ack: negotiation.ack,
+        from_run: negotiation.from_run,
+        to_run: negotiation.to_run,
         body,
     }
 }
@@ -37,7 +39,8 @@ pub(super) fn negotiation_from_proto(negotiation: proto::Negotiation) -> Result<
         Some(Body::Restart(proto::Restart {})) => Some(NegotiationBody::Restart),
         Some(Body::Notice(notice)) => notice_from_proto(notice)?.map(NegotiationBody::Notice),
     };
-    Ok(Negotiation { from, to, seq: negotiation.seq, ack: negotiation.ack, body })
+    let proto::Negotiation { seq, ack, from_run, to_run, .. } = negotiation;
+    Ok(Negotiation { from, to, seq, ack, from_run, to_run, body })
 }
 
 fn notice_to_proto(notice: &Notice) -> proto::Notice {

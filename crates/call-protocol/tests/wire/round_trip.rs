@@ -163,8 +163,10 @@ fn negotiation() -> impl Strategy<Value = Negotiation> {
         any::<bool>().prop_map(|muted| NegotiationBody::Notice(Notice::MuteRequest { muted })),
         ".{0,32}".prop_map(|reason| NegotiationBody::Notice(Notice::HoldReason(reason))),
     ];
-    (party(), party(), any::<u32>(), any::<u32>(), option::of(body))
-        .prop_map(|(from, to, seq, ack, body)| Negotiation { from, to, seq, ack, body })
+    let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>());
+    (party(), party(), numbers, option::of(body)).prop_map(|(from, to, (seq, ack, from_run, to_run), body)| {
+        Negotiation { from, to, seq, ack, from_run, to_run, body }
+    })
 }
 
 fn request() -> impl Strategy<Value = ChannelRequest> {

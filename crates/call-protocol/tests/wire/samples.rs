@@ -51,6 +51,8 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
             to: party("bob"),
             seq: 7,
             ack: 3,
+            from_run: 11,
+            to_run: 12,
             body: Some(body),
         }))
     };
@@ -131,6 +133,8 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
                 to: party("alice"),
                 seq: 0,
                 ack: 8,
+                from_run: 0,
+                to_run: 0,
                 body: None,
             })),
         ),
