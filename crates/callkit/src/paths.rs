@@ -20,6 +20,8 @@ use crate::voice::Packets;
 const SETUP_MS: u64 = 20_000;
 /// After so long a path that failed while it was set up is tried again, and so long one is left alone that the other side wants anew, in ms.
 const AGAIN_MS: u64 = 1_000;
+/// How long a callee that has taken a call waits for an offer before it asks for one, in ms.
+const OFFER_MS: u64 = 3_000;
 /// How long media may be interrupted before the call is given up, in ms.
 const INTERRUPTION_MS: u64 = 15_000;
 /// How often a new way is looked for while media is interrupted, in ms.
@@ -259,9 +261,10 @@ impl Core {
             Role::Callee => {
                 let has_failed = media.path_failure.is_some();
                 self.take_offers(call_id, WarmPath::Full);
-                let has_path = self.calls.get(&call_id).is_some_and(|media| media.remotes.contains_key(&winner));
-                if has_failed && !has_path {
-                    self.try_again(call_id);
+                let media = self.calls.get_mut(&call_id).filter(|media| !media.remotes.contains_key(&winner));
+                if let Some(PathLink::SettingUp { again, .. }) = media.map(|media| &mut media.link) {
+                    // What was offered to the process that had the call before is not offered again unless it is asked for.
+                    *again = Some(if has_failed { now } else { now + OFFER_MS });
                 }
             }
         }
@@ -448,8 +451,13 @@ impl Core {
                 self.give_up(call_id, CallError::Media(why), EndReason::Error);
             }
             PathLink::SettingUp { again, .. } if again.is_some_and(|again| now >= again) => {
-                *again = None;
-                self.try_again(call_id);
+                let is_callee = media.role == Role::Callee;
+                *again = is_callee.then(|| now + OFFER_MS);
+                let is_offered = media.winner.as_ref().is_some_and(|winner| media.remotes.contains_key(winner));
+                // A caller's path is given up for another one; a callee has none, or has been offered one meanwhile.
+                if !(is_callee && is_offered) {
+                    self.try_again(call_id);
+                }
             }
             PathLink::Interrupted { give_up, .. } if now >= *give_up => {
                 let why = "the media path broke and did not come back".to_owned();
