@@ -80,7 +80,8 @@ impl World {
         if self.carrier.was_scripted {
             return None;
         }
-        let mended = self.carrier.mended && since >= self.plan.chaos_ms;
+        // What was said in the very millisecond of the mending may have been said before it.
+        let mended = self.carrier.mended && since > self.plan.chaos_ms;
         if mended { Some(self.plan.delay_ms.1) } else { self.plan.longest_way_ms() }
     }
 
