@@ -88,7 +88,7 @@ async fn e3_on_joined_channel_and_e4_on_user_joined_come_once_with_channel_uid_a
             CallKitEvent::JoinedChannel { channel, .. } => Some(channel.clone()),
             _ => None,
         });
-        assert_eq!(joined.collect::<Vec<_>>(), [channel.clone()]);
+        assert_eq!(joined.collect::<Vec<_>>(), std::slice::from_ref(&channel));
         let others: Vec<_> = seen
             .iter()
             .filter_map(|event| match event {

@@ -68,8 +68,12 @@ enum Command {
 /// The keys of the configuration; what is not given is left to the other sources.
 #[derive(clap::Args, Serialize)]
 struct Keys {
-    /// TCP address for gRPC and HTTP; port 0 takes a free one, [::] is everybody [default: [::]:7450; with --dev 127.0.0.1:7450]
-    #[arg(long, value_name = "ADDRESS")]
+    // No documentation comment: rustdoc would take the address for a link.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help = "TCP address for gRPC and HTTP; port 0 takes a free one, [::] is everybody [default: [::]:7450; with --dev 127.0.0.1:7450]"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
 
