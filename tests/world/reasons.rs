@@ -67,6 +67,7 @@ const TABLE: &[(EndReason, Option<EndReason>, When, &str)] = &[
     (RemoteNoResponse, Some(RemoteDrop), Fault, "the callee's answer was not heard in time"),
     (RemoteNoResponse, Some(RemoteCancel), Fault, "the caller heard nothing of the arbiter for all the time"),
     (Error, Some(RemoteDrop), Always, "the caller's media failed"),
+    (Error, Some(RemoteCancel), Fault, "the caller's media failed as its app signed out, and that was heard first"),
     (RemoteDrop, Some(Error), Always, "the callee's media failed"),
     (Error, Some(Error), Always, "the media of both failed"),
     (Error, Some(Hangup), Always, "the caller's media failed as the callee hung up"),
