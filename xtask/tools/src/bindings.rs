@@ -69,7 +69,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 fn build(release: bool) -> Outcome<PathBuf> {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
-    let build = Build { packages: &["callkit-ffi"], binaries: &[], release };
+    // Beside the tests, with whose features every dependency is there already.
+    let packages: &[&str] = if release { &["callkit-ffi"] } else { &["callkit-ffi", "tests"] };
+    let build = Build { packages, binaries: &[], release };
     build.file(&format!("{DLL_PREFIX}callkit_ffi{DLL_SUFFIX}"))
 }
 
