@@ -1,10 +1,15 @@
 //! Calls whose words go by the app's own chat; the channel and its tokens are the server's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
 use call_protocol::{CallMessage, ChatMessage, DeviceId, UserId, Word, wire};
-use callkit::{CallError, CallId, CallKitEvent, CallType, Chat, EndReason, Ext};
+use callkit::{CallError, CallId, CallKitEvent, CallType, Chat, EndReason, Ext, HandlerError};
 
 use crate::house::{House, Phone, count, ends};
-use crate::post::Post;
+use crate::post::{Post, Seat};
 
 const ALICE: f32 = 400.0;
 const BOB: f32 = 700.0;
@@ -226,4 +231,44 @@ async fn somebody_else_in_the_chat_can_neither_end_a_call_nor_break_a_phone() {
     let seen = bob.sign_out_and_drain().await;
     assert!(!seen.iter().any(|event| matches!(event, CallKitEvent::Error { .. })), "{seen:?}");
     assert!(!alice.errors().contains(&CallError::Refused));
+}
+
+/// A chat that takes its time with each message, as one does that asks its server.
+struct Slow {
+    seat: Seat,
+    handed_in: Arc<AtomicUsize>,
+    carried: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Chat for Slow {
+    async fn send(&self, to: &UserId, device: Option<&DeviceId>, message: Vec<u8>) -> Result<(), HandlerError> {
+        self.handed_in.fetch_add(1, Ordering::SeqCst);
+        // sleeps: the server of the chat is far away.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let sent = self.seat.send(to, device, message).await;
+        self.carried.fetch_add(1, Ordering::SeqCst);
+        sent
+    }
+
+    async fn receive(&self) -> Option<(UserId, Vec<u8>)> {
+        self.seat.receive().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_words_of_a_kit_that_signs_out_are_carried_before_it_is_gone() {
+    let house = House::open().await;
+    let post = Post::new();
+    let [handed_in, carried] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let slow =
+        Slow { seat: post.seat("alice", "phone"), handed_in: Arc::clone(&handed_in), carried: Arc::clone(&carried) };
+    let mut alice = house.singer("alice", ALICE, |b| b.device("phone").chat(slow)).await;
+    let mut bob = post.phone(&house, "bob", "phone", BOB).await;
+    let call_id = alice.talks_with(&mut bob).await;
+    alice.kit.sign_out().await;
+    assert_eq!(handed_in.load(Ordering::SeqCst), carried.load(Ordering::SeqCst));
+    let last_words = post.said().iter().filter(|said| said.is("alice", "end")).count();
+    assert!(last_words > 0, "{:?}", post.said().iter().map(|said| said.message.word.name()).collect::<Vec<_>>());
+    assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
 }

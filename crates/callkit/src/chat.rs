@@ -1,11 +1,14 @@
 //! The app's own chat as the carrier of the words of calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use call_protocol::{CallMessage, ChatMessage, DeviceId, Party, UserId, wire};
 use signaling::Route;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::core::Report;
 use crate::handlers::HandlerError;
@@ -17,7 +20,8 @@ use crate::handlers::HandlerError;
 ///
 /// A chat delivers each message at least once while the receiver is there: it may repeat, delay and reorder, and may deliver later to a
 /// device that was away. Messages are small (an SDP description is the largest, about 4 KiB) and binary. A call that rings for 30 s and is
-/// taken costs about 40 of them; once the media path stands, signs of life travel on it.
+/// taken costs about 40 of them; once the media path stands, signs of life travel on it. Signing out waits, for 3 s at most, for `send` to be
+/// done with what it still has to carry.
 #[async_trait]
 pub trait Chat: Send + Sync {
     /// Carries a message to one device of a user, or to every one. A chat that cannot address a device may always deliver to all: the others
@@ -31,10 +35,14 @@ pub trait Chat: Send + Sync {
 /// Messages that may wait for a slow chat; after that the newest are dropped, and said again by the rules of the call.
 const WAITING: usize = 256;
 
+/// How long the chat has for the last words of a kit that signs out.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// The way from the owner loop to the chat.
 pub(crate) struct ChatSender {
     me: DeviceId,
     outbox: mpsc::Sender<(UserId, Option<DeviceId>, Vec<u8>)>,
+    sending: JoinHandle<()>,
 }
 
 impl ChatSender {
@@ -42,7 +50,7 @@ impl ChatSender {
     pub(crate) fn start(chat: Arc<dyn Chat>, me: &Party, reports: mpsc::Sender<Report>) -> ChatSender {
         let (outbox, mut waiting) = mpsc::channel::<(UserId, Option<DeviceId>, Vec<u8>)>(WAITING);
         let sender = Arc::clone(&chat);
-        tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             while let Some((user, device, message)) = waiting.recv().await {
                 if let Err(error) = sender.send(&user, device.as_ref(), message).await {
                     tracing::warn!(%error, "the chat did not take a message");
@@ -64,7 +72,7 @@ impl ChatSender {
                 }
             }
         });
-        ChatSender { me: me.device.clone(), outbox }
+        ChatSender { me: me.device.clone(), outbox, sending }
     }
 
     pub(crate) fn send(&self, to: Route, message: &CallMessage) {
@@ -76,6 +84,15 @@ impl ChatSender {
         let chat = ChatMessage { from: self.me.clone(), to: device.clone(), message: message.clone() };
         if self.outbox.try_send((user, device, wire::encode_chat(&chat))).is_err() {
             tracing::warn!("too much waits for the chat; dropped");
+        }
+    }
+
+    /// Until the chat has carried everything, for as long as it has for that.
+    pub(crate) async fn close(self) {
+        let ChatSender { outbox, sending, .. } = self;
+        drop(outbox);
+        if timeout(LAST_WORDS, sending).await.is_err() {
+            tracing::warn!("the chat takes too long with the last words");
         }
     }
 }

@@ -287,7 +287,13 @@ impl Core {
         self.faces_closed();
         // The link ends by itself within its own time limits, as nothing that it tells finds no place.
         let rest = async { while link_events.recv().await.is_some() {} };
-        let _ = tokio::join!(self.link.send(LinkCommand::Close), link_task, rest);
+        let chat = self.chat.take();
+        let last_words = async {
+            if let Some(chat) = chat {
+                chat.close().await;
+            }
+        };
+        let _ = tokio::join!(self.link.send(LinkCommand::Close), link_task, rest, last_words);
         self.wait_for_devices().await;
         self.teller.close();
         if let Some(done) = signed_out {

@@ -505,7 +505,7 @@ impl CallKit {
         let _ = self.commands.send(Command::AccessToken(access_token.into()));
     }
 
-    /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.
+    /// Ends whatever call there is and signs out. Returns when the server and the peers of a chat have been told, and the devices are released.
     pub async fn sign_out(&self) {
         let (reply, done) = oneshot::channel();
         if self.commands.send(Command::SignOut(reply)).is_ok() {
