@@ -150,6 +150,9 @@ class CallListener(callkit.CallEventHandler):
     def on_microphone_failed(self, call, failure):
         self.tell("on_microphone_failed", failure=type(failure).__name__)
 
+    def on_microphone_restored(self, call):
+        self.tell("on_microphone_restored")
+
     def on_background_call_adopted(self, call):
         self.tell("on_background_call_adopted")
 
@@ -232,6 +235,9 @@ class Listener(callkit.CallKitEventHandler):
 
     def on_microphone_failed(self, call_id, failure):
         self.tell("microphone_failed", call_id=call_id, failure=type(failure).__name__)
+
+    def on_microphone_restored(self, call_id):
+        self.tell("microphone_restored", call_id=call_id)
 
     def on_call_end(self, call_id, reason, user_code):
         self.tell("call_end", call_id=call_id, reason=reason.name, user_code=user_code)

@@ -1,12 +1,16 @@
 //! Devices that count how often they are opened, and that are denied, missing or unplugged.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use callkit::{
     AudioInput, AudioOutput, AudioSink, AudioSource, Builder, CallError, CallKitEvent, DeviceError, Direction,
     EndReason, Frame, MicrophoneFailure, ReadOutcome, Recording,
 };
+
+use futures_util::StreamExt;
 
 use crate::house::{House, PATIENCE, Phone};
 
@@ -30,6 +34,13 @@ struct State {
     unplugged: AtomicBool,
 }
 
+impl State {
+    fn is_there(&self, direction: Direction) -> Result<(), DeviceError> {
+        let reason = || "unplugged".to_owned();
+        if self.unplugged.load(SeqCst) { Err(DeviceError::NoDevice { direction, reason: reason() }) } else { Ok(()) }
+    }
+}
+
 struct Microphone(Box<dyn AudioSource>, Arc<State>);
 
 impl AudioSource for Microphone {
@@ -51,6 +62,9 @@ struct Loudspeaker(Box<dyn AudioSink>, Arc<State>);
 
 impl AudioSink for Loudspeaker {
     fn write(&mut self, frame: &Frame) -> Result<(), DeviceError> {
+        if self.1.unplugged.load(SeqCst) {
+            return Err(DeviceError::Lost { direction: Direction::Output });
+        }
         self.0.write(frame)
     }
 
@@ -76,6 +90,7 @@ impl Devices {
         let token = backend.access_token();
         let (input, state) = (self.input.clone(), self.state.clone());
         let microphone = AudioInput::custom(move || {
+            state.is_there(Direction::Input)?;
             let source = input.open()?;
             state.microphones_opened.fetch_add(1, SeqCst);
             state.microphones_open.fetch_add(1, SeqCst);
@@ -83,6 +98,7 @@ impl Devices {
         });
         let (output, state) = (self.heard.output(), self.state.clone());
         let loudspeaker = AudioOutput::custom(move || {
+            state.is_there(Direction::Output)?;
             let sink = output.open()?;
             state.loudspeakers_opened.fetch_add(1, SeqCst);
             state.loudspeakers_open.fetch_add(1, SeqCst);
@@ -111,6 +127,10 @@ impl Devices {
 
     fn unplug(&self) {
         self.state.unplugged.store(true, SeqCst);
+    }
+
+    fn plug_in(&self) {
+        self.state.unplugged.store(false, SeqCst);
     }
 
     /// Waits until every device is let go of.
@@ -167,7 +187,7 @@ async fn p4_p11_a_call_without_a_microphone_listens_and_is_not_taken_for_dropped
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p4_p11_a_microphone_that_vanishes_in_a_call_is_told_and_the_call_goes_on() {
+async fn p4_p11_devices_that_vanish_in_a_call_are_told_and_used_again_once_they_are_back() {
     let house = House::open().await;
     let mut alice = house.singer("alice", ALICE, |b| b).await;
     let devices = Devices::new(AudioInput::Tone { hz: BOB, amplitude: 0.3 });
@@ -179,8 +199,16 @@ async fn p4_p11_a_microphone_that_vanishes_in_a_call_is_told_and_the_call_goes_o
     let told = bob.until("microphone_failed").await;
     assert!(matches!(told, CallKitEvent::MicrophoneFailed { failure: MicrophoneFailure::Lost, .. }), "{told:?}");
     alice.hears_nothing().await;
+    bob.kit.audio_levels(Duration::ZERO).filter(|levels| ready(levels.mic == 0.0)).next().await;
+    assert_eq!(devices.microphones_open(), 0);
+    devices.plug_in();
+    assert!(
+        matches!(bob.until("microphone_restored").await, CallKitEvent::MicrophoneRestored { call_id: of, .. } if of == call_id)
+    );
+    alice.hears(BOB).await;
     bob.hears(ALICE).await;
-    assert_eq!((bob.kit.mic_level(), devices.microphones_open()), (0.0, 0));
+    let failures = bob.names().iter().filter(|name| **name == "microphone_failed").count();
+    assert_eq!(failures, 1, "a try that fails is no news");
     alice.kit.hangup(call_id).await.unwrap();
     assert_eq!(bob.until_end(call_id).await, EndReason::RemoteHangup);
     devices.are_closed().await;
@@ -238,4 +266,48 @@ async fn p4_p13_on_hold_the_microphone_is_let_go_of() {
     bob.kit.unhold(call_id).await.unwrap();
     alice.hears(BOB).await;
     assert_eq!((devices.microphones_opened(), devices.loudspeakers_opened()), (2, 1));
+}
+
+fn tone(hz: f32) -> AudioInput {
+    AudioInput::Tone { hz, amplitude: 0.3 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_microphone_and_another_loudspeaker_are_used_in_mid_call_and_one_that_is_not_there_changes_nothing() {
+    const OTHER: f32 = 1_000.0;
+    let house = House::open().await;
+    let mut alice = house.singer("alice", ALICE, |b| b).await;
+    let devices = Devices::new(tone(BOB));
+    let mut bob = devices.phone(&house, "bob", |b| b).await;
+    // Before the call nothing is opened, whatever is chosen.
+    bob.kit.set_audio_input(AudioInput::Device("no such microphone".into())).await.unwrap();
+    bob.kit.set_audio_input(tone(BOB)).await.unwrap();
+    let call_id = alice.talks_with(&mut bob).await;
+    alice.hears(BOB).await;
+    bob.hears(ALICE).await;
+
+    bob.kit.set_audio_input(tone(OTHER)).await.unwrap();
+    alice.hears(OTHER).await;
+    let missing = AudioInput::Device("no such microphone".into());
+    assert!(matches!(bob.kit.set_audio_input(missing).await, Err(CallError::Device(_))));
+    let missing = AudioOutput::Device("no such loudspeaker".into());
+    assert!(matches!(bob.kit.set_audio_output(missing).await, Err(CallError::Device(_))));
+    alice.hears(OTHER).await;
+    bob.hears(ALICE).await;
+
+    let ear = Recording::new();
+    bob.kit.set_audio_output(ear.output()).await.unwrap();
+    devices.are_closed().await;
+    let (before, heard) = (devices.heard.len(), std::mem::replace(&mut bob.heard, ear));
+    bob.hears(ALICE).await;
+    assert_eq!(heard.len(), before, "the one before is let go of");
+
+    // On hold there is no microphone; the choice counts as soon as there is.
+    bob.kit.hold(call_id).await.unwrap();
+    alice.until("peer_held").await;
+    bob.kit.set_audio_input(tone(BOB)).await.unwrap();
+    bob.kit.unhold(call_id).await.unwrap();
+    alice.hears(BOB).await;
+    let names = bob.names();
+    assert!(!names.contains(&"microphone_failed") && !names.contains(&"error"), "{names:?}");
 }

@@ -227,6 +227,11 @@ pub enum CallKitEvent {
         /// Why.
         failure: MicrophoneFailure,
     },
+    /// A call that had no microphone has one again.
+    MicrophoneRestored {
+        /// The call.
+        call_id: CallId,
+    },
     /// The call is over; told exactly once.
     CallEnd {
         /// The call.
@@ -296,6 +301,7 @@ impl CallKitEvent {
             Event::MicrophoneFailed { call_id, failure, .. } => {
                 CallKitEvent::MicrophoneFailed { call_id, failure: failure.into() }
             }
+            Event::MicrophoneRestored { call_id, .. } => CallKitEvent::MicrophoneRestored { call_id },
             Event::CallEnd { call_id, reason, user_code, .. } => CallKitEvent::CallEnd { call_id, reason, user_code },
             Event::Error { call_id, error, .. } => CallKitEvent::Error { call_id, error: error.into() },
             Event::AccessTokenExpiring { left_ms, .. } => CallKitEvent::AccessTokenExpiring { left_ms },

@@ -357,6 +357,17 @@ impl CallKit {
         Ok(self.0.set_audio_active(active).await?)
     }
 
+    /// Uses this microphone from now on, in calls to come and in the present one. The one before is used until the new one is open, and on if that
+    /// cannot be opened. One that is lost in a call is told and tried again, and the system's default is followed.
+    pub async fn set_audio_input(&self, input: AudioInput) -> Result<(), CallError> {
+        Ok(self.0.set_audio_input(input.into()).await?)
+    }
+
+    /// Uses this loudspeaker from now on, as `set_audio_input` a microphone.
+    pub async fn set_audio_output(&self, output: AudioOutput) -> Result<(), CallError> {
+        Ok(self.0.set_audio_output(output.into()).await?)
+    }
+
     /// The figures of the present call; none before its media is set up.
     pub async fn call_quality(&self) -> Option<CallQuality> {
         self.0.call_quality().await.map(Into::into)

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::call::{Call, CallEventHandler, FaceCommand, FaceId, Faces, MakeCallParam, VerifyCallParam};
 use crate::chat::ChatSender;
+use crate::devices::Devices;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState};
 use crate::figures::Figures;
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     SilencePeer(CallId, bool, Reply<()>),
     /// Which microphone is used.
     Microphone(oneshot::Sender<rtc_media::AudioInput>),
+    AudioInput(rtc_media::AudioInput, Reply<()>),
+    AudioOutput(rtc_media::AudioOutput, Reply<()>),
     AccessToken(String),
     NetworkChanged,
     SignOut(oneshot::Sender<()>),
@@ -147,6 +150,7 @@ const LINGER: Duration = Duration::from_secs(15);
 /// Where the loop sends.
 pub(crate) struct Senders {
     pub(crate) link: mpsc::Sender<LinkCommand>,
+    pub(crate) chat: Option<ChatSender>,
     /// To itself.
     pub(crate) reports: mpsc::Sender<Report>,
 }
@@ -154,6 +158,7 @@ pub(crate) struct Senders {
 /// The state of a kit.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
+    pub(crate) devices: Devices,
     pub(crate) supplied: Arc<Supplied>,
     pub(crate) teller: Teller,
     pub(crate) desk: Desk,
@@ -194,16 +199,17 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(
         settings: Settings,
+        devices: Devices,
         supplied: Arc<Supplied>,
         teller: Teller,
         desk: Desk,
         faces: Faces,
-        chat: Option<ChatSender>,
         senders: Senders,
     ) -> Core {
-        let Senders { link, reports } = senders;
+        let Senders { link, chat, reports } = senders;
         Core {
             settings,
+            devices,
             supplied,
             teller,
             desk,
@@ -383,8 +389,10 @@ impl Core {
                 let _ = reply.send(self.silence_peer(call_id, silenced));
             }
             Command::Microphone(reply) => {
-                let _ = reply.send(self.settings.voice.input.clone());
+                let _ = reply.send(self.devices.microphone.chosen().device);
             }
+            Command::AudioInput(input, reply) => self.choose_microphone(input, reply),
+            Command::AudioOutput(output, reply) => self.choose_loudspeaker(output, reply),
             Command::AccessToken(token) => {
                 self.tell_link(LinkCommand::AccessToken(token));
             }

@@ -197,6 +197,12 @@ pub enum CallKitEvent {
         /// Why.
         failure: MicrophoneFailure,
     },
+    /// A call that had no microphone has one again.
+    #[non_exhaustive]
+    MicrophoneRestored {
+        /// The call.
+        call_id: CallId,
+    },
     /// The call is over; told exactly once.
     #[non_exhaustive]
     CallEnd {
@@ -320,6 +326,10 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_microphone_failed(&self, call_id: CallId, failure: MicrophoneFailure) {
         let _ = (call_id, failure);
     }
+    /// A call that had no microphone has one again.
+    fn on_microphone_restored(&self, call_id: CallId) {
+        let _ = call_id;
+    }
     /// The call is over; told exactly once. `user_code` is that of whichever app ended it, if it gave one.
     fn on_call_end(&self, call_id: CallId, reason: EndReason, user_code: Option<&str>) {
         let _ = (call_id, reason, user_code);
@@ -375,6 +385,7 @@ impl CallKitEvent {
                 handler.on_network_available(*call_id, *available, *ends_in_ms);
             }
             CallKitEvent::MicrophoneFailed { call_id, failure } => handler.on_microphone_failed(*call_id, *failure),
+            CallKitEvent::MicrophoneRestored { call_id } => handler.on_microphone_restored(*call_id),
             CallKitEvent::CallEnd { call_id, reason, user_code } => {
                 handler.on_call_end(*call_id, *reason, user_code.as_deref());
             }

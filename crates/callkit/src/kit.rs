@@ -23,6 +23,7 @@ use crate::call::{
 };
 use crate::chat::{Chat, ChatSender};
 use crate::core::{Command, Core, REPORTS, Reply, Report, Senders, Settings};
+use crate::devices::Devices;
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
@@ -45,6 +46,8 @@ pub struct Builder {
     root_certificates: Vec<Certificate>,
     device: Option<String>,
     call_timeout: Duration,
+    input: AudioInput,
+    output: AudioOutput,
     voice: VoiceConfig,
     interfaces: Interfaces,
     turn_servers: Vec<TurnServer>,
@@ -93,13 +96,13 @@ impl Builder {
 
     /// Where the voice comes from. Default: the system's microphone; silence where the kit is built without `devices`.
     pub fn audio_input(mut self, input: AudioInput) -> Self {
-        self.voice.input = input;
+        self.input = input;
         self
     }
 
     /// Where the voice goes to. Default: the system's speaker; nowhere where the kit is built without `devices`.
     pub fn audio_output(mut self, output: AudioOutput) -> Self {
-        self.voice.output = output;
+        self.output = output;
         self
     }
 
@@ -258,8 +261,9 @@ impl Builder {
         };
         let directory = Arc::new(Directory::default());
         let faces = Faces::new(directory.clone(), tokio::runtime::Handle::current(), commands.downgrade());
-        let senders = Senders { link, reports: report_sender };
-        let mut core = Core::new(settings, supplied.clone(), teller.clone(), desk, faces, chat, senders);
+        let senders = Senders { link, chat, reports: report_sender };
+        let devices = Devices::new(self.input, self.output);
+        let mut core = Core::new(settings, devices, supplied.clone(), teller.clone(), desk, faces, senders);
         core.on_up(stream.welcome.clone());
         let access = Access::new(account.clone(), supplied.access_handler());
         let luck = StdRng::seed_from_u64(rand::random());
@@ -340,9 +344,9 @@ impl CallKit {
             root_certificates: Vec::new(),
             device: None,
             call_timeout: Duration::from_secs(30),
+            input: default_input(),
+            output: default_output(),
             voice: VoiceConfig {
-                input: default_input(),
-                output: default_output(),
                 encoder: VoiceEncoderConfig::default(),
                 receiver: VoiceReceiverConfig::default(),
                 level_interval: LevelMeter::DEFAULT_INTERVAL,

@@ -89,6 +89,9 @@
 //! - [`silence_peer`](CallKit::silence_peer) plays the other side no more, but only here.
 //! - Without a microphone a call listens, unless [`allow_call_without_mic`](Builder::allow_call_without_mic) says that it ends;
 //!   [`check_microphone`](CallKit::check_microphone) asks before a call.
+//! - Devices are chosen before signing in and at any time later ([`set_audio_input`](CallKit::set_audio_input),
+//!   [`set_audio_output`](CallKit::set_audio_output)), in a call too. Where the default changes in a call, the call follows within 2 s; ALSA, the
+//!   library on Linux, does not tell the default of a sound server (feature `pulseaudio` of `rtc-media` does), which moves the sound itself.
 //! - Where the system activates the audio (iOS with CallKit): [`wait_for_audio_activation`](Builder::wait_for_audio_activation) and
 //!   [`set_audio_active`](CallKit::set_audio_active).
 //! - Figures: [`statistics`](CallKit::statistics), or [as a stream](CallKit::statistics_stream).
@@ -103,7 +106,8 @@
 //! - The media path breaks: the caller's side looks for a new one; after 15 s the call ends with `remote_drop`.
 //! - The other end is gone: [`on_peer_reachable`](CallKitEventHandler::on_peer_reachable) after 10 s of silence towards the server,
 //!   the end with `remote_drop` after 15 s.
-//! - A device fails: [`CallError::Device`]; the call goes on without it. A microphone is told with [`MicrophoneFailure`], too.
+//! - A device fails: [`CallError::Device`]; the call goes on without it. A microphone is told with [`MicrophoneFailure`], too. It is tried again
+//!   after 0.5 s and then less and less often, up to every 30 s; the system's default stands in for a named device until that is back.
 //! - Neither the server nor the other end can be reached: [`on_network_available`](CallKitEventHandler::on_network_available) with the time until the
 //!   call ends.
 //! - The token handler fails: [`CallError::FetchTokenFailed`] and the end of the call, but only where a token is needed to join; a
@@ -150,6 +154,7 @@ mod app_devices;
 mod audio_state;
 mod chat;
 mod core;
+mod devices;
 mod dial;
 mod dispatch;
 #[cfg(feature = "dev-backend")]

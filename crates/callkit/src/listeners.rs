@@ -144,6 +144,7 @@ fn entry(what: CallKitEvent) -> Entry<CallKitEvent> {
         | CallKitEvent::PeerReachable { .. }
         | CallKitEvent::NetworkAvailable { .. }
         | CallKitEvent::MicrophoneFailed { .. }
+        | CallKitEvent::MicrophoneRestored { .. }
         | CallKitEvent::Error { .. }
         | CallKitEvent::AccessTokenExpiring { .. }
         | CallKitEvent::ConnectionChanged { .. }

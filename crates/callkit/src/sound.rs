@@ -57,6 +57,8 @@ pub(crate) struct CallSound {
     pub(crate) peer_held: bool,
     /// The microphone was open once in this call.
     pub(crate) had_microphone: bool,
+    /// The app was told that there is none.
+    pub(crate) lacks_microphone: bool,
 }
 
 /// How loud it is, 0 to 100; see [`CallKit::mic_level`].
@@ -124,15 +126,16 @@ impl Core {
             self.listen_to(None);
             self.releasing.retain(|voice| !voice.is_finished());
             self.releasing.extend(self.voice.take().and_then(Voice::stop));
-            return;
+            return self.settle_choices(false, false);
         }
         if let Err(error) = self.run_voice() {
             return self.go_without_voice(error.to_string());
         }
         if let Some(voice) = &mut self.voice {
-            let open = wanted.state.open;
+            let AudioState { open, microphone, loudspeaker, .. } = wanted.state;
             voice.want(wanted);
             self.listen_to(open);
+            self.settle_choices(microphone, loudspeaker);
         }
     }
 
@@ -183,6 +186,8 @@ impl Core {
         Wanted {
             state,
             path: media.and_then(|media| media.remotes.values().find(is_open)?.path.clone()),
+            microphone: self.devices.microphone.chosen(),
+            loudspeaker: self.devices.loudspeaker.chosen(),
             tone: self.tone(),
             once: self.end_tone.clone(),
             level_interval: media
@@ -326,8 +331,9 @@ impl Core {
                     None => media.first_audio_untold = true,
                 }
             }
-            VoiceNotice::MicrophoneOpened => {
-                self.calls.values_mut().for_each(|media| media.sound.had_microphone = true);
+            VoiceNotice::MicrophoneOpened => self.on_microphone_opened(),
+            VoiceNotice::Opened { direction, number, result, goes_on } => {
+                self.on_device_opened(direction, number, result, goes_on);
             }
             VoiceNotice::MicrophoneFailed { failure, at_open, why } => {
                 self.on_microphone_failed(failure, at_open, why);
@@ -342,6 +348,19 @@ impl Core {
         }
     }
 
+    fn on_microphone_opened(&mut self) {
+        let mut restored = Vec::new();
+        for media in self.calls.values_mut() {
+            media.sound.had_microphone = true;
+            if std::mem::take(&mut media.sound.lacks_microphone) {
+                restored.push(media.call_id);
+            }
+        }
+        for call_id in restored {
+            self.tell_of(call_id, CallKitEvent::MicrophoneRestored { call_id });
+        }
+    }
+
     /// A call that had a microphone only listens from now on; one that never had one ends, unless it may be without. Told to whoever is told
     /// of the call.
     fn on_microphone_failed(&mut self, failure: MicrophoneFailure, at_open: bool, why: String) {
@@ -349,6 +368,9 @@ impl Core {
         let cannot_start = |media: &Media| at_open && !media.sound.had_microphone && !self.may_lack_microphone(media);
         let concerned: Vec<(CallId, bool)> = speaking.map(|media| (media.call_id, cannot_start(media))).collect();
         for (call_id, ends) in concerned {
+            if let Some(media) = self.calls.get_mut(&call_id) {
+                media.sound.lacks_microphone = true;
+            }
             self.tell_of(call_id, CallKitEvent::MicrophoneFailed { call_id, failure });
             if ends {
                 self.give_up(call_id, CallError::Device(why.clone()), EndReason::Error);

@@ -1,5 +1,8 @@
 //! The voice of the present call: a thread that every 10 ms moves a [`Handset`] on, and threads that open devices for it.
 
+mod opener;
+mod slot;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -8,22 +11,21 @@ use std::time::{Duration, Instant};
 
 use call_protocol::CallId;
 use rtc_media::{
-    AudioInput, AudioOutput, AudioSink, AudioSource, Clip, DeviceError, EncodedVoice, Handset, VoiceEncoderConfig,
+    AudioInput, AudioOutput, AudioSink, Clip, DeviceError, Direction, EncodedVoice, Handset, VoiceEncoderConfig,
     VoicePacket, VoiceReceiverConfig,
 };
 use rtc_transport::{IncomingVoice, MediaPath, OutgoingVoice};
 use tokio::sync::watch;
 
-use crate::app_devices;
+use self::opener::{Brings, Brought, Opener};
+use self::slot::{Arrival, Change, Found, Slot};
 use crate::audio_state::{AudioState, Hears, OpenPath, Sends};
 use crate::figures::{Figures, VoiceStats};
 use crate::microphone::MicrophoneFailure;
 
-/// Which devices and codec settings a call uses.
+/// The codec settings of a call.
 #[derive(Clone)]
 pub(crate) struct VoiceConfig {
-    pub(crate) input: AudioInput,
-    pub(crate) output: AudioOutput,
     pub(crate) encoder: VoiceEncoderConfig,
     pub(crate) receiver: VoiceReceiverConfig,
     pub(crate) level_interval: Duration,
@@ -36,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) state: AudioState,
     /// The path of `state.open`.
     pub(crate) path: Option<MediaPath>,
+    pub(crate) microphone: Chosen<AudioInput>,
+    pub(crate) loudspeaker: Chosen<AudioOutput>,
     /// Played over and over.
     pub(crate) tone: Option<Clip>,
     /// Played once, beside the tone, when its number is a new one.
@@ -43,11 +47,34 @@ pub(crate) struct Wanted {
     pub(crate) level_interval: Duration,
 }
 
-/// The number of a path stands for the path.
+/// A device that the app has chosen.
+#[derive(Clone)]
+pub(crate) struct Chosen<D> {
+    /// Stands for the device: another number, another device.
+    pub(crate) number: u64,
+    pub(crate) device: D,
+}
+
+impl Wanted {
+    fn nothing(level_interval: Duration) -> Wanted {
+        Wanted {
+            state: AudioState::default(),
+            path: None,
+            microphone: Chosen { number: 0, device: AudioInput::Silence },
+            loudspeaker: Chosen { number: 0, device: AudioOutput::Null },
+            tone: None,
+            once: None,
+            level_interval,
+        }
+    }
+}
+
+/// The number of a path stands for the path, and that of a device for the device.
 impl PartialEq for Wanted {
     fn eq(&self, other: &Wanted) -> bool {
-        (&self.state, &self.tone, &self.once, self.level_interval)
-            == (&other.state, &other.tone, &other.once, other.level_interval)
+        let devices = |wanted: &Wanted| (wanted.microphone.number, wanted.loudspeaker.number);
+        (&self.state, devices(self), &self.tone, &self.once, self.level_interval)
+            == (&other.state, devices(other), &other.tone, &other.once, other.level_interval)
     }
 }
 
@@ -62,6 +89,8 @@ pub(crate) enum VoiceNotice {
     MicrophoneFailed { failure: MicrophoneFailure, at_open: bool, why: String },
     /// The loudspeaker or the codec failed; the voice goes on without it.
     Device(String),
+    /// The device of this number is open, or could not be opened; then the one before goes on, if there is one.
+    Opened { direction: Direction, number: u64, result: Result<(), String>, goes_on: bool },
     /// What was to be played once is over.
     ClipOver,
     /// The thread is gone, by a mistake of its own.
@@ -97,8 +126,6 @@ const STATS_EVERY: u64 = 10;
 /// Packets that wait for the next tick: five seconds of them at 20 ms, when the jitter buffer would have given up on the first. Further ones are
 /// lost.
 const PACKETS: usize = 250;
-/// Devices that were opened and wait for the next tick: one microphone and one loudspeaker are opened at a time.
-const OPENED: usize = 2;
 
 impl Voice {
     /// Starts the thread, with no device yet and nothing flowing. `tell` is called on it.
@@ -108,9 +135,7 @@ impl Voice {
         figures: Arc<Figures>,
         mut tell: impl FnMut(VoiceNotice) + Send + 'static,
     ) -> std::io::Result<Voice> {
-        let state = AudioState::default();
-        let nothing = Wanted { state, path: None, tone: None, once: None, level_interval: config.level_interval };
-        let (wanted, wishes) = watch::channel(nothing);
+        let (wanted, wishes) = watch::channel(Wanted::nothing(config.level_interval));
         let (packets, incoming) = std_mpsc::sync_channel(PACKETS);
         let own_figures = figures.clone();
         let thread = std::thread::Builder::new().name("callkit-voice".into()).spawn(move || {
@@ -156,62 +181,14 @@ impl Voice {
     }
 }
 
-/// A device that is wanted or not, and whether one is being opened.
-#[derive(Default)]
-struct Slot {
-    wanted: bool,
-    /// A thread opens it. What it brings is for whoever wants it by then, so that there is but one at a time, however often the wish changes.
-    opening: bool,
-}
-
-/// What follows from a wish.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    Nothing,
-    Open,
-    /// It will come from the thread that opens it already.
-    Await,
-    LetGo,
-}
-
-impl Slot {
-    fn set(&mut self, wanted: bool) -> Change {
-        match (std::mem::replace(&mut self.wanted, wanted), wanted) {
-            (false, true) if self.opening => Change::Await,
-            (false, true) => {
-                self.opening = true;
-                Change::Open
-            }
-            (true, false) => Change::LetGo,
-            (false, false) | (true, true) => Change::Nothing,
-        }
-    }
-
-    /// The thread has done its work; whether that is still wanted.
-    fn arrived(&mut self) -> bool {
-        self.opening = false;
-        self.wanted
-    }
-
-    fn is_awaited(&self) -> bool {
-        self.wanted && self.opening
-    }
-}
-
-/// What a thread brings that opens a device.
-enum Opened {
-    Microphone(Result<Box<dyn AudioSource>, DeviceError>),
-    Loudspeaker(Result<Box<dyn AudioSink>, DeviceError>),
-}
-
 struct Running<'a> {
     config: VoiceConfig,
     handset: Handset,
     microphone: Slot,
     loudspeaker: Slot,
-    opening: Vec<JoinHandle<()>>,
-    opened: std_mpsc::Receiver<Opened>,
-    opener: std_mpsc::SyncSender<Opened>,
+    input: AudioInput,
+    output: AudioOutput,
+    opener: Opener,
     ssrc: Option<u32>,
     open: Option<OpenPath>,
     path: Option<MediaPath>,
@@ -231,17 +208,16 @@ impl<'a> Running<'a> {
         figures: Arc<Figures>,
         tell: &'a mut dyn FnMut(VoiceNotice),
     ) -> Running<'a> {
-        let (opener, opened) = std_mpsc::sync_channel(OPENED);
         // Until something else is wanted.
         handset.set_muted(true);
         Running {
             config,
             handset,
-            microphone: Slot::default(),
-            loudspeaker: Slot::default(),
-            opening: Vec::new(),
-            opened,
-            opener,
+            microphone: Slot::new(0),
+            loudspeaker: Slot::new(0),
+            input: AudioInput::Silence,
+            output: AudioOutput::Null,
+            opener: Opener::new(),
             ssrc: None,
             open: None,
             path: None,
@@ -268,9 +244,7 @@ impl<'a> Running<'a> {
                 Ok(false) => {}
                 Err(_) => return self.finish(),
             }
-            while let Ok(opened) = self.opened.try_recv() {
-                self.on_opened(opened);
-            }
+            self.look_after_devices(Instant::now());
             while let Ok((path, packet)) = incoming.try_recv() {
                 // One of another path, or that was on its way as the call was put on hold, is late.
                 if self.hears != Hears::Nothing && self.open.is_some_and(|open| open.path == path) {
@@ -314,77 +288,11 @@ impl<'a> Running<'a> {
             self.config.level_interval = wanted.level_interval;
             self.handset.set_level_interval(wanted.level_interval);
         }
-        self.want_microphone(microphone);
-        self.want_loudspeaker(loudspeaker);
-    }
-
-    fn want_microphone(&mut self, wanted: bool) {
-        match self.microphone.set(wanted) {
-            Change::Nothing | Change::Await => {}
-            Change::Open => {
-                let input = self.config.input.clone();
-                self.open(move || Opened::Microphone(app_devices::open_microphone(&input)));
-            }
-            Change::LetGo => {
-                self.handset.set_microphone(None);
-                self.figures.set_microphone_open(false);
-            }
-        }
-    }
-
-    fn want_loudspeaker(&mut self, wanted: bool) {
-        match self.loudspeaker.set(wanted) {
-            Change::Nothing | Change::Await => {}
-            Change::Open => {
-                let output = self.config.output.clone();
-                self.open(move || Opened::Loudspeaker(app_devices::open_loudspeaker(&output)));
-            }
-            Change::LetGo => {
-                let before = self.handset.set_loudspeaker(None);
-                finish_sink(before);
-            }
-        }
-    }
-
-    /// Opens a device on a thread of its own: the system may take its time, and the rest of the sound goes on.
-    fn open(&mut self, work: impl FnOnce() -> Opened + Send + 'static) {
-        self.opening.retain(|opening| !opening.is_finished());
-        let opener = self.opener.clone();
-        // What nobody waits for any more is let go of here.
-        let work = move || drop(opener.send(work()));
-        match std::thread::Builder::new().name("callkit-device".into()).spawn(work) {
-            Ok(thread) => self.opening.push(thread),
-            Err(error) => {
-                (self.microphone.opening, self.loudspeaker.opening) = (false, false);
-                (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
-            }
-        }
-    }
-
-    fn on_opened(&mut self, opened: Opened) {
-        match opened {
-            Opened::Microphone(opened) => match opened {
-                _ if !self.microphone.arrived() => {}
-                Ok(source) => {
-                    self.handset.set_microphone(Some(source));
-                    self.figures.set_microphone_open(true);
-                    (self.tell)(VoiceNotice::MicrophoneOpened);
-                }
-                Err(error) => self.microphone_failed(&error, true),
-            },
-            Opened::Loudspeaker(opened) => match (self.loudspeaker.arrived(), opened) {
-                (true, Ok(sink)) => drop(self.handset.set_loudspeaker(Some(sink))),
-                (true, Err(error)) => (self.tell)(VoiceNotice::Device(error.to_string())),
-                (false, Ok(sink)) => finish_sink(Some(sink)),
-                (false, Err(_)) => {}
-            },
-        }
-    }
-
-    fn microphone_failed(&mut self, error: &DeviceError, at_open: bool) {
-        self.figures.set_microphone_open(false);
-        let failure = MicrophoneFailure::from(error);
-        (self.tell)(VoiceNotice::MicrophoneFailed { failure, at_open, why: error.to_string() });
+        (self.input, self.output) = (wanted.microphone.device, wanted.loudspeaker.device);
+        let change = self.microphone.set(microphone, wanted.microphone.number);
+        self.change_microphone(change);
+        let change = self.loudspeaker.set(loudspeaker, wanted.loudspeaker.number);
+        self.change_loudspeaker(change);
     }
 
     fn insert(&mut self, packet: IncomingVoice) {
@@ -415,9 +323,11 @@ impl<'a> Running<'a> {
         // What came while the loudspeaker is being opened is heard once it is.
         let tick = if self.loudspeaker.is_awaited() { self.handset.tick_microphone() } else { self.handset.tick(now) };
         if let Some(error) = tick.microphone_failed {
+            self.microphone.lost(Instant::now(), &error);
             self.microphone_failed(&error, false);
         }
         if let Some(error) = tick.loudspeaker_failed {
+            self.loudspeaker.lost(Instant::now(), &error);
             (self.tell)(VoiceNotice::Device(error.to_string()));
         }
         if tick.clip_over {
@@ -445,7 +355,7 @@ impl<'a> Running<'a> {
 
     fn tell_first_audio(&mut self) {
         let Some(call_id) = self.open.map(|open| open.call_id) else { return };
-        let can_be_heard = self.loudspeaker.wanted && !self.loudspeaker.opening;
+        let can_be_heard = self.loudspeaker.is_wanted() && !self.loudspeaker.is_awaited();
         if can_be_heard && self.ssrc.is_some() && !self.first_audio_told.contains(&call_id) {
             let stats = self.handset.receiver_stats();
             if stats.total_samples > stats.concealed_samples {
@@ -460,14 +370,122 @@ impl<'a> Running<'a> {
             tracing::warn!(%error, "the recording is not complete");
         }
         self.figures.clear();
-        // What they still open is let go of as the threads find nobody who takes it.
-        let (_, nobody) = std_mpsc::sync_channel(1);
-        drop(std::mem::replace(&mut self.opened, nobody));
-        for opening in self.opening.drain(..) {
-            if opening.join().is_err() {
-                tracing::error!("a device panicked as it was opened");
+        self.opener.finish();
+    }
+}
+
+/// The devices: what is to be done about them, and what their threads bring.
+impl Running<'_> {
+    fn look_after_devices(&mut self, now: Instant) {
+        while let Some(brought) = self.opener.next() {
+            self.on_brought(now, brought);
+        }
+        let change = self.microphone.due(now);
+        self.change_microphone(change);
+        let change = self.loudspeaker.due(now);
+        self.change_loudspeaker(change);
+        if self.microphone.wants_look(now) {
+            self.opener.look_at_input(self.microphone.chosen(), &self.input);
+        }
+        if self.loudspeaker.wants_look(now) {
+            self.opener.look_at_output(self.loudspeaker.chosen(), &self.output);
+        }
+    }
+
+    fn change_microphone(&mut self, change: Change) {
+        match change {
+            Change::Nothing => {}
+            Change::Open { may_stand_in } => {
+                let opening = self.opener.open_input(self.microphone.chosen(), &self.input, may_stand_in);
+                if let Err(error) = opening {
+                    self.microphone.cannot_open(Instant::now());
+                    (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
+                }
+            }
+            Change::LetGo => {
+                self.handset.set_microphone(None);
+                self.figures.set_microphone_open(false);
             }
         }
+    }
+
+    fn change_loudspeaker(&mut self, change: Change) {
+        match change {
+            Change::Nothing => {}
+            Change::Open { may_stand_in } => {
+                let opening = self.opener.open_output(self.loudspeaker.chosen(), &self.output, may_stand_in);
+                if let Err(error) = opening {
+                    self.loudspeaker.cannot_open(Instant::now());
+                    (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
+                }
+            }
+            Change::LetGo => finish_sink(self.handset.set_loudspeaker(None)),
+        }
+    }
+
+    fn on_brought(&mut self, now: Instant, brought: Brought) {
+        let Brought { number, brings } = brought;
+        match brings {
+            Brings::Input(opened) => {
+                let (found, source) = parts(opened);
+                match self.microphone.arrived(now, number, found.as_ref().map(Clone::clone)) {
+                    Arrival::Use => {
+                        drop(self.handset.set_microphone(source));
+                        self.figures.set_microphone_open(true);
+                        (self.tell)(VoiceNotice::MicrophoneOpened);
+                    }
+                    Arrival::LetGo => {}
+                    Arrival::OpenAnother => self.change_microphone(Change::Open { may_stand_in: false }),
+                    Arrival::Failed { is_known } => {
+                        if let Some(error) = found.as_ref().err().filter(|_| !is_known) {
+                            self.microphone_failed(error, true);
+                        }
+                    }
+                    Arrival::Kept => {}
+                }
+                self.tell_opened(Direction::Input, number, found.as_ref().err(), self.microphone.is_open());
+            }
+            Brings::Output(opened) => {
+                let (found, sink) = parts(opened);
+                match self.loudspeaker.arrived(now, number, found.as_ref().map(Clone::clone)) {
+                    Arrival::Use => finish_sink(self.handset.set_loudspeaker(sink)),
+                    Arrival::LetGo => finish_sink(sink),
+                    Arrival::OpenAnother => {
+                        finish_sink(sink);
+                        self.change_loudspeaker(Change::Open { may_stand_in: false });
+                    }
+                    Arrival::Failed { is_known } => {
+                        if let Some(error) = found.as_ref().err().filter(|_| !is_known) {
+                            (self.tell)(VoiceNotice::Device(error.to_string()));
+                        }
+                    }
+                    Arrival::Kept => {}
+                }
+                self.tell_opened(Direction::Output, number, found.as_ref().err(), self.loudspeaker.is_open());
+            }
+            Brings::InputNow(device) => {
+                let change = self.microphone.seen(now, number, device);
+                self.change_microphone(change);
+            }
+            Brings::OutputNow(device) => {
+                let change = self.loudspeaker.seen(now, number, device);
+                self.change_loudspeaker(change);
+            }
+        }
+    }
+
+    fn tell_opened(&mut self, direction: Direction, number: u64, error: Option<&DeviceError>, goes_on: bool) {
+        let result = error.map_or(Ok(()), |error| Err(error.to_string()));
+        if let Err(why) = &result {
+            tracing::debug!(%direction, why, "a device was not opened");
+        }
+        (self.tell)(VoiceNotice::Opened { direction, number, result, goes_on });
+    }
+
+    fn microphone_failed(&mut self, error: &DeviceError, at_open: bool) {
+        self.figures.set_microphone_open(false);
+        let failure = MicrophoneFailure::from(error);
+        (self.tell)(VoiceNotice::MicrophoneFailed { failure, at_open, why: error.to_string() });
     }
 }
 
@@ -479,23 +497,9 @@ fn finish_sink(sink: Option<Box<dyn AudioSink>>) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_device_is_opened_at_a_time_and_goes_to_whoever_wants_it_when_it_comes() {
-        let mut slot = Slot::default();
-        assert_eq!(slot.set(true), Change::Open);
-        assert_eq!(slot.set(true), Change::Nothing, "no news");
-        assert_eq!(slot.set(false), Change::LetGo);
-        assert!(!slot.is_awaited());
-        assert_eq!(slot.set(true), Change::Await, "the first thread is still at it");
-        assert!(slot.is_awaited());
-        assert!(slot.arrived() && !slot.is_awaited());
-        assert_eq!(slot.set(false), Change::LetGo);
-        assert_eq!(slot.set(true), Change::Open, "anew");
-        slot.set(false);
-        assert!(!slot.arrived(), "nobody wants it any more");
+fn parts<D>(opened: Result<(Found, D), DeviceError>) -> (Result<Found, DeviceError>, Option<D>) {
+    match opened {
+        Ok((found, device)) => (Ok(found), Some(device)),
+        Err(error) => (Err(error), None),
     }
 }

@@ -71,3 +71,27 @@ fn talk(mut source: Box<dyn AudioSource>, mut sink: Box<dyn AudioSink>) -> (Vec<
     assert_eq!(said.len(), 1000 * FRAME_SAMPLES);
     (said, heard)
 }
+
+/// With two null sinks, `rtc-media-null` and `rtc-media-two`, as above.
+#[test]
+fn the_systems_default_is_seen_to_change() {
+    let sinks = ["rtc-media-null", "rtc-media-two"];
+    let there = |name: &&str| output_devices().iter().any(|device| device == name);
+    if !sinks.iter().all(there) {
+        println!("skipped: no sound server with null sinks called {sinks:?} (or built without `pulseaudio`)");
+        return;
+    }
+    let named = sinks.map(|name| AudioOutput::Device(name.to_owned()).current_device().unwrap());
+    assert_ne!(named[0], named[1]);
+    let set_default = |id: &str| {
+        let sink = id.rsplit(':').next().unwrap();
+        let set = std::process::Command::new("pactl").args(["set-default-sink", sink]).status();
+        assert!(set.unwrap().success(), "pactl set-default-sink {sink}");
+    };
+    for device in &named {
+        set_default(device);
+        assert_eq!(AudioOutput::Default.current_device().as_ref(), Some(device));
+    }
+    assert_eq!(AudioOutput::Device("no such loudspeaker".to_owned()).current_device(), None);
+    assert_eq!(AudioInput::Silence.current_device(), None);
+}

@@ -53,6 +53,8 @@ pub trait CallEventHandler: Send + Sync {
     fn on_peer_audio_description_updated(&self, call: Arc<Call>, level: u8) -> Result<(), HandlerError>;
     /// There is no microphone, at the beginning of the call or in the middle of it. A call that goes on only listens.
     fn on_microphone_failed(&self, call: Arc<Call>, failure: MicrophoneFailure) -> Result<(), HandlerError>;
+    /// There is a microphone again.
+    fn on_microphone_restored(&self, call: Arc<Call>) -> Result<(), HandlerError>;
     /// A call verified in the background was adopted: this handler is told nothing more.
     fn on_background_call_adopted(&self, call: Arc<Call>) -> Result<(), HandlerError>;
     /// This handler did not keep up: so many of the events before the next one it is not told. Levels are not counted.
@@ -112,6 +114,9 @@ impl callkit::CallEventHandler for Handler {
     }
     fn on_microphone_failed(&self, call: &callkit::Call, failure: callkit::MicrophoneFailure) {
         told(self.0.on_microphone_failed(Call::of(call.clone()), failure.into()));
+    }
+    fn on_microphone_restored(&self, call: &callkit::Call) {
+        told(self.0.on_microphone_restored(Call::of(call.clone())));
     }
     fn on_background_call_adopted(&self, call: &callkit::Call) {
         told(self.0.on_background_call_adopted(Call::of(call.clone())));

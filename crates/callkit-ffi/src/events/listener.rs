@@ -73,6 +73,8 @@ pub trait CallKitEventHandler: Send + Sync {
     fn on_network_available(&self, call_id: CallId, available: bool, ends_in_ms: u32) -> Result<(), HandlerError>;
     /// A call has no microphone; one that goes on only listens.
     fn on_microphone_failed(&self, call_id: CallId, failure: MicrophoneFailure) -> Result<(), HandlerError>;
+    /// A call that had no microphone has one again.
+    fn on_microphone_restored(&self, call_id: CallId) -> Result<(), HandlerError>;
     /// The call is over; told exactly once. `user_code` is that of whichever app ended it, if it gave one.
     fn on_call_end(&self, call_id: CallId, reason: EndReason, user_code: Option<String>) -> Result<(), HandlerError>;
     /// Something that the local user did failed; `call_id` is the call that it is about, if it is about one.
@@ -143,6 +145,9 @@ impl callkit::CallKitEventHandler for Listener {
     }
     fn on_microphone_failed(&self, call_id: CallId, failure: callkit::MicrophoneFailure) {
         told(self.0.on_microphone_failed(call_id, failure.into()));
+    }
+    fn on_microphone_restored(&self, call_id: CallId) {
+        told(self.0.on_microphone_restored(call_id));
     }
     fn on_call_end(&self, call_id: CallId, reason: EndReason, user_code: Option<&str>) {
         told(self.0.on_call_end(call_id, reason, user_code.map(str::to_owned)));

@@ -77,6 +77,10 @@ pub trait CallEventHandler: Send + Sync {
     fn on_microphone_failed(&self, call: &Call, failure: MicrophoneFailure) {
         let _ = (call, failure);
     }
+    /// There is a microphone again.
+    fn on_microphone_restored(&self, call: &Call) {
+        let _ = call;
+    }
     /// A call verified in the background was adopted: this handler is told nothing more.
     fn on_background_call_adopted(&self, call: &Call) {
         let _ = call;

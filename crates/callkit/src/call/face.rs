@@ -421,6 +421,9 @@ impl Face {
                 let failure = *failure;
                 self.tell(move |handler, call| handler.on_microphone_failed(call, failure));
             }
+            CallKitEvent::MicrophoneRestored { .. } => {
+                self.tell(|handler, call| handler.on_microphone_restored(call));
+            }
             CallKitEvent::NetworkAvailable { available: true, .. } => {
                 self.tell(|handler, call| handler.on_network_reavailable(call, false));
             }

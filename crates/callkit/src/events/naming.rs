@@ -26,6 +26,7 @@ impl CallKitEvent {
             | CallKitEvent::PeerReachable { call_id, .. }
             | CallKitEvent::NetworkAvailable { call_id, .. }
             | CallKitEvent::MicrophoneFailed { call_id, .. }
+            | CallKitEvent::MicrophoneRestored { call_id, .. }
             | CallKitEvent::CallEnd { call_id, .. } => Some(*call_id),
             CallKitEvent::Error { call_id, .. } => *call_id,
             CallKitEvent::AccessTokenExpiring { .. }
@@ -55,6 +56,7 @@ impl CallKitEvent {
             CallKitEvent::PeerReachable { .. } => "peer_reachable",
             CallKitEvent::NetworkAvailable { .. } => "network_available",
             CallKitEvent::MicrophoneFailed { .. } => "microphone_failed",
+            CallKitEvent::MicrophoneRestored { .. } => "microphone_restored",
             CallKitEvent::CallEnd { .. } => "call_end",
             CallKitEvent::Error { .. } => "error",
             CallKitEvent::AccessTokenExpiring { .. } => "access_token_expiring",

@@ -218,6 +218,24 @@ impl AudioInput {
             AudioInput::Custom(open) => open()?,
         })
     }
+
+    /// Which device of the system [`open`](AudioInput::open) would open now, as a name that no other device has and that means nothing else. `None` if
+    /// there is none, or what is heard is no device of the system. Whoever looks at it now and then sees the system's default change and a
+    /// device come back. May block for as long as the system takes to answer.
+    pub fn current_device(&self) -> Option<String> {
+        match self {
+            AudioInput::Default => sound_card_id(Direction::Input, None),
+            AudioInput::Device(name) => sound_card_id(Direction::Input, Some(name)),
+            AudioInput::Wav { .. }
+            | AudioInput::Speech { .. }
+            | AudioInput::Samples { .. }
+            | AudioInput::Tone { .. }
+            | AudioInput::Noise { .. }
+            | AudioInput::Voice { .. }
+            | AudioInput::Silence
+            | AudioInput::Custom(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for AudioInput {
@@ -279,6 +297,15 @@ impl AudioOutput {
             AudioOutput::Custom(open) => open()?,
         })
     }
+
+    /// Which device of the system [`open`](AudioOutput::open) would open now; see [`AudioInput::current_device`].
+    pub fn current_device(&self) -> Option<String> {
+        match self {
+            AudioOutput::Default => sound_card_id(Direction::Output, None),
+            AudioOutput::Device(name) => sound_card_id(Direction::Output, Some(name)),
+            AudioOutput::Wav(_) | AudioOutput::Recording(_) | AudioOutput::Null | AudioOutput::Custom(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for AudioOutput {
@@ -318,6 +345,16 @@ fn sound_card_source(name: Option<&str>) -> Result<Box<dyn AudioSource>, DeviceE
 #[cfg(feature = "cpal")]
 fn sound_card_sink(name: Option<&str>) -> Result<Box<dyn AudioSink>, DeviceError> {
     Ok(Box::new(sound_card::SoundCardSink::open(&sound_card::find(Direction::Output, name)?)?))
+}
+
+#[cfg(feature = "cpal")]
+fn sound_card_id(direction: Direction, name: Option<&str>) -> Option<String> {
+    sound_card::find(direction, name).ok().and_then(|device| sound_card::id(&device))
+}
+
+#[cfg(not(feature = "cpal"))]
+fn sound_card_id(_direction: Direction, _name: Option<&str>) -> Option<String> {
+    None
 }
 
 #[cfg(not(feature = "cpal"))]

@@ -49,6 +49,11 @@ pub(super) fn find(direction: Direction, wanted: Option<&str>) -> Result<cpal::D
         .ok_or_else(|| DeviceError::UnknownDevice { direction, name: wanted.to_owned() })
 }
 
+/// What tells a device from every other one.
+pub(super) fn id(device: &cpal::Device) -> Option<String> {
+    device.id().ok().map(|id| id.to_string())
+}
+
 fn goes(device: &cpal::Device, direction: Direction) -> bool {
     match direction {
         Direction::Input => device.supports_input(),
