@@ -90,8 +90,8 @@
 //! - Without a microphone a call listens, unless [`allow_call_without_mic`](Builder::allow_call_without_mic) says that it ends;
 //!   [`check_microphone`](CallKit::check_microphone) asks before a call.
 //! - Devices are chosen before signing in and at any time later ([`set_audio_input`](CallKit::set_audio_input),
-//!   [`set_audio_output`](CallKit::set_audio_output)), in a call too. Where the default changes in a call, the call follows within 2 s; ALSA, the
-//!   library on Linux, does not tell the default of a sound server (feature `pulseaudio` of `rtc-media` does), which moves the sound itself.
+//!   [`set_audio_output`](CallKit::set_audio_output)), in a call too. Where the default changes in a call, the call follows within 2 s; on Linux
+//!   with feature `pulseaudio` (ALSA does not tell the default of a sound server).
 //! - Where the system activates the audio (iOS with CallKit): [`wait_for_audio_activation`](Builder::wait_for_audio_activation) and
 //!   [`set_audio_active`](CallKit::set_audio_active).
 //! - Figures: [`statistics`](CallKit::statistics), or [as a stream](CallKit::statistics_stream).
@@ -128,6 +128,7 @@
 //! # Features
 //!
 //! - `devices` (default): real microphones and loudspeakers. Without it the defaults are silence and nowhere.
+//! - `pulseaudio`: a PulseAudio or PipeWire server is spoken to directly, in pure Rust: its devices are listed, and its default is followed.
 //! - `dev-backend` (default): [`DevBackend`], a client of the reference backend of `callkitd --dev`.
 //!
 //! # What it does not do
