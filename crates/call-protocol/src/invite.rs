@@ -60,6 +60,7 @@ pub struct Invite {
 
 /// Why an invite cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InviteError {
     /// Nobody is invited.
     #[error("an invite needs a callee")]

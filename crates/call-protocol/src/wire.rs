@@ -33,6 +33,7 @@ pub use frame::{encode_client_frame, encode_server_frame, server_frame_from_prot
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WireError {
     /// The bytes are not protobuf of this schema.
     #[error("the bytes are not a message")]
