@@ -1,6 +1,7 @@
 //! Listeners that hang, hold handles for too long, or come late.
 
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use callkit::{
     Call, CallError, CallEventHandler, CallId, CallKitEvent, CallKitEventHandler, CallState, CallType, EndReason, Ext,
@@ -39,6 +40,35 @@ impl CallEventHandler for Hangs {
     fn on_wait_connected(&self, _: &Call) {
         self.hang();
     }
+}
+
+/// Takes its time with each end, as one does that writes it down.
+struct Slow(mpsc::Sender<CallId>);
+
+impl CallKitEventHandler for Slow {
+    fn on_call_end(&self, call_id: CallId, _: EndReason, _: Option<&str>) {
+        // sleeps: this is what the app's own listener does.
+        std::thread::sleep(Duration::from_millis(200));
+        let _ = self.0.send(call_id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kit_is_signed_out_when_its_listeners_have_heard_the_last_events_and_waits_for_none_that_hangs() {
+    let house = House::open().await;
+    let mut alice = house.singer("alice", ALICE, |b| b).await;
+    let mut bob = house.singer("bob", BOB, |b| b).await;
+    let (listener, hears) = mpsc::channel();
+    alice.kit.add_event_listener("slow", Slow(listener));
+    let (listener, go_on) = Hangs::new();
+    bob.kit.add_event_listener("one that hangs", listener);
+    let call_id = alice.talks_with(&mut bob).await;
+    // The call ends as the kit signs out.
+    alice.kit.sign_out().await;
+    assert_eq!(hears.try_recv(), Ok(call_id));
+    bob.until_end(call_id).await;
+    tokio::time::timeout(PATIENCE, bob.kit.sign_out()).await.unwrap();
+    drop(go_on);
 }
 
 #[tokio::test(flavor = "multi_thread")]

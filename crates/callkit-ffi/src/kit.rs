@@ -378,7 +378,8 @@ impl CallKit {
         self.0.renew_access_token(access_token);
     }
 
-    /// Ends whatever call there is and signs out. Returns when the server knows and the devices are released.
+    /// Ends whatever call there is and signs out. Returns when the server, or the chat, has been told, the devices are released and the handlers
+    /// have heard the last events; one that takes longer than 1 s is not waited for.
     pub async fn sign_out(&self) {
         self.0.sign_out().await;
         self.1.iter().for_each(Carrier::let_go);

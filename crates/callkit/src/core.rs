@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::call::{Call, CallEventHandler, FaceCommand, FaceId, Faces, MakeCallParam, VerifyCallParam};
 use crate::chat::ChatSender;
 use crate::devices::Devices;
+use crate::end::wait_for_listeners;
 use crate::error::CallError;
 use crate::events::{CallKitEvent, ConnectionState};
 use crate::figures::Figures;
@@ -301,8 +302,9 @@ impl Core {
         };
         let _ = tokio::join!(self.link.send(LinkCommand::Close), link_task, rest, last_words);
         self.wait_for_devices().await;
-        self.teller.close();
+        let listeners = self.teller.close();
         if let Some(done) = signed_out {
+            wait_for_listeners(listeners).await;
             let _ = done.send(());
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use call_protocol::CallId;
+use tokio::sync::oneshot;
 
 /// What may wait for one listener: a call makes about ten events, so that a listener that is blocked for as long as twenty calls still misses
 /// nothing.
@@ -219,15 +220,24 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A listener's thread and what waits for it. When dropped it tells what waits, and ends.
-pub(crate) struct Worker<T>(Arc<Mailbox<T>>);
+pub(crate) struct Worker<T> {
+    mailbox: Arc<Mailbox<T>>,
+    ended: Option<Ended>,
+}
+
+/// Resolves when a listener's thread has ended.
+pub(crate) type Ended = oneshot::Receiver<()>;
 
 impl<T: Send + 'static> Worker<T> {
     /// Starts the thread, in this runtime.
     pub(crate) fn start(runtime: &tokio::runtime::Handle, mut tell: impl FnMut(Told<T>) + Send + 'static) -> Worker<T> {
         let mailbox = Mailbox::new();
         let (waiting, runtime) = (mailbox.clone(), runtime.clone());
+        let (ends, ended) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("callkit-events".into()).spawn(move || {
             let _entered = runtime.enter();
+            // Dropped as the thread ends.
+            let _ends = ends;
             while let Some(told) = waiting.take() {
                 // A listener that panics must not miss what comes next.
                 if catch_unwind(AssertUnwindSafe(|| tell(told))).is_err() {
@@ -243,22 +253,27 @@ impl<T: Send + 'static> Worker<T> {
             tracing::error!(%error, "no thread for a listener, which is told nothing");
             mailbox.discard();
         }
-        Worker(mailbox)
+        Worker { mailbox, ended: Some(ended) }
     }
 
     pub(crate) fn put(&self, entry: Entry<T>) {
-        self.0.put(entry);
+        self.mailbox.put(entry);
+    }
+
+    /// Tells what waits, and ends.
+    pub(crate) fn close(mut self) -> Option<Ended> {
+        self.ended.take()
     }
 
     /// Nothing is told any more but what is being told just now.
     pub(crate) fn discard(&self) {
-        self.0.discard();
+        self.mailbox.discard();
     }
 }
 
 impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
-        self.0.close();
+        self.mailbox.close();
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use call_protocol::CallId;
 use call_protocol::end::{EndReason, Release};
+use futures_util::future::join_all;
 use signaling::{Command, Input, Phase, Role};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::core::Core;
+use crate::dispatch::Ended;
 use crate::error::CallError;
 use crate::events::CallKitEvent;
 
@@ -78,6 +80,16 @@ impl Core {
 
     pub(crate) async fn wait_for_devices(&mut self) {
         wait_for(std::mem::take(&mut self.releasing)).await;
+    }
+}
+
+/// How long a listener has to hear the last events. One that takes longer, or itself waits for the kit to sign out, hears them later.
+const LISTENER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// An app that ends its program after it has signed out has been told everything.
+pub(crate) async fn wait_for_listeners(listeners: Vec<Ended>) {
+    if timeout(LISTENER_PATIENCE, join_all(listeners)).await.is_err() {
+        tracing::warn!("a listener is still being told");
     }
 }
 

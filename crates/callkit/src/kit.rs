@@ -509,7 +509,8 @@ impl CallKit {
         let _ = self.commands.send(Command::AccessToken(access_token.into()));
     }
 
-    /// Ends whatever call there is and signs out. Returns when the server and the peers of a chat have been told, and the devices are released.
+    /// Ends whatever call there is and signs out. Returns when the server, or the chat, has been told, the devices are released and the
+    /// listeners have heard the last events; one that takes longer than 1 s is not waited for.
     pub async fn sign_out(&self) {
         let (reply, done) = oneshot::channel();
         if self.commands.send(Command::SignOut(reply)).is_ok() {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 
-use crate::dispatch::{Entry, Mailbox, Queue, Rank, Told, Worker, lock};
+use crate::dispatch::{Ended, Entry, Mailbox, Queue, Rank, Told, Worker, lock};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 
 /// Events kept for a kit that has no listener yet: a call may ring before the app has had the time to add one.
@@ -48,14 +48,14 @@ impl Teller {
         listeners.keyed.values().for_each(|listener| listener.put(copy(&entry)));
     }
 
-    /// Every listener is told what waits for it, and let go of; every stream ends.
-    pub(crate) fn close(&self) {
+    /// Every listener is told what waits for it, and let go of, which can be waited for; every stream ends.
+    pub(crate) fn close(&self) -> Vec<Ended> {
         let mut listeners = lock(&self.listeners);
         listeners.closed = true;
         let (keyed, streams) = (std::mem::take(&mut listeners.keyed), std::mem::take(&mut listeners.streams));
         drop(listeners);
         streams.iter().for_each(|stream| stream.close());
-        drop(keyed);
+        keyed.into_values().filter_map(Worker::close).collect()
     }
 
     /// Adds a listener; one that was there under this key is told nothing more.
