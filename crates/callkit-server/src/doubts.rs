@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use rustls::pki_types::ServerName;
 
+use crate::clock::unix_s;
 use crate::config::ServerConfig;
 use crate::tls;
 
@@ -52,7 +53,7 @@ pub(crate) fn of(config: &ServerConfig) -> Vec<String> {
         (config.max_connections < 100, "max_connections is below 100"),
     ];
     let fixed = fixed.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt.to_owned());
-    fixed.chain(told_address(config)).chain(certificate_names(config)).collect()
+    fixed.chain(told_address(config)).chain(certificate_names(config)).chain(last_certificate(config)).collect()
 }
 
 /// Phones are told where to ask by which address they are seen (STUN): whether any of them gets there.
@@ -92,6 +93,13 @@ fn told_address(config: &ServerConfig) -> Option<String> {
             })
         }
     }
+}
+
+fn last_certificate(config: &ServerConfig) -> Option<String> {
+    let fault = tls::last_fault(config.tls_cert.as_deref()?, unix_s())?;
+    Some(format!(
+        "the last certificate in tls_cert {fault}: only clients that know the one before it accept the server"
+    ))
 }
 
 fn certificate_names(config: &ServerConfig) -> Option<String> {

@@ -31,6 +31,13 @@ pub(crate) struct StunAddress {
 impl StunAddress {
     /// "stun:host:port" for a client that reached the server by `local_ip`.
     pub(crate) fn announced(&self, local_ip: Option<IpAddr>) -> String {
+        self.announced_beside(local_ip, doubts::own_ip)
+    }
+
+    /// `own_ip` is the address from which this machine reaches others.
+    fn announced_beside(&self, local_ip: Option<IpAddr>, own_ip: impl Fn() -> Option<IpAddr>) -> String {
+        // A client that seems to be on this machine may be a proxy that speaks for others.
+        let reachable = |ip: IpAddr| if ip.to_canonical().is_loopback() { own_ip().unwrap_or(ip) } else { ip };
         let port = self.bound.port();
         match &self.public_host {
             Some(host) if host.contains(':') && !host.starts_with('[') => format!("stun:[{host}]:{port}"),
@@ -41,11 +48,6 @@ impl StunAddress {
             }
         }
     }
-}
-
-/// A client that seems to be on this machine may be a proxy that speaks for others.
-fn reachable(local_ip: IpAddr) -> IpAddr {
-    if local_ip.to_canonical().is_loopback() { doubts::own_ip().unwrap_or(local_ip) } else { local_ip }
 }
 
 /// The UDP port, which answers from the address that was asked: a client takes no answer from another, and a machine may have several.
@@ -195,5 +197,33 @@ mod tests {
         assert_eq!(named.announced(None), "stun:calls.example:3478");
         let six = StunAddress { public_host: Some("2001:db8::1".into()), ..any };
         assert_eq!(six.announced(None), "stun:[2001:db8::1]:3478");
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_on_this_machine_is_told_the_address_of_its_default_route() {
+        let any = StunAddress { public_host: None, bound: "[::]:3478".parse().unwrap() };
+        let own: IpAddr = "198.51.100.7".parse().unwrap();
+        for proxy in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            let by_proxy = |own: Option<IpAddr>| any.announced_beside(Some(proxy.parse().unwrap()), || own);
+            assert_eq!(by_proxy(Some(own)), "stun:198.51.100.7:3478", "{proxy}");
+            assert!(
+                by_proxy(None).contains(proxy.trim_start_matches("::ffff:")),
+                "a machine alone: {}",
+                by_proxy(None)
+            );
+        }
+        let direct = any.announced_beside(Some("10.0.0.1".parse().unwrap()), || Some(own));
+        assert_eq!(direct, "stun:10.0.0.1:3478", "who came by an address gets there");
+        let named = StunAddress { public_host: Some("calls.example".into()), ..any };
+        assert_eq!(named.announced_beside(Some("127.0.0.1".parse().unwrap()), || Some(own)), "stun:calls.example:3478");
+    }
+
+    /// By the machine's own address, if it has one.
+    #[test]
+    fn this_machine_sends_no_phone_to_loopback() {
+        let any = StunAddress { public_host: None, bound: "0.0.0.0:3478".parse().unwrap() };
+        let own = doubts::own_ip();
+        let told = any.announced(Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(told, format!("stun:{}", SocketAddr::new(own.unwrap_or("127.0.0.1".parse().unwrap()), 3478)));
     }
 }

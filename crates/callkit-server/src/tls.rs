@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::metering::Metering;
+use crate::validity;
 
 /// How often the files are looked at; whoever is in a hurry sends SIGHUP.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -100,6 +101,13 @@ pub(crate) fn check(cert: PathBuf, key: PathBuf) -> Result<(), TlsError> {
     taken_by_clients(&pair.cert, &cert, &provider, UnixTime::now())
 }
 
+/// What is wrong with the last certificate of the file by itself, where a client may do without it: it vouches for another authority.
+pub(crate) fn last_fault(cert: &Path, now_unix_s: u64) -> Option<&'static str> {
+    let pem = std::fs::read(cert).ok()?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().ok()?;
+    chain.get(2..)?.last().and_then(|last| validity::fault(last, now_unix_s))
+}
+
 /// Whether the certificate is for this name, if it can be read.
 pub(crate) fn names(cert: &Path, name: &ServerName<'_>) -> Option<bool> {
     let pem = std::fs::read(cert).ok()?;
@@ -124,7 +132,15 @@ fn taken_by_clients(
         let algorithms = provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &chain[1..], now, algorithms)
     };
-    let Err(error) = verify() else { return Ok(()) };
+    let refused = |why: String| Err(TlsError::Refused { cert: path.to_owned(), why });
+    let Err(error) = verify() else {
+        // What vouches for the server itself is trusted by nobody without its own authority.
+        let issuer = chain.get(1).filter(|_| chain.len() == 2);
+        return match issuer.and_then(|issuer| validity::fault(issuer, now.as_secs())) {
+            Some(fault) => refused(format!("the second certificate in the file {fault}")),
+            None => Ok(()),
+        };
+    };
     let why = match error {
         // By itself: a client may have the next one of the chain already.
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) if chain.len() == 1 => return Ok(()),
@@ -137,7 +153,7 @@ fn taken_by_clients(
         rustls::Error::InvalidCertificate(error) => error.to_string(),
         error => error.to_string(),
     };
-    Err(TlsError::Refused { cert: path.to_owned(), why })
+    refused(why)
 }
 
 impl Tls {

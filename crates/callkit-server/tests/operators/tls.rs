@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use callkit_server::{ConfigError, Server, ServerConfig, StartError};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -212,6 +212,49 @@ async fn a_certificate_that_every_client_refuses_is_found_before_anybody_meets_i
     server.reload();
     assert_eq!(presented(server.local_addr(), &leaf).await, Some(leaf.der.clone()));
     server.stop().await;
+}
+
+/// Certificates that vouch each for the one before, the first one's key, and the dates at which those after the first end.
+fn chain(ends: &[(i32, &str)]) -> Made {
+    let root_key = KeyPair::generate().unwrap();
+    let mut issuer = Issuer::new(authority("a root that clients know", 4_000), root_key);
+    let mut pem = Vec::new();
+    for (year, name) in ends.iter().rev() {
+        let (params, key) = (authority(name, *year), KeyPair::generate().unwrap());
+        pem.push(params.signed_by(&key, &issuer).unwrap().pem());
+        issuer = Issuer::new(params, key);
+    }
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    pem.push(cert.pem());
+    pem.reverse();
+    Made { pem: pem.concat(), key_pem: key.serialize_pem(), der: cert.der().clone() }
+}
+
+fn authority(name: &str, end: i32) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = date_time_ymd(end, 1, 1);
+    params
+}
+
+#[test]
+fn a_certificate_of_a_chain_that_has_expired_is_found_also_if_it_is_the_last() {
+    let good = Files::with(&chain(&[(4_000, "one")]));
+    Server::check(&good.config()).unwrap();
+    let last = Files::with(&chain(&[(2_020, "one")]));
+    let said = Server::check(&last.config()).unwrap_err().to_string();
+    assert!(said.contains("every client refuses") && said.contains("second") && said.contains("expired"), "{said}");
+    let between = Files::with(&chain(&[(2_020, "one"), (4_000, "two")]));
+    assert!(Server::check(&between.config()).unwrap_err().to_string().contains("expired"));
+
+    // A client may know the one before it.
+    let further = Files::with(&chain(&[(4_000, "one"), (2_020, "two")]));
+    Server::check(&further.config()).unwrap();
+    let doubts = |files: &Files| Server::doubts(&files.config()).join("\n");
+    assert!(doubts(&further).contains("the last certificate in tls_cert has expired"), "{}", doubts(&further));
+    assert!(!doubts(&good).contains("expired"));
 }
 
 #[test]
