@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::cc_keys::{CcError, CcKeys};
-use crate::clock::unix_ms;
+use crate::clock::Clock;
 use crate::hub::{CallKey, HubLink, Input, Question, Standing, Wanted};
 use crate::limits::Limits;
 use crate::metering::Metering;
@@ -32,6 +32,7 @@ pub(crate) struct Desk {
     pub(crate) hub: HubLink,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metering: Arc<Metering>,
+    pub(crate) clock: Clock,
 }
 
 /// The routes below `/v1/`.
@@ -98,9 +99,10 @@ async fn decline(State(desk): State<Desk>, body: Bytes) -> Result<Response, Refu
 
 async fn verify(State(desk): State<Desk>, body: Bytes) -> Result<Response, Refused> {
     let asked = parsed(&body)?;
+    let server_unix_ms = desk.clock.unix_ms();
     let state = match desk.ask(&asked.cc_param, Wanted::Verify).await {
         Ok(Standing::Rings { deadline_unix_ms }) => {
-            json!({ "state": "ringing", "ring_deadline_unix_ms": deadline_unix_ms, "server_unix_ms": unix_ms() })
+            json!({ "state": "ringing", "ring_deadline_unix_ms": deadline_unix_ms, "server_unix_ms": server_unix_ms })
         }
         Ok(Standing::Released) | Err(Refused::Released) => json!({ "state": "released_call" }),
         Err(refused) => return Err(refused),
@@ -115,7 +117,7 @@ fn parsed(body: &[u8]) -> Result<Asked, Refused> {
 
 impl Desk {
     async fn ask(&self, cc_param: &str, wanted: Wanted) -> Result<Standing, Refused> {
-        let read = self.cc_keys.read(&self.apps, None, cc_param, Some(unix_ms()));
+        let read = self.cc_keys.read(&self.apps, None, cc_param, Some(&self.clock));
         let (app, param) = read.map_err(|error| {
             self.metering.auth_failed(AuthFailure::CcParam(error));
             match error {

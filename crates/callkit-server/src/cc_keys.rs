@@ -11,6 +11,7 @@ use call_protocol::{AppId, CcParam};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::clock::Clock;
 use crate::config::Secret;
 use crate::doubts;
 use crate::private;
@@ -116,13 +117,13 @@ impl CcKeys {
         (key.id, mac)
     }
 
-    /// What a text says, if this server signed it: for `app` where one is named. `now_unix_ms` is none where it may be old.
+    /// What a text says, if this server signed it: for `app` where one is named. `clock` is none where it may be old.
     pub(crate) fn read(
         &self,
         apps: &Apps,
         app: Option<AppNo>,
         text: &str,
-        now_unix_ms: Option<u64>,
+        clock: Option<&Clock>,
     ) -> Result<(AppNo, CcParam), CcError> {
         let (param, sealed) = CcParam::open(text).ok_or(CcError::Shape)?;
         let app = app.or_else(|| apps.find(param.app_id.as_str())).ok_or(CcError::OtherApp)?;
@@ -134,7 +135,9 @@ impl CcKeys {
             return Err(CcError::OtherApp);
         }
         let end = param.ring_deadline_unix_ms.saturating_add(GRACE_MS);
-        if now_unix_ms.is_some_and(|now| now > end) {
+        // The wall clock may have been set, before it was signed or since: it is over when both clocks say so. Of a call that is over the
+        // hub says that in any case.
+        if clock.is_some_and(|clock| clock.unix_ms().min(clock.steady_unix_ms()) > end) {
             return Err(CcError::Expired);
         }
         Ok((app, param))

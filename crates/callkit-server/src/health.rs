@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gate::{Gate, Pass};
+use crate::hub::{HubLink, Input};
 use crate::metering::Metering;
 use crate::vitals::{Part, Vitals};
 
@@ -26,6 +29,9 @@ pub(crate) enum Unready {
     /// What the server cannot do without is gone.
     #[error("the {0} has ended")]
     Failed(Part),
+    /// It is there and does nothing.
+    #[error("the {0} is stuck")]
+    Stuck(Part),
     #[error("draining")]
     Draining,
     #[error("stopping")]
@@ -37,6 +43,9 @@ pub(crate) enum Unready {
     #[error("store")]
     Store,
 }
+
+/// How long the hub may take to show that it goes on. One that is merely behind goes on all the time.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// After how long a measured delay says nothing any more, in ms: an idle hub measures none.
 const DELAY_COUNTS_MS: u64 = 1_000;
@@ -50,6 +59,8 @@ pub(crate) struct Health {
     gate: Arc<Gate>,
     vitals: Arc<Vitals>,
     calls: watch::Sender<usize>,
+    /// How often the hub has gone round.
+    turns: watch::Sender<u64>,
     clock: Clock,
     metering: Arc<Metering>,
 }
@@ -70,6 +81,7 @@ impl Health {
             gate,
             vitals,
             calls: watch::Sender::new(0),
+            turns: watch::Sender::new(0),
             clock,
             metering,
         }
@@ -127,13 +139,33 @@ impl Health {
         }
     }
 
-    /// Whether everything lives that the server cannot do without.
-    pub(crate) fn liveness(&self) -> Result<(), Unready> {
+    /// The hub has gone round once more.
+    pub(crate) fn turned(&self) {
+        self.turns.send_modify(|turns| *turns += 1);
+    }
+
+    /// Whether everything is there that the server cannot do without.
+    fn vitality(&self) -> Result<(), Unready> {
         self.vitals.failed().map_or(Ok(()), |part| Err(Unready::Failed(part)))
     }
 
+    /// Whether everything lives that the server cannot do without. Takes 2 s at most; cancel safe.
+    pub(crate) async fn liveness(&self, hub: &HubLink) -> Result<(), Unready> {
+        self.vitality()?;
+        let mut turns = self.turns.subscribe();
+        // With a full inbox it has reason enough to go on; one that was closed is about to stop.
+        if let Err(TrySendError::Closed(_)) = hub.inputs.try_send(Input::Nudged) {
+            return self.vitality();
+        }
+        match timeout(STUCK_AFTER, turns.changed()).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.stage.load(Ordering::Relaxed) == Stage::Stopping as u8 => Ok(()),
+            Err(_) => self.vitality().and(Err(Unready::Stuck(Part::Hub))),
+        }
+    }
+
     pub(crate) fn readiness(&self) -> Result<(), Unready> {
-        self.liveness()?;
+        self.vitality()?;
         let stage = self.stage.load(Ordering::Relaxed);
         if stage == Stage::Stopping as u8 {
             Err(Unready::Stopping)
@@ -151,9 +183,8 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
+    use crate::hub::Hub;
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_not_ready_for_as_long_as_something_is_wrong() {
@@ -181,6 +212,26 @@ mod tests {
         health.set_stage(Stage::Stopping);
         assert!(!health.takes_callees());
         assert_eq!(health.readiness(), Err(Unready::Stopping));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_does_not_go_on_is_stuck_and_one_that_is_behind_is_not() {
+        let gate = Gate::new(Duration::from_millis(500));
+        let health = Arc::new(Health::new(500, gate, Arc::default(), Clock::start(), Arc::new(Metering::new())));
+        let (link, inbox, _endings) = Hub::link(1);
+        while link.inputs.try_send(Input::Nudged).is_ok() {}
+        let began = tokio::time::Instant::now();
+        assert_eq!(health.liveness(&link).await, Err(Unready::Stuck(Part::Hub)));
+        assert_eq!(began.elapsed(), STUCK_AFTER);
+        let turning = Arc::clone(&health);
+        tokio::spawn(async move {
+            // sleeps: a hub that takes its time for each turn
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            turning.turned();
+        });
+        assert_eq!(health.liveness(&link).await, Ok(()), "what it was asked still waits in its inbox");
+        drop(inbox);
+        assert_eq!(health.liveness(&link).await, Ok(()), "it stops");
     }
 
     #[tokio::test(start_paused = true)]

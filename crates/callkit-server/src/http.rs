@@ -52,6 +52,7 @@ impl Site {
             hub: door.hub.clone(),
             limits: Arc::clone(&limits),
             metering: Arc::clone(&metering),
+            clock: door.clock,
         };
         let operators = Operators {
             apps: Arc::clone(&door.apps),
@@ -60,9 +61,13 @@ impl Site {
             metering: Arc::clone(&metering),
         };
         let (counted, keys, state) = (Arc::clone(&metering), Arc::clone(&limits), Arc::clone(&health));
-        let alive = Arc::clone(&health);
+        let (alive, hub) = (Arc::clone(&health), door.hub.clone());
+        let lives = move || {
+            let (alive, hub) = (Arc::clone(&alive), hub.clone());
+            async move { told(alive.liveness(&hub).await, "ok\n") }
+        };
         let pages = Router::new()
-            .route("/healthz", get(async move || told(alive.liveness(), "ok\n")))
+            .route("/healthz", get(lives))
             .route("/readyz", get(async move || told(health.readiness(), "ready\n")))
             .route(METRICS, get(async move || metrics_page(&counted, &keys, &state)))
             .merge(callee::routes(desk))

@@ -93,6 +93,10 @@ pub(crate) enum Input {
     Ordered(Ordered),
     /// A callee asks for what a push would have brought.
     ParamWanted(ParamWanted),
+    /// Somebody wants to see that the hub goes on.
+    Nudged,
+    /// The hub is to stand still until this is over, for tests of what then happens.
+    Stalled(oneshot::Receiver<()>),
 }
 
 impl Input {
@@ -100,7 +104,12 @@ impl Input {
     fn since(&self) -> Option<Instant> {
         match self {
             Input::SignedIn { since, .. } | Input::Frame { since, .. } => Some(*since),
-            Input::Unsound { .. } | Input::Asked(_) | Input::Ordered(_) | Input::ParamWanted(_) => None,
+            Input::Unsound { .. }
+            | Input::Asked(_)
+            | Input::Ordered(_)
+            | Input::ParamWanted(_)
+            | Input::Nudged
+            | Input::Stalled(_) => None,
         }
     }
 }
@@ -166,6 +175,7 @@ pub(crate) struct Hub {
     last_session: u64,
     /// Up to here it was found out whether nobody could be heard.
     discounted_until: Time,
+    stalled: Option<oneshot::Receiver<()>>,
 }
 
 /// The configuration's times, in ms.
@@ -243,6 +253,7 @@ impl Hub {
             push_permits: Arc::new(Semaphore::new(LOOKUPS)),
             last_session: 0,
             discounted_until: now.mono,
+            stalled: None,
         };
         for Kept { app, snapshot } in kept {
             hub.calls.restore(now, app, snapshot);
@@ -293,6 +304,10 @@ impl Hub {
             self.on_wake(now);
             self.pass_on(now);
             self.count();
+            if let Some(until) = self.stalled.take() {
+                until.await.ok();
+            }
+            self.around.health.turned();
         }
         self.say_goodbye(inbox, endings).await;
         self.around.outbox.stop();
@@ -330,6 +345,8 @@ impl Hub {
             Input::Asked(question) => self.on_asked(now, question),
             Input::Ordered(ordered) => self.on_ordered(now, ordered),
             Input::ParamWanted(wanted) => self.on_param_wanted(now, wanted),
+            Input::Nudged => {}
+            Input::Stalled(until) => self.stalled = Some(until),
         }
     }
 
@@ -372,7 +389,7 @@ impl Hub {
             }
             Some(Body::Call(message)) if self.is_not_its(key, &message) => self.answer_stranger(now, key, &message),
             Some(Body::Call(message)) => {
-                self.on_missed_known(now, key, &message);
+                self.on_missed_known(key, &message);
                 self.waking.note_heard(CallKey { app, call_id: message.call_id }, &party);
                 let directory = self.around.directory.as_deref().filter(|directory| directory.app == app);
                 let around = &self.around;

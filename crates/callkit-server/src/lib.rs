@@ -49,7 +49,7 @@
 //!
 //! | path | |
 //! | --- | --- |
-//! | `GET /healthz` | 200 while everything lives that the server cannot do without, else 503 and what has ended |
+//! | `GET /healthz` | 200 while everything lives that the server cannot do without, else 503 and what has ended or is stuck |
 //! | `GET /readyz` | 200 while it takes sign-ins, else 503 and why |
 //! | `GET /metrics` | for Prometheus, from `metrics_addresses` ([`LimitsConfig`]); `docs/operations.md` lists the metrics |
 //! | `POST /v1/verify` | `{"cc_param"}` to `{"state":"ringing","ring_deadline_unix_ms","server_unix_ms"}` or `{"state":"released_call"}` |
@@ -84,6 +84,7 @@ mod server;
 
 mod gate;
 mod health;
+mod validity;
 mod vitals;
 mod limits;
 mod tls;

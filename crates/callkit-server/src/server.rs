@@ -25,13 +25,13 @@ use crate::doubts;
 use crate::gate::Gate;
 use crate::health::{Health, Stage};
 use crate::http::Site;
-use crate::hub::{Ear, Hub, Surroundings};
+use crate::hub::{Ear, Hub, HubLink, Input, Surroundings};
 use crate::limits::Limits;
 use crate::listen;
 use crate::living::Living;
 use crate::metering::Metering;
 use crate::outbox::{Outbox, Pace, Ringing};
-use crate::store::{Kept, Retention, Store, StoreError};
+use crate::store::{Kept, Retention, Setting, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress, StunSocket};
 use crate::tls::{self, Tls, TlsError};
@@ -43,6 +43,7 @@ pub struct Server {
     local_addr: SocketAddr,
     udp_addr: SocketAddr,
     apps: Vec<AppConfig>,
+    to_hub: HubLink,
     health: Arc<Health>,
     vitals: Arc<Vitals>,
     store: Store,
@@ -109,6 +110,16 @@ impl Server {
     ///
     /// With `dev` the app `demo` gets a secret of its own, new at each start.
     pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
+        Self::start_with(config, Clock::start()).await
+    }
+
+    /// As [`Server::start`], with a wall clock of one's own that tells ms since 1970, for tests of one that is off; not for apps.
+    #[doc(hidden)]
+    pub async fn start_by(config: ServerConfig, unix_ms: fn() -> u64) -> Result<Server, StartError> {
+        Self::start_with(config, Clock::start_by(unix_ms)).await
+    }
+
+    async fn start_with(config: ServerConfig, clock: Clock) -> Result<Server, StartError> {
         config.check()?;
         for doubt in doubts::of(&config) {
             warn!("{doubt}");
@@ -133,12 +144,16 @@ impl Server {
         let folder = config.data_dir.as_deref();
         let vitals = Arc::new(Vitals::default());
         let alive = vitals.alive(Part::Store);
-        let opened = Store::open(folder, Retention::default(), Arc::clone(&apps), Arc::clone(&metering), alive);
-        let (store, kept) = opened?;
+        let setting = Setting {
+            retention: Retention::default(),
+            apps: Arc::clone(&apps),
+            metering: Arc::clone(&metering),
+            clock,
+        };
+        let (store, kept) = Store::open(folder, setting, alive)?;
         let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
-        let (clock, ear) = (Clock::start(), Ear::default());
-
+        let ear = Ear::default();
         let limits = Arc::new(Limits::new(&config.limits, clock, Arc::clone(&metering)));
         let overload_delay_ms = config.limits.overload_delay_ms;
         let gate = Gate::new(Duration::from_millis(overload_delay_ms.into()));
@@ -197,6 +212,7 @@ impl Server {
             limits: Arc::clone(&limits),
             metering: Arc::clone(&metering),
         };
+        let to_hub = door.hub.clone();
         let site = Site::new(
             door,
             Arc::new(account),
@@ -225,6 +241,7 @@ impl Server {
             local_addr,
             udp_addr,
             apps: app_configs,
+            to_hub,
             health,
             vitals,
             store,
@@ -299,6 +316,14 @@ impl Server {
         }
     }
 
+    /// Makes the hub stand still until the other end is dropped, as a fault in it would, for tests of what then happens; not for apps.
+    #[doc(hidden)]
+    pub async fn stall(&self) -> oneshot::Sender<()> {
+        let (goes_on, until) = oneshot::channel();
+        self.to_hub.inputs.send(Input::Stalled(until)).await.ok();
+        goes_on
+    }
+
     /// Takes nobody new, and returns when no call runs or `drain_ms` are over; at once without `drain_ms`.
     ///
     /// For programs that may be told to hurry: [`Server::stop`] drains by itself, and does not if this was called before. Cancelled, the
@@ -345,6 +370,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // What ends now ends by nobody's fault.
+        self.vitals.stop();
         self.hub.abort();
         self.sending.abort();
         self.accepting.abort();

@@ -4,7 +4,7 @@ use call_protocol::session::{Hello, PROTOCOL_VERSION, RefuseReason};
 use call_protocol::{DeviceId, Party, UserId};
 
 use crate::cc_keys::{CcError, CcKeys};
-use crate::clock::unix_ms;
+use crate::clock::Clock;
 use crate::hub::{Identity, Until};
 use crate::token::{Access, AppNo, Apps, AuthFailure, TokenError};
 
@@ -18,7 +18,7 @@ pub(crate) struct Denied {
 }
 
 /// Checks a hello. Its texts do not come back in the detail: whoever sent it has them, and logs must not.
-pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, hello: &Hello) -> Result<Identity, Denied> {
+pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, clock: &Clock, hello: &Hello) -> Result<Identity, Denied> {
     let denied = |reason, detail: &str, failure| Denied { reason, detail: detail.to_owned(), failure: Some(failure) };
     if hello.protocol_version != PROTOCOL_VERSION {
         let detail = format!("the client speaks version {}, the server {PROTOCOL_VERSION}", hello.protocol_version);
@@ -34,7 +34,7 @@ pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, hello: &Hello) -> Result<Iden
         failure: None,
     })?;
     if hello.access_token.is_empty() && !hello.cc_param.is_empty() {
-        return check_cc_param(apps, cc_keys, app, device, hello);
+        return check_cc_param(apps, cc_keys, clock, app, device, hello);
     }
     let refused = |error: TokenError| denied(refusal_of(error), &error.to_string(), AuthFailure::Token(error));
     let access = apps.read_access(app, &hello.access_token).map_err(refused)?;
@@ -83,14 +83,15 @@ fn refusal_of(error: TokenError) -> RefuseReason {
 fn check_cc_param(
     apps: &Apps,
     cc_keys: &CcKeys,
+    clock: &Clock,
     app: AppNo,
     device: DeviceId,
     hello: &Hello,
 ) -> Result<Identity, Denied> {
-    let read = |now_unix_ms| cc_keys.read(apps, Some(app), &hello.cc_param, now_unix_ms);
+    let read = |clock| cc_keys.read(apps, Some(app), &hello.cc_param, clock);
     // Whether there is something to go on with, the hub knows.
-    let has_ended = hello.resume.is_some() && read(Some(unix_ms())) == Err(CcError::Expired);
-    let (app, param) = read((!has_ended).then(unix_ms)).map_err(|error| {
+    let has_ended = hello.resume.is_some() && read(Some(clock)) == Err(CcError::Expired);
+    let (app, param) = read((!has_ended).then_some(clock)).map_err(|error| {
         let reason = match error {
             CcError::Expired => RefuseReason::TokenExpired,
             CcError::Shape | CcError::Signature | CcError::OtherApp => RefuseReason::TokenInvalid,

@@ -14,7 +14,7 @@ use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
 use crate::cc_keys::CcKeys;
-use crate::clock::{Clock, unix_ms};
+use crate::clock::Clock;
 use crate::connection::{Connection, Cut, Serving};
 use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
@@ -166,10 +166,10 @@ impl AtDoor {
 
     /// Who signs in, if they may. What costs least is looked at first.
     fn admit(&self, hello: &Hello) -> Result<Identity, (RefuseReason, String)> {
-        let Door { apps, cc_keys, metering, limits, health, .. } = &*self.door;
+        let Door { apps, cc_keys, clock, metering, limits, health, .. } = &*self.door;
         let many = |what: &str| (RefuseReason::TooMany, format!("{what}: come back in a minute"));
         limits.sign_in_from(self.from).map_err(|_| many("too many sign-ins of this address"))?;
-        let identity = sign_in::check(apps, cc_keys, hello).map_err(|denied| {
+        let identity = sign_in::check(apps, cc_keys, clock, hello).map_err(|denied| {
             if let Some(failure) = denied.failure {
                 metering.auth_failed(failure);
             }
@@ -309,7 +309,7 @@ impl Open {
                 if ack > self.acknowledged {
                     self.pass_on(0, ack, None, None).await;
                 }
-                let pong = ServerBody::Pong { nonce, server_unix_ms: unix_ms() };
+                let pong = ServerBody::Pong { nonce, server_unix_ms: self.door.clock.unix_ms() };
                 return Some(Frame::new(self.pulse.received(), Some(pong)));
             }
             Some(ClientBody::RenewAccess { access_token }) => return Some(self.renew_access(&access_token)),

@@ -28,7 +28,7 @@ impl Hub {
             self.drop_link(now, key, Some((RefuseReason::ShuttingDown, String::new())));
         }
         for session in self.sessions.values() {
-            self.note_last_seen(now, session);
+            self.note_known(session);
         }
         let deadline = self.around.clock.instant(now.mono + self.times.close_grace);
         while !self.ending.is_empty() {

@@ -1,26 +1,26 @@
 //! Missed calls, told to each device once, however long it was away.
 //!
-//! A device knows of what happened until it was last heard; what it was told and has not acknowledged it does not know. It is told a few
-//! at a time, as it acknowledges, however many there are: others make them, and none of them ends a session.
+//! Each call that is over has a number, in the order of their ends, and of each device it is noted up to which number it knows what it
+//! missed: what it was told and has not acknowledged it does not know. No clock has a part in that. It is told a few at a time, as it
+//! acknowledges, however many there are: others make them, and none of them ends a session.
 
 use call_protocol::end::EndReason;
 use call_protocol::invite::Invite;
 use call_protocol::session::ServerBody;
-use call_protocol::{AppId, CallId, CallMessage, DeviceId, Party, UserId, Word, limits};
+use call_protocol::{AppId, CallMessage, DeviceId, Party, UserId, Word, limits};
 use signaling::Now;
 use tracing::warn;
 
 use super::Hub;
 use super::calls::{CallKey, EndedCall, MissedBy};
 use super::session::{Session, SessionKey};
-use crate::clock::unix_ms;
 use crate::store::{Device, Store, StoreError, StoredCall};
 use crate::token::AppNo;
 
 /// Calls told at one time; the next ones follow when these are acknowledged.
 const AT_ONCE: usize = 32;
-/// For how long a call that is over may be remembered, and not only be in the history: the longest ring, and time for late messages.
-const JUST_OVER_MS: u64 = 20 * 60 * 1_000;
+/// Missed calls, the last ones of a user, of which it is looked whether they are remembered and not only in the history.
+const JUST_OVER: usize = 256;
 /// Searches in the store at one time, of each kind: after a restart all devices come back at once.
 pub(super) const LOOKUPS: usize = 8;
 /// Missed calls of which a device may not have acknowledged yet that it was told; of more it is told again when it signs in anew.
@@ -53,8 +53,8 @@ pub(super) enum Found {
 pub(super) struct Missed {
     /// Oldest end first.
     calls: Vec<StoredCall>,
-    /// What ended before is not told if only the history knows of it; none where that was said before.
-    since_unix_ms: Option<u64>,
+    /// What has no higher number is not told if only the history knows of it; none where that was said before.
+    since: Option<u64>,
 }
 
 impl Hub {
@@ -67,7 +67,7 @@ impl Hub {
     }
 
     /// Looks which calls a device has missed, after the one it was told of last, or since it was last here.
-    pub(super) fn look_for_missed(&mut self, key: SessionKey, after: Option<(u64, CallId)>) {
+    pub(super) fn look_for_missed(&mut self, key: SessionKey, after: Option<u64>) {
         let (Some(session), Some(store)) = (self.sessions.get_mut(&key), self.around.store.clone()) else { return };
         if session.for_one_call {
             return;
@@ -92,13 +92,13 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let app = session.app;
         (session.is_looked_up, session.told_until) = (false, None);
-        session.told_since = missed.since_unix_ms.unwrap_or(session.told_since);
+        session.told_since = missed.since.unwrap_or(session.told_since);
         let mut told: Vec<Invite> = Vec::new();
         let mut last = None;
         for call in &missed.calls {
             let invite = match self.calls.missed_by(CallKey { app, call_id: call.call_id }, &session.party) {
                 MissedBy::Nobody => continue,
-                MissedBy::Forgotten if end_of(call).0 <= session.told_since => continue,
+                MissedBy::Forgotten if call.number <= session.told_since => continue,
                 MissedBy::Forgotten => invite_of(call),
                 MissedBy::Remembered(invite) => invite.clone(),
             };
@@ -106,13 +106,11 @@ impl Hub {
                 session.told_until = last;
                 break;
             }
-            last = Some(end_of(call));
-            session.untold.insert(call.call_id, end_of(call).0);
+            last = Some(call.number);
+            session.untold.insert(call.call_id, call.number);
             told.push(invite);
         }
-        if session.untold.is_empty() {
-            self.note_here(now, key);
-        }
+        self.note_here(key);
         for invite in told {
             let (call_id, word) = (invite.call_id, Word::Missed(Box::new(invite)));
             self.send(now, key, ServerBody::Call(CallMessage { call_id, word }));
@@ -120,7 +118,7 @@ impl Hub {
     }
 
     /// A device said something of a call: perhaps that it knows that it missed it.
-    pub(super) fn on_missed_known(&mut self, now: Now, key: SessionKey, message: &CallMessage) {
+    pub(super) fn on_missed_known(&mut self, key: SessionKey, message: &CallMessage) {
         let Word::End(end) = &message.word else { return };
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if end.reason != EndReason::NoResponse || session.untold.remove(&message.call_id).is_none() {
@@ -129,7 +127,7 @@ impl Hub {
         if session.untold.is_empty() && !session.is_looked_up {
             match session.told_until.take() {
                 Some(after) => self.look_for_missed(key, Some(after)),
-                None => self.note_here(now, key),
+                None => self.note_here(key),
             }
             self.on_caught_up(key);
         }
@@ -139,31 +137,36 @@ impl Hub {
     pub(super) fn on_missed_told(&mut self, key: SessionKey, invite: &Invite) -> bool {
         let hears = |session: &&mut Session| session.bound.is_some() || !session.for_one_call;
         let Some(session) = self.sessions.get_mut(&key).filter(hears) else { return false };
-        let began = invite.ring_deadline_unix_ms.saturating_sub(invite.ring_timeout_ms.into());
-        session.untold.insert(invite.call_id, began);
+        // Its number may be any that is not noted yet.
+        session.untold.entry(invite.call_id).or_insert(session.noted + 1);
         true
     }
 
     /// A call was missed: the devices that are here know, once they have acknowledged what they were told.
-    pub(super) fn on_missed(&mut self, now: Now, ended: &EndedCall) {
+    pub(super) fn on_missed(&mut self, ended: &EndedCall, number: u64) {
         for callee in &ended.invite.callees {
             for key in self.devices.get(&(ended.app, callee.clone())).cloned().unwrap_or_default() {
-                let Some(session) = self.sessions.get_mut(&key) else { continue };
-                let has_all = session.untold.is_empty() && !session.is_looked_up && session.behind_since.is_none();
-                if session.link.is_some() && has_all && session.unsure.len() < UNSURE {
-                    session.unsure.push_back((session.outbound.last(), now.unix_ms));
-                    self.on_caught_up(key);
+                let Some(session) = self.sessions.get_mut(&key).filter(|session| session.behind_since.is_none()) else {
+                    continue;
+                };
+                if session.unsure.len() < UNSURE {
+                    session.unsure.push_back((session.outbound.last(), number));
+                } else {
+                    session.behind_since = Some(number);
                 }
+                self.on_caught_up(key);
             }
         }
     }
 
     /// A device was never told that a call rang, as it has not acknowledged what it was told before: if it missed the call it is told that
     /// when it has.
-    pub(super) fn on_unseen(&mut self, now: Now, key: SessionKey, call: CallKey) {
+    pub(super) fn on_unseen(&mut self, key: SessionKey, call: CallKey) {
+        // The call is recorded after its devices were told.
+        let next = self.around.store.as_ref().map_or(0, Store::last_number) + 1;
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if session.bound.is_none() && !matches!(self.calls.missed_by(call, &session.party), MissedBy::Nobody) {
-            session.behind_since.get_or_insert(now.unix_ms);
+            session.behind_since.get_or_insert(next);
         }
     }
 
@@ -171,83 +174,70 @@ impl Hub {
     pub(super) fn on_caught_up(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let acknowledged = session.outbound.acknowledged();
-        let mut known_until = None;
-        while let Some((_, unix_ms)) = session.unsure.front().copied().filter(|(last, _)| *last <= acknowledged) {
-            known_until = Some(unix_ms);
+        let before = session.unsure.len();
+        while session.unsure.front().is_some_and(|(last, _)| *last <= acknowledged) {
             session.unsure.pop_front();
         }
+        let knows_more = session.unsure.len() < before;
         let is_told = session.untold.is_empty() && !session.is_looked_up && session.told_until.is_none();
-        let looks = is_told && !session.outbound.is_behind() && session.behind_since.take().is_some();
-        if let Some(unix_ms) = known_until
-            && let Some(session) = self.sessions.get(&key)
-        {
-            self.note_seen(session, unix_ms);
+        let looks = is_told && !session.outbound.is_behind() && session.behind_since.is_some();
+        if knows_more {
+            self.note_here(key);
         }
         if looks {
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.behind_since = None;
+            }
             self.look_for_missed(key, None);
         }
     }
 
-    fn note_here(&self, now: Now, key: SessionKey) {
-        // What it has not acknowledged, or was not told yet, it does not know.
-        if let Some(session) = self.sessions.get(&key).filter(|session| session.behind_since.is_none())
-            && session.unsure.is_empty()
-        {
-            self.note_seen(session, now.unix_ms);
+    fn note_here(&mut self, key: SessionKey) {
+        let known = self.sessions.get(&key).and_then(|session| self.note_known(session));
+        if let (Some(known), Some(session)) = (known, self.sessions.get_mut(&key)) {
+            session.noted = session.noted.max(known);
         }
     }
 
-    /// A session is over: until when its device knows of everything.
-    pub(super) fn note_last_seen(&self, now: Now, session: &Session) {
-        if session.is_looked_up {
-            return;
-        }
-        let heard = session.link.as_ref().map_or(session.heard, |link| link.pulse.heard_at());
-        let heard_unix_ms = now.unix_ms.saturating_sub(now.mono - heard);
+    /// Writes down up to which call the device of a session knows of all that it missed: the last one, but for what it has not acknowledged
+    /// or was not told yet.
+    pub(super) fn note_known(&self, session: &Session) -> Option<u64> {
+        let Session { app, party, bound: None, for_one_call: false, is_looked_up: false, .. } = session else {
+            return None;
+        };
+        let store = self.around.store.as_ref()?;
         let untold = session.untold.values().min().copied();
-        let unsure = session.unsure.front().map(|(_, unix_ms)| *unix_ms);
-        let first_untold = untold.into_iter().chain(unsure).chain(session.behind_since).min();
-        self.note_seen(session, first_untold.map_or(heard_unix_ms, |ended| ended.saturating_sub(1)));
-    }
-
-    fn note_seen(&self, session: &Session, unix_ms: u64) {
-        let Session { app, party, bound: None, for_one_call: false, .. } = session else { return };
-        if let Some(store) = &self.around.store {
-            store.seen(self.around.apps.name(*app), &party.user, &party.device, unix_ms);
+        let unsure = session.unsure.front().map(|(_, number)| *number);
+        let further = session.told_until.map(|number| number + 1);
+        let unknown = [untold, unsure, further, session.behind_since].into_iter().flatten().min();
+        let known = unknown.map_or_else(|| store.last_number(), |unknown| unknown - 1);
+        if known >= session.noted {
+            store.seen(self.around.apps.name(*app), &party.user, &party.device, known);
         }
+        Some(known)
     }
-}
-
-/// When a call ended that was not answered.
-fn end_of(call: &StoredCall) -> (u64, CallId) {
-    (call.began_unix_ms.saturating_add(call.ring_ms), call.call_id)
 }
 
 /// A device that is new hears of what came since any device of the user was here, and of what is just over.
-async fn missed(store: &Store, app: &AppId, party: &Party, after: Option<(u64, CallId)>) -> Result<Missed, StoreError> {
+async fn missed(store: &Store, app: &AppId, party: &Party, after: Option<u64>) -> Result<Missed, StoreError> {
     // What was noted when the last session ended may not be written yet.
     store.flush().await;
-    let (after, since_unix_ms) = match after {
-        Some(after) => (after, None),
+    let (after, since, older) = match after {
+        Some(after) => (after, None, 0),
         None => {
             let devices = store.devices_of(app, &party.user).await?;
             let own = devices.iter().find(|known| known.device == party.device);
-            let seen = own.or_else(|| devices.iter().max_by_key(|known| known.seen_unix_ms));
-            // One that lies ahead says nothing but that the device was here.
-            let seen = seen.map_or(0, |known| known.seen_unix_ms.min(unix_ms()));
+            let seen = own.or_else(|| devices.iter().max_by_key(|known| known.knows));
+            let known = seen.map_or(0, |seen| seen.knows);
             if own.is_none() {
                 // From now on it counts for itself, even if it is gone before it was told of anything.
-                store.seen(app, &party.user, &party.device, seen);
+                store.seen(app, &party.user, &party.device, known);
             }
-            let from = if own.is_none() { seen.min(unix_ms().saturating_sub(JUST_OVER_MS)) } else { seen };
-            ((from, CallId::from_bits(u128::MAX)), Some(seen))
+            (known, Some(known), if own.is_none() { JUST_OVER } else { 0 })
         }
     };
-    let from = after.0.saturating_sub(limits::RING_TIMEOUT_MAX_MS.into());
-    let mut calls = store.missed_since(app, &party.user, from).await?;
-    calls.retain(|call| end_of(call) > after);
-    calls.sort_by_key(end_of);
-    Ok(Missed { calls, since_unix_ms })
+    let calls = store.missed_after(app, &party.user, after, older).await?;
+    Ok(Missed { calls, since })
 }
 
 /// The invite of a call of which only its record is left.

@@ -8,7 +8,7 @@ use super::Hub;
 use super::calls::{CallKey, EndedCall};
 use super::cc::media;
 use crate::outbox::{CallEnded, Kind, Quality, Webhook};
-use crate::store::StoredCall;
+use crate::store::{Store, StoredCall};
 
 impl Hub {
     pub(super) fn on_ended(&mut self, now: Now, ended: &EndedCall) {
@@ -23,6 +23,7 @@ impl Hub {
         let user_code =
             release.and_then(|release| release.user_code).as_ref().map(|code| UserCode::as_str(code).to_owned());
         let began_unix_ms = invite.ring_deadline_unix_ms.saturating_sub(invite.ring_timeout_ms.into());
+        let number = self.around.store.as_ref().map_or(0, Store::next_number);
         let answered_unix_ms = talk_ms.map(|talk_ms| ended_unix_ms.saturating_sub(talk_ms));
         for callee in &invite.callees {
             if self.around.outbox.takes(&app_id, Kind::CallEvent) {
@@ -59,12 +60,13 @@ impl Hub {
                     disconnect_source: source.number(),
                     user_code: user_code.clone(),
                     missed: *missed,
+                    number,
                 };
                 store.record(&app_id, call);
             }
         }
         if *missed {
-            self.on_missed(now, ended);
+            self.on_missed(ended, number);
         }
     }
 }

@@ -141,18 +141,20 @@ pub(crate) struct Session {
     pub(crate) lost_at: Option<Time>,
     /// When it was last heard, as of the last stream that ended.
     pub(crate) heard: Time,
-    /// Missed calls that it was told of and has not acknowledged, and when each ended, in ms since 1970.
+    /// Missed calls that it was told of and has not acknowledged, and the number of each in the store.
     pub(crate) untold: BTreeMap<CallId, u64>,
     /// Whether it is being looked up what it missed: until that is known it does not count as one that knows.
     pub(crate) is_looked_up: bool,
     /// The last call told of, where there are more to tell.
-    pub(crate) told_until: Option<(u64, CallId)>,
-    /// What ended before is not told from the history alone, in ms since 1970.
+    pub(crate) told_until: Option<u64>,
+    /// What has no higher number is not told from the history alone.
     pub(crate) told_since: u64,
-    /// Missed calls that it was told of as they ended: with which frame at most, and when, in ms since 1970.
+    /// Missed calls that it was told of as they ended: with which frame at most, and their numbers.
     pub(crate) unsure: VecDeque<(u64, u64)>,
-    /// When the first call ended of which it was not told since too much waited, in ms since 1970.
+    /// The number of the first call of which it was not told since too much waited.
     pub(crate) behind_since: Option<u64>,
+    /// Up to which number it is noted that it knows.
+    pub(crate) noted: u64,
     /// The access token of the last stream that ended.
     last_mark: Option<TokenMark>,
     /// When that ends, or ended.
@@ -190,6 +192,7 @@ impl Session {
             told_since: 0,
             unsure: VecDeque::new(),
             behind_since: None,
+            noted: 0,
             last_mark: None,
             last_access: None,
             access_told: None,

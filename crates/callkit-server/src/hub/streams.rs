@@ -79,7 +79,7 @@ impl Hub {
             let is_unseen = ends_ringing && self.sessions.get_mut(&key).is_some_and(unseen);
             let is_lost = is_unseen || self.send_bytes(now, key, bytes.clone(), about.clone()) == Passed::Dropped;
             if is_lost && ends_ringing {
-                self.on_unseen(now, key, CallKey { app, call_id });
+                self.on_unseen(key, CallKey { app, call_id });
             }
         }
     }
@@ -148,7 +148,7 @@ impl Hub {
         self.drop_link(now, key, refuse);
         let Some(session) = self.sessions.remove(&key) else { return };
         self.around.living.end(&session.name);
-        self.note_last_seen(now, &session);
+        self.note_known(&session);
         let device = (session.app, session.party.user);
         if let Some(keys) = self.devices.get_mut(&device) {
             keys.retain(|other| *other != key);

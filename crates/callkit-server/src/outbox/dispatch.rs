@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{Courier, Kind, Notice, Outcome, Pace};
-use crate::clock::unix_ms;
 use crate::store::queue::{Bell, Busy, Room, Waiting, service_of};
 use crate::store::{Store, StoreError};
 
@@ -81,6 +80,11 @@ impl Dispatch {
         }
     }
 
+    /// No step of the wall clock stalls or hurries what is to be sent.
+    fn now(&self) -> u64 {
+        self.store.clock().steady_unix_ms()
+    }
+
     async fn work(&mut self) {
         loop {
             for seq in self.bell.settled() {
@@ -91,10 +95,10 @@ impl Dispatch {
                 Err(StoreError::Closed) => return,
                 Err(error) => {
                     warn!(%error, "what is to be sent cannot be read");
-                    Some(unix_ms() + STORE_PAUSE.as_millis() as u64)
+                    Some(self.now() + STORE_PAUSE.as_millis() as u64)
                 }
             };
-            let wait = next.map(|at| Duration::from_millis(at.saturating_sub(unix_ms())));
+            let wait = next.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
             tokio::select! {
                 () = self.bell.wait() => {}
                 Some(ended) = self.sending.join_next_with_id() => self.on_attempt_ended(ended).await,
@@ -109,7 +113,7 @@ impl Dispatch {
 
     /// Starts as many attempts as there is room for; the result is when to look again at the latest.
     async fn start_what_is_due(&mut self) -> Result<Option<u64>, StoreError> {
-        let now = unix_ms();
+        let now = self.now();
         self.forget_destinations(now);
         let room = |destination: &Destination| destination.room(&self.pace, now);
         let mut services: HashMap<String, usize> = HashMap::new();
@@ -174,7 +178,7 @@ impl Dispatch {
             Err(error) => (error.id(), Outcome::Retry { after: None, why: "broke off" }),
         };
         let Some((waiting, since)) = self.attempts.remove(&id) else { return };
-        let now = unix_ms();
+        let now = self.now();
         let attempt = waiting.attempts.saturating_add(1);
         let kind = waiting.item.kind.name();
         let destination = self.destinations.entry(waiting.item.destination()).or_default();

@@ -33,11 +33,12 @@ pub(crate) use ringing::Ringing;
 pub use signature::sign;
 pub use webhook::{CallEnded, CallRings, Media, Quality, Webhook};
 
+use crate::clock::Clock;
 use crate::config::AppConfig;
 use crate::metering::Metering;
 use crate::push::PushSenders;
 use crate::store::queue::{Bell, Item};
-use crate::store::{Retention, Store, StoreError};
+use crate::store::{Retention, Setting, Store, StoreError};
 use crate::token::Apps;
 use courier::WebhookCourier;
 use dispatch::Dispatch;
@@ -141,8 +142,13 @@ impl Outbox {
         apps: &[AppConfig],
         pace: Pace,
     ) -> Result<(Self, mpsc::Receiver<Notice>, JoinHandle<()>), StoreError> {
-        let known = Arc::new(Apps::new(apps, 0));
-        let (store, _) = Store::open(folder, Retention::default(), known, Arc::new(Metering::new()), ())?;
+        let setting = Setting {
+            retention: Retention::default(),
+            apps: Arc::new(Apps::new(apps, 0)),
+            metering: Arc::new(Metering::new()),
+            clock: Clock::start(),
+        };
+        let (store, _) = Store::open(folder, setting, ())?;
         Self::start(store, apps, pace, Ringing::default(), ()).map_err(|_| StoreError::Closed)
     }
 
@@ -157,7 +163,7 @@ impl Outbox {
             return;
         };
         let id = format!("{:032x}", rand::random::<u128>());
-        let item = webhook.into_item(id, u64::from(hooks.give_up_after_s) * 1_000);
+        let item = webhook.into_item(id, self.store.clock(), u64::from(hooks.give_up_after_s) * 1_000);
         self.store.put(item, &self.bell);
     }
 
@@ -179,7 +185,7 @@ impl Outbox {
     /// Sends the push, soon; never waits. Given up when the ring is over.
     pub(crate) fn push(&self, app: &AppId, invite: &Invite, order: PushOrder) {
         let id = format!("{:032x}", rand::random::<u128>());
-        self.store.put(order.into_item(id, app.clone(), invite), &self.bell);
+        self.store.put(order.into_item(id, self.store.clock(), app.clone(), invite), &self.bell);
     }
 
     /// Waits until what was given before is in the store.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::{Courier, Kind, Outcome, Ringing};
-use crate::clock::unix_ms;
+use crate::clock::Clock;
 use crate::config::AppConfig;
 use crate::push::{CallPush, PushAddress, PushConfig, PushKind, PushOutcome, PushSenders, Rejection};
 use crate::store::Store;
@@ -36,7 +36,7 @@ struct Body {
 }
 
 impl PushOrder {
-    pub(super) fn into_item(self, id: String, app: AppId, invite: &Invite) -> Item {
+    pub(super) fn into_item(self, id: String, clock: &Clock, app: AppId, invite: &Invite) -> Item {
         let PushOrder { party: Party { user, device }, address, kind, cc_param } = self;
         let service = address.service().to_owned();
         let (caller, call_type) = (invite.caller.user.clone(), invite.call_type);
@@ -49,8 +49,8 @@ impl PushOrder {
                 PushKind::Ring => Kind::Push,
                 PushKind::Cancel => Kind::PushCancel,
             },
-            created_unix_ms: unix_ms(),
-            expires_unix_ms: invite.ring_deadline_unix_ms,
+            created_unix_ms: clock.steady_unix_ms(),
+            expires_unix_ms: clock.steady_of(invite.ring_deadline_unix_ms),
             body: serde_json::to_string(&body).unwrap_or_default(),
             target: Some(Target { service, user, device }),
         }
@@ -103,7 +103,7 @@ impl PushCourier {
             cc_param: body.cc_param,
             caller: body.caller,
             call_type: body.call_type,
-            ring_deadline_unix_ms: item.expires_unix_ms,
+            ring_deadline_unix_ms: self.store.clock().wall_of(item.expires_unix_ms),
         };
         match senders.send(&address, &push).await {
             PushOutcome::Accepted => Outcome::Done,

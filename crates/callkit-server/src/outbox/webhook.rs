@@ -6,7 +6,7 @@ use call_protocol::{AppId, CallId, UserId};
 use serde::Serialize;
 
 use super::Kind;
-use crate::clock::unix_ms;
+use crate::clock::Clock;
 use crate::store::queue::Item;
 
 /// Voice or picture.
@@ -123,10 +123,10 @@ impl Webhook {
         }
     }
 
-    pub(super) fn into_item(self, id: String, give_up_after_ms: u64) -> Item {
-        let (kind, app, now) = (self.kind(), self.app().clone(), unix_ms());
+    pub(super) fn into_item(self, id: String, clock: &Clock, give_up_after_ms: u64) -> Item {
+        let (kind, app, now) = (self.kind(), self.app().clone(), clock.steady_unix_ms());
         let (call_id, expires_unix_ms) = match &self {
-            Webhook::Notify(rings) => (rings.call_id, rings.ring_deadline_unix_ms),
+            Webhook::Notify(rings) => (rings.call_id, clock.steady_of(rings.ring_deadline_unix_ms)),
             Webhook::CallEvent(ended) => (ended.call_id, now.saturating_add(give_up_after_ms)),
         };
         let body = self.body(&id);
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_body_of_a_call_event() {
-        let item = Webhook::CallEvent(Box::new(ended())).into_item("d1".into(), 1_000);
+        let item = Webhook::CallEvent(Box::new(ended())).into_item("d1".into(), &Clock::start(), 1_000);
         let body: serde_json::Value = serde_json::from_str(&item.body).unwrap();
         let wanted = serde_json::json!({
             "event": "call_event", "delivery": "d1", "app_id": "shop", "sid": "00000000000000000000000000000007",
@@ -273,8 +273,8 @@ mod tests {
         assert_eq!(body, wanted);
     }
 
-    #[test]
-    fn the_body_of_a_notify() {
+    #[tokio::test(start_paused = true)]
+    async fn the_body_of_a_notify() {
         let rings = CallRings {
             app_id: AppId::new("shop").unwrap(),
             call_id: CallId::from_bits(7),
@@ -285,7 +285,7 @@ mod tests {
             app_server_data: Some("x".into()),
             ring_deadline_unix_ms: 9,
         };
-        let item = Webhook::Notify(rings).into_item("d2".into(), 1_000);
+        let item = Webhook::Notify(rings).into_item("d2".into(), &Clock::start_by(|| 5), 1_000);
         assert_eq!(item.expires_unix_ms, 9);
         let body: serde_json::Value = serde_json::from_str(&item.body).unwrap();
         let wanted = serde_json::json!({

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 
-use super::{Store, StoreError, calls, devices, history, queue, revocations};
+use super::{Store, StoreError, calls, devices, history, marks, queue, revocations};
 use crate::private;
 
 impl Store {
@@ -69,6 +69,8 @@ fn copy_all(from: &ReadTransaction, part: &Path) -> Result<(), Failure> {
         copy_table(from, &to, history::HISTORY)?;
         copy_table(from, &to, history::COUNTS)?;
         copy_table(from, &to, history::AGES)?;
+        copy_table(from, &to, history::MISSED)?;
+        copy_table(from, &to, marks::MARKS)?;
         copy_table(from, &to, devices::DEVICES)?;
         copy_table(from, &to, devices::ADDRESSES)?;
         copy_table(from, &to, revocations::REVOCATIONS)?;

@@ -8,7 +8,6 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
-use crate::clock::unix_ms;
 use crate::push::PushAddress;
 
 /// App, user and device to what is known of it, as JSON.
@@ -25,13 +24,22 @@ const PER_USER: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Device {
     pub(crate) device: DeviceId,
-    pub(crate) seen_unix_ms: u64,
+    /// It knows of every call that it missed up to the one of this number.
+    pub(crate) knows: u64,
+    /// The number of its last visit: of two devices the one seen later has the higher one.
+    pub(crate) visit: u64,
     pub(crate) push: Option<PushAddress>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 struct Row {
+    /// For people and for servers older than the numbers; nothing is decided by it here.
     seen_unix_ms: u64,
+    /// None where a server wrote it that has no numbers.
+    #[serde(default)]
+    knows: Option<u64>,
+    #[serde(default)]
+    visit: u64,
     push: Option<PushAddress>,
 }
 
@@ -39,18 +47,22 @@ pub(super) struct Change {
     app: AppId,
     user: UserId,
     device: DeviceId,
+    /// The number of this visit.
+    visit: u64,
+    unix_ms: u64,
     what: What,
 }
 
 enum What {
+    /// It knows of what it missed up to this number.
     Seen(u64),
     Push(Option<PushAddress>),
 }
 
 impl Store {
-    /// The device was here at this time.
-    pub(crate) fn seen(&self, app: &AppId, user: &UserId, device: &DeviceId, unix_ms: u64) {
-        self.change_device(app, user, device, What::Seen(unix_ms));
+    /// The device was here, and knows of every call that it missed up to the one of this number.
+    pub(crate) fn seen(&self, app: &AppId, user: &UserId, device: &DeviceId, knows: u64) {
+        self.change_device(app, user, device, What::Seen(knows));
     }
 
     /// A push reaches the device here from now on, and no other device of the app, or it reaches it nowhere.
@@ -60,16 +72,20 @@ impl Store {
 
     /// All devices of a user.
     pub(crate) async fn devices_of(&self, app: &AppId, user: &UserId) -> Result<Vec<Device>, StoreError> {
-        let (app, user) = (app.clone(), user.clone());
+        let (app, user, last) = (app.clone(), user.clone(), self.last_number());
         self.read(move |transaction| {
             let table = transaction.open_table(DEVICES)?;
-            Ok(of_user(&table, app.as_str(), user.as_str())?)
+            let mut devices = of_user(&table, app.as_str(), user.as_str())?;
+            devices.iter_mut().for_each(|device| device.knows = device.knows.min(last));
+            Ok(devices)
         })
         .await
     }
 
     fn change_device(&self, app: &AppId, user: &UserId, device: &DeviceId, what: What) {
-        let change = Change { app: app.clone(), user: user.clone(), device: device.clone(), what };
+        let (visit, unix_ms) = (self.next_number(), self.clock().unix_ms());
+        let (app, user, device) = (app.clone(), user.clone(), device.clone());
+        let change = Change { app, user, device, visit, unix_ms, what };
         self.change(super::Change::Device(Box::new(change)));
     }
 }
@@ -84,15 +100,40 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Er
     for row in writer.devices.iter()? {
         let (key, value) = row?;
         let (app, user, device) = key.value();
-        if let Ok(Row { seen_unix_ms, push: Some(push) }) = serde_json::from_slice(value.value()) {
-            reached.push((seen_unix_ms, app.to_owned(), user.to_owned(), device.to_owned(), push));
+        if let Ok(Row { seen_unix_ms, visit, push: Some(push), .. }) = serde_json::from_slice(value.value()) {
+            reached.push(((visit, seen_unix_ms), app.to_owned(), user.to_owned(), device.to_owned(), push));
         }
     }
-    reached.sort_by_key(|(seen_unix_ms, ..)| *seen_unix_ms);
+    reached.sort_by_key(|(seen, ..)| *seen);
     for (_, app, user, device, push) in &reached {
         writer.take_over((app, user, device), push)?;
     }
     Ok(())
+}
+
+/// Gives the devices of an older file numbers: which calls a device knew of was a matter of when it was seen. `known_at` says which number
+/// that was. The last number given comes back.
+pub(super) fn number(
+    transaction: &WriteTransaction,
+    known_at: impl Fn(u64) -> u64,
+    mut last: u64,
+) -> Result<u64, redb::Error> {
+    let mut writer = Writer::open(transaction)?;
+    let mut found = Vec::new();
+    for row in writer.devices.iter()? {
+        let (key, value) = row?;
+        let (app, user, device) = key.value();
+        if let Ok(row) = serde_json::from_slice::<Row>(value.value()) {
+            found.push((row, app.to_owned(), user.to_owned(), device.to_owned()));
+        }
+    }
+    found.sort_by_key(|(row, ..)| row.seen_unix_ms);
+    for (row, app, user, device) in found {
+        last += 1;
+        let row = Row { knows: Some(known_at(row.seen_unix_ms)), visit: last, ..row };
+        writer.write((&app, &user, &device), &row)?;
+    }
+    Ok(last)
 }
 
 pub(super) struct Writer<'a> {
@@ -107,16 +148,15 @@ impl<'a> Writer<'a> {
         Ok(Self { devices: transaction.open_table(DEVICES)?, addresses: transaction.open_table(ADDRESSES)? })
     }
 
-    pub(super) fn apply(&mut self, change: &Change) -> Result<(), redb::Error> {
-        let Change { app, user, device, what } = change;
+    /// The highest number in it comes back.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<u64, redb::Error> {
+        let Change { app, user, device, visit, unix_ms, what } = change;
         let key = (app.as_str(), user.as_str(), device.as_str());
         let known = self.row(key)?;
         let is_new = known.is_none();
         let mut row = known.unwrap_or_default();
         match what {
-            // A time to come was noted by a clock that was ahead: it would hide what is missed until then.
-            What::Seen(at) if row.seen_unix_ms > unix_ms() => row.seen_unix_ms = *at,
-            What::Seen(at) => row.seen_unix_ms = row.seen_unix_ms.max(*at),
+            What::Seen(knows) => row.knows = Some(row.knows.unwrap_or_default().max(*knows)),
             What::Push(push) => {
                 if let Some(before) = row.push.take() {
                     self.let_go(key, &before)?;
@@ -125,13 +165,18 @@ impl<'a> Writer<'a> {
                     self.take_over(key, push)?;
                 }
                 row.push.clone_from(push);
-                if is_new {
-                    row.seen_unix_ms = unix_ms();
-                }
             }
         }
+        if is_new || matches!(what, What::Seen(_)) {
+            (row.seen_unix_ms, row.visit) = (*unix_ms, *visit);
+        }
+        // Who tells an address is here, and was told before what it had missed.
+        row.knows.get_or_insert(visit.saturating_sub(1));
         self.write(key, &row)?;
-        if is_new { self.make_room(key.0, key.1) } else { Ok(()) }
+        if is_new {
+            self.make_room(key.0, key.1)?;
+        }
+        Ok(row.knows.unwrap_or_default().max(*visit))
     }
 
     /// The address is that of this device from now on; whoever had it has none.
@@ -167,7 +212,7 @@ impl<'a> Writer<'a> {
 
     fn make_room(&mut self, app: &str, user: &str) -> Result<(), redb::Error> {
         let devices = of_user(&self.devices, app, user)?;
-        let oldest = devices.iter().min_by_key(|device| (device.push.is_some(), device.seen_unix_ms));
+        let oldest = devices.iter().min_by_key(|device| (device.push.is_some(), device.visit));
         let Some(oldest) = oldest.filter(|_| devices.len() > PER_USER) else { return Ok(()) };
         let key = (app, user, oldest.device.as_str());
         if let Some(push) = &oldest.push {
@@ -201,7 +246,9 @@ fn of_user(
             break;
         }
         if let (Ok(device), Ok(row)) = (DeviceId::new(device), serde_json::from_slice::<Row>(value.value())) {
-            devices.push(Device { device, seen_unix_ms: row.seen_unix_ms, push: row.push });
+            // Without a number nobody knows what it missed: it is told nothing rather than all again.
+            let knows = row.knows.unwrap_or(u64::MAX);
+            devices.push(Device { device, knows, visit: row.visit, push: row.push });
         }
     }
     Ok(devices)

@@ -10,12 +10,11 @@ use redb::backends::FileBackend;
 use redb::{Database, StorageBackend, StorageError};
 use tokio::sync::watch;
 
-use super::tests::{app, call, device, free, ids, item, user};
-use super::{FILE, Retention, Store, StoreError};
+use super::tests::{app, call, device, free, ids, item, setting, user};
+use super::{FILE, Setting, Store, StoreError};
 use crate::clock::unix_ms;
 use crate::metering::Metering;
 use crate::store::queue::Bell;
-use crate::token::Apps;
 
 /// A file on a disk that can have a bad time.
 #[derive(Debug)]
@@ -113,8 +112,8 @@ fn store_on(folder: &tempfile::TempDir, trouble: &Arc<Trouble>) -> (Store, Arc<M
         Database::builder().set_cache_size(0).create_with_backend(disk)
     });
     let moment = Duration::from_millis(2);
-    let (apps, counting) = (Arc::new(Apps::new(&[], 0)), Arc::clone(&metering));
-    let opened = Store::open_by(open, path, (moment, moment), Retention::default(), apps, counting, ());
+    let setting = Setting { metering: Arc::clone(&metering), ..setting() };
+    let opened = Store::open_by(open, path, (moment, moment), setting, ());
     (opened.unwrap().0, metering)
 }
 
@@ -176,10 +175,7 @@ async fn a_store_on_a_full_disk_can_be_closed() {
 
 #[tokio::test]
 async fn a_damaged_file_says_what_to_do() {
-    let open = |folder: &tempfile::TempDir| {
-        let (apps, metering) = (Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
-        Store::open(Some(folder.path()), Retention::default(), apps, metering, ())
-    };
+    let open = |folder: &tempfile::TempDir| Store::open(Some(folder.path()), setting(), ());
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(&folder).unwrap();
     for n in 0..200 {

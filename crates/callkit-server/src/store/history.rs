@@ -9,8 +9,7 @@ use call_protocol::{AppId, CallId, Party, UserId};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Retention, Store, StoreError};
-use crate::clock::unix_ms;
+use super::{Change, Retention, Store, StoreError, devices};
 
 /// App, user, begin and call to the call as JSON.
 pub(super) const HISTORY: TableDefinition<'static, (&str, &str, u64, u128), &[u8]> = TableDefinition::new("history-1");
@@ -18,6 +17,10 @@ pub(super) const HISTORY: TableDefinition<'static, (&str, &str, u64, u128), &[u8
 pub(super) const COUNTS: TableDefinition<'static, (&str, &str), u32> = TableDefinition::new("history-counts-1");
 /// The same rows with their begin first: the oldest of all users is found without a search.
 pub(super) const AGES: TableDefinition<'static, (u64, u128, &str, &str), ()> = TableDefinition::new("history-ages-1");
+
+/// App, callee and number of a call that was missed to its begin and itself.
+pub(super) const MISSED: TableDefinition<'static, (&str, &str, u64), (u64, u128)> =
+    TableDefinition::new("history-missed-1");
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 /// Old rows deleted with each new one: more than one, so that the old ones run out.
@@ -44,6 +47,9 @@ pub(crate) struct StoredCall {
     pub(crate) user_code: Option<String>,
     /// The callee rang, or should have, and did not answer.
     pub(crate) missed: bool,
+    /// Of two calls the one that ended later has the higher one, whatever the wall clock showed. Zero where an older server wrote it.
+    #[serde(default)]
+    pub(crate) number: u64,
 }
 
 /// Where a page ends.
@@ -96,21 +102,29 @@ impl Store {
         .await
     }
 
-    /// The calls that `user` missed and that began at `unix_ms` or later, oldest first.
-    pub(crate) async fn missed_since(
+    /// The calls that `user` missed and whose number is higher than `known`, oldest end first, and before them up to `older` others.
+    pub(crate) async fn missed_after(
         &self,
         app: &AppId,
         user: &UserId,
-        unix_ms: u64,
+        known: u64,
+        older: usize,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let (app, user, from) = (app.clone(), user.clone(), self.oldest().max(unix_ms));
+        let (app, user) = (app.clone(), user.clone());
         self.read(move |transaction| {
             let (app, name) = (app.as_str(), user.as_str());
-            let table = transaction.open_table(HISTORY)?;
+            let (history, table) = (transaction.open_table(HISTORY)?, transaction.open_table(MISSED)?);
+            let mut found = Vec::new();
+            for row in table.range((app, name, 0)..=(app, name, known))?.rev().take(older) {
+                found.push(row?.1.value());
+            }
+            found.reverse();
+            for row in table.range((app, name, known.saturating_add(1))..=(app, name, u64::MAX))? {
+                found.push(row?.1.value());
+            }
             let mut missed = Vec::new();
-            for row in table.range((app, name, from, 0)..=(app, name, u64::MAX, u128::MAX))? {
-                let call = parsed(row?.1.value());
-                missed.extend(call.filter(|call| call.missed && call.callee == user));
+            for (began, call_id) in found {
+                missed.extend(history.get((app, name, began, call_id))?.and_then(|call| parsed(call.value())));
             }
             Ok(missed)
         })
@@ -119,7 +133,7 @@ impl Store {
 
     /// The begin of the oldest call that is still shown.
     fn oldest(&self) -> u64 {
-        self.shared.retention.oldest()
+        self.shared.retention.before(self.clock().unix_ms())
     }
 }
 
@@ -144,8 +158,9 @@ impl Steadiness {
 }
 
 impl Retention {
-    fn oldest(&self) -> u64 {
-        unix_ms().saturating_sub(u64::from(self.history_days) * DAY_MS)
+    /// What began before this is too old, at that time.
+    pub(super) fn before(&self, unix_ms: u64) -> u64 {
+        unix_ms.saturating_sub(u64::from(self.history_days) * DAY_MS)
     }
 }
 
@@ -153,40 +168,91 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Er
     transaction.open_table(HISTORY)?;
     transaction.open_table(COUNTS)?;
     transaction.open_table(AGES)?;
+    transaction.open_table(MISSED)?;
     Ok(())
 }
 
-/// The three tables, which change together.
+/// When the newest call began.
+pub(super) fn newest(transaction: &WriteTransaction) -> Result<Option<u64>, redb::Error> {
+    Ok(transaction.open_table(AGES)?.last()?.map(|(key, _)| key.value().0))
+}
+
+/// Gives the missed calls of an older file numbers, in the order in which they ended, and its devices those up to which they were told: what
+/// ended until they were seen. The last number given comes back.
+pub(super) fn number(transaction: &WriteTransaction, now_unix_ms: u64) -> Result<u64, redb::Error> {
+    let mut found = Vec::new();
+    for row in transaction.open_table(HISTORY)?.iter()? {
+        let (key, value) = row?;
+        let (app, user, began, call_id) = key.value();
+        let call = parsed(value.value()).filter(|call| call.missed && call.callee.as_str() == user);
+        found.extend(call.map(|call| (ended(&call), began, call_id, app.to_owned(), user.to_owned())));
+    }
+    found.sort_unstable();
+    let (mut history, mut missed) = (transaction.open_table(HISTORY)?, transaction.open_table(MISSED)?);
+    let mut ends = Vec::new();
+    for (number, (end, began, call_id, app, user)) in (1..).zip(&found) {
+        let key = (app.as_str(), user.as_str(), *began, *call_id);
+        let call = history.get(key)?.and_then(|call| parsed(call.value()));
+        let Some(call) = call.map(|call| StoredCall { number, ..call }) else { continue };
+        history.insert(key, serde_json::to_vec(&call).unwrap_or_default().as_slice())?;
+        missed.insert((app.as_str(), user.as_str(), number), (*began, *call_id))?;
+        ends.push((*end, number));
+    }
+    // A time to come was noted by a clock that was ahead: it says nothing but that the device was here.
+    let known_at = |seen: u64| {
+        let before = ends.partition_point(|(end, _)| *end <= seen.min(now_unix_ms));
+        before.checked_sub(1).and_then(|at| ends.get(at)).map_or(0, |(_, number)| *number)
+    };
+    devices::number(transaction, known_at, found.len() as u64)
+}
+
+/// When a call ended that was not answered, in ms since 1970.
+fn ended(call: &StoredCall) -> u64 {
+    call.began_unix_ms.saturating_add(call.ring_ms)
+}
+
+/// The four tables, which change together.
 pub(super) struct Writer<'a> {
     history: Table<'a, (&'static str, &'static str, u64, u128), &'static [u8]>,
     counts: Table<'a, (&'static str, &'static str), u32>,
     ages: Table<'a, (u64, u128, &'static str, &'static str), ()>,
+    missed: Table<'a, (&'static str, &'static str, u64), (u64, u128)>,
     retention: Retention,
-    /// What is too old is deleted.
-    deletes: bool,
+    /// What began before this is deleted.
+    before: Option<u64>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn open(
         transaction: &'a WriteTransaction,
         retention: Retention,
-        steady: Duration,
+        before: Option<u64>,
     ) -> Result<Self, redb::Error> {
         Ok(Self {
             history: transaction.open_table(HISTORY)?,
             counts: transaction.open_table(COUNTS)?,
             ages: transaction.open_table(AGES)?,
+            missed: transaction.open_table(MISSED)?,
             retention,
-            deletes: steady >= retention.steady_for,
+            before,
         })
     }
 
     pub(super) fn record(&mut self, app: &str, call: &StoredCall) -> Result<(), redb::Error> {
+        let callee = call.callee.as_str();
+        let key = (app, callee, call.began_unix_ms, call.call_id.bits());
+        let before = self.history.get(key)?.and_then(|row| parsed(row.value()));
+        if let Some(before) = before.filter(|before| before.missed) {
+            self.missed.remove((app, callee, before.number))?;
+        }
         let json = serde_json::to_vec(call).unwrap_or_default();
-        for user in [call.caller.user.as_str(), call.callee.as_str()] {
+        for user in [call.caller.user.as_str(), callee] {
             self.add(app, user, call, &json)?;
         }
-        if self.deletes { self.delete_old() } else { Ok(()) }
+        if call.missed {
+            self.missed.insert((app, callee, call.number), (key.2, key.3))?;
+        }
+        self.before.map_or(Ok(()), |before| self.delete_old(before))
     }
 
     fn add(&mut self, app: &str, user: &str, call: &StoredCall, json: &[u8]) -> Result<(), redb::Error> {
@@ -211,14 +277,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn delete_old(&mut self) -> Result<(), redb::Error> {
+    fn delete_old(&mut self, before: u64) -> Result<(), redb::Error> {
         for _ in 0..DELETED_AT_ONCE {
             let first = self.ages.first()?.map(|(key, _)| {
                 let (began, call_id, app, user) = key.value();
                 (began, call_id, app.to_owned(), user.to_owned())
             });
             match first {
-                Some((began, call_id, app, user)) if began < self.retention.oldest() => {
+                Some((began, call_id, app, user)) if began < before => {
                     self.remove(&app, &user, began, call_id)?;
                 }
                 Some(_) | None => return Ok(()),
@@ -228,7 +294,10 @@ impl<'a> Writer<'a> {
     }
 
     fn remove(&mut self, app: &str, user: &str, began: u64, call_id: u128) -> Result<(), redb::Error> {
-        self.history.remove((app, user, began, call_id))?;
+        let gone = self.history.remove((app, user, began, call_id))?.and_then(|row| parsed(row.value()));
+        if let Some(gone) = gone.filter(|gone| gone.missed && gone.callee.as_str() == user) {
+            self.missed.remove((app, user, gone.number))?;
+        }
         self.ages.remove((began, call_id, app, user))?;
         match self.count(app, user)?.saturating_sub(1) {
             0 => drop(self.counts.remove((app, user))?),

@@ -5,7 +5,8 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ mod backup;
 mod calls;
 mod devices;
 mod history;
+mod marks;
 mod pending;
 pub(crate) mod queue;
 mod revocations;
@@ -27,12 +29,13 @@ pub(crate) use calls::Kept;
 pub(crate) use devices::Device;
 pub(crate) use history::{Cursor, StoredCall};
 
-use crate::clock::unix_ms;
+use crate::clock::Clock;
 use crate::hub::CallKey;
 use crate::metering::Metering;
 use crate::private;
 use crate::token::Apps;
 use history::Steadiness;
+use marks::{Belief, Marks};
 use pending::{Batch, Bringer, Pending};
 use queue::QueueChange;
 
@@ -106,6 +109,14 @@ pub(crate) struct Retention {
     pub(crate) steady_for: Duration,
 }
 
+/// What a store is opened with.
+pub(crate) struct Setting {
+    pub(crate) retention: Retention,
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) clock: Clock,
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self { history_days: 90, history_per_user: 1_000, steady_for: Duration::from_secs(3_600) }
@@ -128,8 +139,12 @@ struct Shared {
     database: RwLock<State>,
     again_after: (Duration, Duration),
     retention: Retention,
+    clock: Clock,
     began: Instant,
     steadiness: Steadiness,
+    belief: Mutex<Belief>,
+    /// The number given last: what happens later has a higher one.
+    last_number: AtomicU64,
     apps: Arc<Apps>,
 }
 
@@ -166,9 +181,7 @@ impl Store {
     /// `alive`.
     pub(crate) fn open(
         folder: Option<&Path>,
-        retention: Retention,
-        apps: Arc<Apps>,
-        metering: Arc<Metering>,
+        setting: Setting,
         alive: impl Send + 'static,
     ) -> Result<(Self, Vec<Kept>), StoreError> {
         let path = folder.map_or_else(|| PathBuf::from("memory"), |folder| folder.join(FILE));
@@ -182,30 +195,39 @@ impl Store {
             None => Box::new(|| Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new())),
             Some(file) => Box::new(move || Database::builder().set_cache_size(CACHE_BYTES).create(&file)),
         };
-        Self::open_by(open, path, AGAIN_AFTER, retention, apps, metering, alive)
+        Self::open_by(open, path, AGAIN_AFTER, setting, alive)
     }
 
     fn open_by(
         open: Open,
         path: PathBuf,
         again_after: (Duration, Duration),
-        retention: Retention,
-        apps: Arc<Apps>,
-        metering: Arc<Metering>,
+        setting: Setting,
         alive: impl Send + 'static,
     ) -> Result<(Self, Vec<Kept>), StoreError> {
-        let (database, kept) = opened(&path, || {
+        let Setting { retention, apps, metering, clock } = setting;
+        let (database, noted, kept) = opened(&path, || {
             let database = open()?;
-            make_tables(&database)?;
+            let noted = make_tables(&database, &clock)?;
             let kept = calls::read(&database, &apps)?;
             revocations::read(&database, &apps)?;
-            Ok((database, kept))
+            Ok((database, noted, kept))
         })?;
-        let (began, steadiness) = (Instant::now(), Steadiness::default());
-        steadiness.lasts(Duration::ZERO, unix_ms());
-        let database = RwLock::new(State::Open(database));
-        let shared = Shared { path: path.clone(), open, database, again_after, retention, began, steadiness, apps };
-        let shared = Arc::new(shared);
+        let steadiness = Steadiness::default();
+        steadiness.lasts(Duration::ZERO, clock.unix_ms());
+        let shared = Arc::new(Shared {
+            path: path.clone(),
+            open,
+            database: RwLock::new(State::Open(database)),
+            again_after,
+            retention,
+            clock,
+            began: Instant::now(),
+            steadiness,
+            belief: Mutex::new(Belief::of(noted.believed_unix_ms)),
+            last_number: AtomicU64::new(noted.last_number),
+            apps,
+        });
         let (changes, pending) = Bringer::new();
         let (writer, counting) = (Arc::clone(&shared), Arc::clone(&metering));
         thread::Builder::new()
@@ -228,6 +250,21 @@ impl Store {
     /// Deletes the call, soon.
     pub(crate) fn forget(&self, key: CallKey) {
         self.count(self.changes.call(key, None));
+    }
+
+    /// The clock it goes by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// A number that is higher than all before, also those of earlier starts.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.shared.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The number given last.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.shared.last_number.load(Ordering::Relaxed)
     }
 
     /// Waits until everything that was said before is written, or could not be.
@@ -318,6 +355,20 @@ impl Shared {
         Ok(())
     }
 
+    /// What began before this is deleted; nothing where the wall clock cannot be believed.
+    fn too_old(&self, marks: &mut Marks<'_>) -> Result<Option<u64>, redb::Error> {
+        let (passed, unix_ms) = (self.began.elapsed(), self.clock.unix_ms());
+        let is_steady = self.steadiness.lasts(passed, unix_ms) >= self.retention.steady_for;
+        let (at_least, until) = {
+            let mut belief = self.belief.lock().unwrap_or_else(PoisonError::into_inner);
+            (belief.at_least(passed, unix_ms), belief.until_unix_ms())
+        };
+        if let Some(until) = until {
+            marks.set(marks::BELIEVED, until)?;
+        }
+        Ok(at_least.filter(|_| is_steady).map(|at_least| self.retention.before(at_least)))
+    }
+
     fn commit(&self, batch: &Batch) -> Result<(), redb::Error> {
         let database = self.lock();
         let State::Open(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
@@ -369,16 +420,32 @@ fn is_foreign(error: &redb::Error) -> bool {
     )
 }
 
+/// What a store noted of itself before.
+struct Noted {
+    last_number: u64,
+    believed_unix_ms: Option<u64>,
+}
+
 /// Makes what an older file does not have, so that nobody meets a table that is not there.
-fn make_tables(database: &Database) -> Result<(), redb::Error> {
+fn make_tables(database: &Database, clock: &Clock) -> Result<Noted, redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(calls::CALLS)?;
     history::make_tables(&transaction)?;
     devices::make_tables(&transaction)?;
-    queue::make_tables(&transaction)?;
+    queue::make_tables(&transaction, clock.unix_ms())?;
     transaction.open_table(revocations::REVOCATIONS)?;
+    let newest = history::newest(&transaction)?;
+    let (last_number, believed_unix_ms) = {
+        let marks = &mut Marks::open(&transaction)?;
+        let last_number = match marks.get(marks::LAST_NUMBER)? {
+            Some(number) => number,
+            None => history::number(&transaction, clock.unix_ms())?,
+        };
+        marks.set(marks::LAST_NUMBER, last_number)?;
+        (last_number, marks.get(marks::BELIEVED)?.or(newest))
+    };
     transaction.commit()?;
-    Ok(())
+    Ok(Noted { last_number, believed_unix_ms })
 }
 
 struct OpenUntilDropped<'a>(&'a Pending);
@@ -438,22 +505,36 @@ fn write_all(shared: &Shared, pending: &Pending, metering: &Metering) {
 }
 
 fn apply(shared: &Shared, transaction: &WriteTransaction, batch: &Batch) -> Result<(), redb::Error> {
-    let steady = shared.steadiness.lasts(shared.began.elapsed(), unix_ms());
-    let mut history = history::Writer::open(transaction, shared.retention, steady)?;
+    let marks = &mut Marks::open(transaction)?;
+    let mut history = history::Writer::open(transaction, shared.retention, shared.too_old(marks)?)?;
     let mut devices = devices::Writer::open(transaction)?;
     let mut queue = queue::Writer::open(transaction)?;
     let mut revocations = revocations::Writer::open(transaction)?;
+    let (mut last_number, mut is_queued) = (0, false);
     for change in &batch.changes {
         match change {
-            Change::History { app, call } => history.record(app, call)?,
-            Change::Device(change) => devices.apply(change)?,
-            Change::Queue(change) => queue.apply(change)?,
+            Change::History { app, call } => {
+                last_number = last_number.max(call.number);
+                history.record(app, call)?;
+            }
+            Change::Device(change) => last_number = last_number.max(devices.apply(change)?),
+            Change::Queue(change) => {
+                is_queued = true;
+                queue.apply(change)?;
+            }
             Change::Revocation(change) => revocations.apply(change)?,
         }
+    }
+    marks.give(last_number)?;
+    if is_queued {
+        marks.set(marks::WRITTEN, shared.clock.steady_unix_ms())?;
+        marks.set(marks::WRITTEN_BY_WALL, shared.clock.unix_ms())?;
     }
     calls::write(transaction, &batch.calls, &shared.apps)
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]

@@ -14,6 +14,11 @@ use tracing::warn;
 
 use super::{Change, Store, StoreError};
 
+mod takeover;
+
+#[cfg(test)]
+pub(super) use takeover::put_off;
+
 /// Number to the item as JSON.
 pub(super) const ITEMS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("outbox-1");
 /// Number to when it is due (never, while another of its lane is before it) and how often it was tried.
@@ -386,7 +391,7 @@ fn hand_out(mut queues: Vec<Queue>, busy: &Busy) -> HandedOut {
     HandedOut { chosen, denied_after, last }
 }
 
-pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+pub(super) fn make_tables(transaction: &WriteTransaction, now_unix_ms: u64) -> Result<(), redb::Error> {
     transaction.open_table(ITEMS)?;
     transaction.open_table(STATES)?;
     transaction.open_table(LANES)?;
@@ -395,7 +400,7 @@ pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Er
     if transaction.delete_table(DUE_OF_OLD)? {
         write_due_anew(transaction)?;
     }
-    Ok(())
+    takeover::take_over(transaction, now_unix_ms)
 }
 
 /// Fills the table of what is due from the others.

@@ -8,16 +8,25 @@ use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId};
 
 use super::queue::{Bell, Busy, Item, Kind, Room, Target};
-use super::{Retention, Store, StoreError, StoredCall};
-use crate::clock::unix_ms;
+use super::{Retention, Setting, Store, StoreError, StoredCall};
+use crate::clock::{Clock, unix_ms};
 use crate::metering::Metering;
 use crate::push::PushAddress;
 use crate::token::Apps;
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
+pub(super) fn setting() -> Setting {
+    Setting {
+        retention: Retention::default(),
+        apps: Arc::new(Apps::new(&[], 0)),
+        metering: Arc::new(Metering::new()),
+        clock: Clock::start(),
+    }
+}
+
 fn open_with(folder: Option<&Path>, retention: Retention) -> Store {
-    Store::open(folder, retention, Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()), ()).unwrap().0
+    Store::open(folder, Setting { retention, ..setting() }, ()).unwrap().0
 }
 
 fn open(folder: Option<&Path>) -> Store {
@@ -51,6 +60,7 @@ pub(super) fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
         disconnect_source: 2,
         user_code: None,
         missed: true,
+        number: 0,
     }
 }
 
@@ -98,16 +108,22 @@ async fn history_is_paged_newest_first_for_both_users() {
 }
 
 #[tokio::test]
-async fn missed_calls_are_those_of_the_callee_since_then() {
-    let store = open(None);
+async fn missed_calls_are_those_of_the_callee_with_higher_numbers_whatever_the_clock_showed() {
+    let store = open_with(None, Retention { history_per_user: 3, ..Retention::default() });
     let now = unix_ms();
-    store.record(&app(), call(1, now - 500, "bob"));
-    store.record(&app(), call(2, now - 400, "bob"));
-    store.record(&app(), StoredCall { missed: false, ..call(3, now - 300, "bob") });
-    store.record(&app(), call(4, now - 200, "bob"));
-    store.flush().await;
-    assert_eq!(ids(&store.missed_since(&app(), &user("bob"), now - 400).await.unwrap()), [2, 4]);
-    assert_eq!(ids(&store.missed_since(&app(), &user("ann"), 0).await.unwrap()), [], "the caller missed nothing");
+    let missed = async |name: &str, known, older| {
+        store.flush().await;
+        ids(&store.missed_after(&app(), &user(name), known, older).await.unwrap())
+    };
+    for (number, began) in [(1, now - 500), (2, now + DAY_MS), (3, now - 300), (4, now - 9 * DAY_MS)] {
+        let call = StoredCall { missed: number != 3, number: number as u64, ..call(number, began, "bob") };
+        store.record(&app(), call.clone());
+        store.record(&app(), call);
+    }
+    assert_eq!(missed("bob", 1, 0).await, [2], "the fourth one began first, and goes since there are too many");
+    assert_eq!((missed("bob", 2, 0).await, missed("bob", 2, 1).await), (vec![], vec![2]));
+    assert_eq!(missed("bob", 2, 9).await, [1, 2]);
+    assert_eq!(missed("ann", 0, 0).await, [], "the caller missed nothing");
 }
 
 #[tokio::test]
@@ -162,8 +178,8 @@ async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
     let store = open(None);
     let bob = user("bob");
     for n in 0..40 {
-        store.seen(&app(), &bob, &device(&format!("d{n}")), 1_000 + n);
-        store.seen(&app(), &bob, &device("d0"), 2_000 + n);
+        store.seen(&app(), &bob, &device(&format!("d{n}")), n);
+        store.seen(&app(), &bob, &device("d0"), n);
     }
     let push = PushAddress::Apns { token: "ab".repeat(32), background_token: None, sandbox: true };
     store.set_push(&app(), &bob, &device("d39"), Some(push.clone()));
@@ -174,7 +190,7 @@ async fn a_user_has_32_devices_and_the_longest_unseen_goes() {
     assert_eq!(devices.len(), 32);
     assert!(names.contains("d0") && names.contains("d39") && !names.contains("d1") && !names.contains("d8"));
     let known = devices.iter().find(|known| known.device == device("d39")).unwrap();
-    assert_eq!((known.seen_unix_ms, known.push.clone()), (1_039, Some(push)));
+    assert_eq!((known.knows, known.push.clone()), (39.min(store.last_number()), Some(push)));
     assert!(!format!("{known:?}").contains("abab"));
     for n in 0..40 {
         store.seen(&app(), &bob, &device(&format!("without push {n}")), 9_000 + n);
@@ -369,8 +385,7 @@ async fn a_closed_store_says_so_and_frees_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(Some(folder.path()));
     let other = store.clone();
-    let (apps, metering) = (Arc::new(Apps::new(&[], 0)), Arc::new(Metering::new()));
-    let second = Store::open(Some(folder.path()), Retention::default(), apps, metering, ());
+    let second = Store::open(Some(folder.path()), setting(), ());
     assert!(matches!(second, Err(StoreError::InUse(_))));
     store.close().await;
     assert!(matches!(other.devices_of(&app(), &user("bob")).await, Err(StoreError::Closed)));

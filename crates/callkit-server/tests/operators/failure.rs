@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use callkit_server::{Part, Server};
+use callkit_server::{Part, Server, ServerConfig, StartError};
+use futures_util::FutureExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{Client, config, http, metric, soon};
@@ -25,6 +26,39 @@ async fn a_server_without_a_part_that_it_needs_says_so_and_still_stops() {
         }
         soon("the end", server.stop()).await;
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_hub_is_stuck_says_so_until_it_goes_on() {
+    let server = Server::start(config()).await.unwrap();
+    let address = server.local_addr();
+    let goes_on = server.stall().await;
+    assert_eq!(http(address, "GET /healthz").await, (503, "the hub is stuck\n".to_owned()));
+    drop(goes_on);
+    assert_eq!(http(address, "GET /healthz").await, (200, "ok\n".to_owned()));
+    soon("the end", server.stop()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_has_not_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ServerConfig { data_dir: Some(folder.path().into()), ..config() };
+    let server = Server::start(config.clone()).await.unwrap();
+    let failed = server.failed();
+    drop(server);
+    let next = async {
+        loop {
+            // Its file is free when its last part has ended.
+            match Server::start(config.clone()).await {
+                Ok(server) => return server,
+                Err(StartError::Store(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let next = soon("the end of all parts", next).await;
+    assert_eq!(failed.now_or_never(), None);
+    next.stop().await;
 }
 
 #[tokio::test]

@@ -29,3 +29,4 @@ mod privacy;
 mod pushes;
 mod released;
 mod rings;
+mod wall;
