@@ -111,8 +111,12 @@ fn words(me: &Party, stranger: &Party) -> Vec<Word> {
     vec![
         Word::Invite(Box::new(invite.clone())),
         Word::Missed(Box::new(invite)),
-        Word::Alert(Alert { callee: stranger.clone() }),
-        Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX, left_ms: Some(u32::MAX) }),
+        Word::Alert(Alert { callee: stranger.clone(), asked_unix_ms: None }),
+        Word::RingConfirm(RingConfirm::Ring {
+            deadline_unix_ms: u64::MAX,
+            left_ms: Some(u32::MAX),
+            asked_unix_ms: None,
+        }),
         Word::RingConfirm(RingConfirm::Over { reason, release: None }),
         Word::RingConfirm(RingConfirm::Refused { refusal: InviteRefusal::Invalid }),
         answer(AnswerResult::Accept),

@@ -222,7 +222,7 @@ fn whatever_is_said_of_an_unknown_call_gets_a_last_word() {
     let answer =
         |result| Word::Answer(Answer { callee: carol(), result, call_type: None, preparation: false, release: None });
     let words = [
-        Word::Alert(Alert { callee: carol() }),
+        Word::Alert(Alert { callee: carol(), asked_unix_ms: None }),
         answer(AnswerResult::Accept),
         answer(AnswerResult::Refuse),
         answer(AnswerResult::Busy),

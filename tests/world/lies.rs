@@ -111,8 +111,12 @@ impl World {
         let some = self.some_call();
         let known = self.rules.invite_of(some);
         match self.rng.random_range(0..12) {
-            0 => Word::Alert(Alert { callee: party }),
-            1 => Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: u64::MAX / 2, left_ms: Some(u32::MAX) }),
+            0 => Word::Alert(Alert { callee: party, asked_unix_ms: None }),
+            1 => Word::RingConfirm(RingConfirm::Ring {
+                deadline_unix_ms: u64::MAX / 2,
+                left_ms: Some(u32::MAX),
+                asked_unix_ms: None,
+            }),
             2 => Word::RingConfirm(RingConfirm::Over { reason, release: None }),
             3 => Word::Answer(Answer { callee: party, result, call_type: None, preparation: false, release: None }),
             4 => Word::AnswerConfirm(AnswerConfirm { result, winner: party, release: None }),

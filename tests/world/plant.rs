@@ -146,6 +146,7 @@ impl World {
             Word::RingConfirm(RingConfirm::Ring {
                 deadline_unix_ms: BEGIN_UNIX_MS + self.now + 5_000,
                 left_ms: Some(5_000),
+                asked_unix_ms: None,
             })
         };
         match (self.plant, &message.word) {
@@ -194,7 +195,7 @@ impl World {
             return false;
         }
         let (deadline_unix_ms, left_ms) = (truth.invite.ring_deadline_unix_ms, None);
-        let word = Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, left_ms });
+        let word = Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms: None });
         for to in 0..self.devices.len() {
             if self.devices[to].user == callee {
                 let message = CallMessage { call_id: message.call_id, word: word.clone() };

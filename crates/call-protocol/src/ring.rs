@@ -10,6 +10,10 @@ use crate::ids::Party;
 pub struct Alert {
     /// The device that asks; the server fills in the true one.
     pub callee: Party,
+    /// When this is said, in ms since 1970 by the device; the answer brings it back, and by that the device knows which of its alerts it
+    /// answers. Not passed on to the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_unix_ms: Option<u64>,
 }
 
 /// The arbiter's answer to an alert, and to the caller's invite.
@@ -22,6 +26,9 @@ pub enum RingConfirm {
         /// How long it still rings from the moment at which this is said, in ms; `None` from an arbiter that does not tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left_ms: Option<u32>,
+        /// The [`Alert::asked_unix_ms`] that this answers; `None` to the caller, and from an arbiter that does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked_unix_ms: Option<u64>,
     },
     /// The call is over: do not ring.
     Over {

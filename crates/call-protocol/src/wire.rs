@@ -91,7 +91,7 @@ fn call_to_proto(message: &CallMessage) -> proto::CallMessage {
     use proto::call_message::Body;
     let body = match &message.word {
         Word::Invite(invite) => Body::Invite(invite_to_proto(invite)),
-        Word::Alert(alert) => Body::Alert(proto::Alert { callee: Some(party_to_proto(&alert.callee)) }),
+        Word::Alert(alert) => Body::Alert(alert_to_proto(alert)),
         Word::RingConfirm(confirm) => Body::RingConfirm(ring_confirm_to_proto(*confirm)),
         Word::Answer(answer) => Body::Answer(proto::Answer {
             callee: Some(party_to_proto(&answer.callee)),
@@ -148,7 +148,7 @@ fn call_from_proto(message: proto::CallMessage) -> Result<Option<CallMessage>, W
     let Some(body) = message.body else { return Ok(None) };
     let word = match body {
         Body::Invite(invite) => Word::Invite(Box::new(invite_from_proto(call_id, invite)?)),
-        Body::Alert(alert) => Word::Alert(Alert { callee: party_from_proto("alert.callee", alert.callee)? }),
+        Body::Alert(alert) => Word::Alert(alert_from_proto(alert)?),
         Body::RingConfirm(confirm) => Word::RingConfirm(ring_confirm_from_proto(confirm)?),
         Body::Answer(answer) => {
             let Some(result) = answer_result_from_proto(answer.result()) else { return Ok(None) };
@@ -239,12 +239,21 @@ fn end_reason(number: i32) -> EndReason {
     EndReason::ALL.into_iter().find(|reason| *reason as i32 == number).unwrap_or(EndReason::Error)
 }
 
+fn alert_to_proto(alert: &Alert) -> proto::Alert {
+    proto::Alert { callee: Some(party_to_proto(&alert.callee)), asked_unix_ms: alert.asked_unix_ms }
+}
+
+fn alert_from_proto(alert: proto::Alert) -> Result<Alert, WireError> {
+    Ok(Alert { callee: party_from_proto("alert.callee", alert.callee)?, asked_unix_ms: alert.asked_unix_ms })
+}
+
 fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
     match confirm {
-        RingConfirm::Ring { deadline_unix_ms, left_ms } => proto::RingConfirm {
+        RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms } => proto::RingConfirm {
             valid: true,
             ring_deadline_unix_ms: deadline_unix_ms,
             ring_left_ms: left_ms,
+            asked_unix_ms,
             ..Default::default()
         },
         RingConfirm::Over { reason, release } => {
@@ -267,8 +276,10 @@ fn ring_confirm_to_proto(confirm: RingConfirm) -> proto::RingConfirm {
 
 fn ring_confirm_from_proto(confirm: proto::RingConfirm) -> Result<RingConfirm, WireError> {
     if confirm.valid {
-        let (deadline_unix_ms, left_ms) = (confirm.ring_deadline_unix_ms, confirm.ring_left_ms);
-        return Ok(RingConfirm::Ring { deadline_unix_ms, left_ms });
+        let proto::RingConfirm {
+            ring_deadline_unix_ms: deadline_unix_ms, ring_left_ms: left_ms, asked_unix_ms, ..
+        } = confirm;
+        return Ok(RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms });
     }
     let refused = |refusal| RingConfirm::Refused { refusal };
     Ok(match confirm.refusal() {

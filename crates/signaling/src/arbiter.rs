@@ -354,7 +354,7 @@ impl Arbiter {
     fn on_word(&mut self, now: Now, from: Party, word: Word) {
         match word {
             Word::Invite(_) => self.on_invite(now, &from),
-            Word::Alert(_) => self.on_alert(now, from),
+            Word::Alert(alert) => self.on_alert(now, from, alert.asked_unix_ms),
             Word::Answer(answer) => self.on_answer(now, from, answer),
             Word::Cancel(cancel) => self.on_cancel(now, from, cancel.reason),
             Word::End(end) => self.on_end(now, from, end.reason),

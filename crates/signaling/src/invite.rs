@@ -251,7 +251,7 @@ impl Arbiter {
     fn confirm_to_caller(&mut self, now: Now) {
         let deadline_unix_ms = self.invite.ring_deadline_unix_ms;
         let left_ms = self.ring_left_ms(now).and_then(|left| u32::try_from(left).ok());
-        let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms };
+        let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms: None };
         self.send_to(self.invite.caller.clone(), Word::RingConfirm(confirm));
     }
 }

@@ -24,10 +24,17 @@ pub(crate) struct Alerting {
     pub(crate) arbiter: Address,
     /// It was answered busy before: what confirms that may still be on its way, and is not to make this line ring.
     pub(crate) was_busy: bool,
-    /// When it asked first.
-    pub(crate) since: Time,
+    /// When it asked, on both clocks; the first time in front.
+    pub(crate) asked: Vec<Now>,
     pub(crate) next: Repeat,
     pub(crate) give_up: Time,
+}
+
+/// What an arbiter says with its leave to ring.
+struct Permit {
+    deadline_unix_ms: u64,
+    left_ms: Option<u32>,
+    asked_unix_ms: Option<u64>,
 }
 
 /// A call that a push told of, and that was asked about.
@@ -40,9 +47,9 @@ pub(crate) struct Verifying {
 impl Line {
     pub(crate) fn alert(&mut self, now: Now, invite: Invite, arbiter: Address, was_busy: bool) {
         let call_id = invite.call_id;
-        self.send_alert(arbiter.clone(), call_id);
-        let (since, give_up) = (now.mono, now.mono + self.config.alert_ms);
-        self.alerting.insert(call_id, Alerting { invite, arbiter, was_busy, since, next: Repeat::first(now), give_up });
+        self.send_alert(arbiter.clone(), call_id, Some(now));
+        let (asked, give_up) = (vec![now], now.mono + self.config.alert_ms);
+        self.alerting.insert(call_id, Alerting { invite, arbiter, was_busy, asked, next: Repeat::first(now), give_up });
     }
 
     /// Asks about a call of which a push told.
@@ -92,8 +99,9 @@ impl Line {
         }
     }
 
-    fn send_alert(&mut self, arbiter: Address, call_id: CallId) {
-        let alert = Word::Alert(Alert { callee: self.me.clone() });
+    /// `asked` where the answer is to tell when it rings to its end.
+    fn send_alert(&mut self, arbiter: Address, call_id: CallId, asked: Option<Now>) {
+        let alert = Word::Alert(Alert { callee: self.me.clone(), asked_unix_ms: asked.map(|now| now.unix_ms) });
         self.send(arbiter, call_id, alert);
     }
 
@@ -111,8 +119,8 @@ impl Line {
 
     pub(crate) fn on_ring_confirm(&mut self, now: Now, from: Address, call_id: CallId, confirm: RingConfirm) {
         match confirm {
-            RingConfirm::Ring { deadline_unix_ms, left_ms } => {
-                self.on_may_ring(now, call_id, deadline_unix_ms, left_ms);
+            RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms } => {
+                self.on_may_ring(now, call_id, Permit { deadline_unix_ms, left_ms, asked_unix_ms });
             }
             RingConfirm::Over { reason, .. } => {
                 self.over_before_it_rang(now, from, call_id, reason);
@@ -128,7 +136,8 @@ impl Line {
         }
     }
 
-    fn on_may_ring(&mut self, now: Now, call_id: CallId, deadline_unix_ms: u64, left_ms: Option<u32>) {
+    fn on_may_ring(&mut self, now: Now, call_id: CallId, permit: Permit) {
+        let Permit { deadline_unix_ms, left_ms, asked_unix_ms } = permit;
         if let Some(call) = self.calls.get_mut(&call_id) {
             let longest = call.invite.ring_timeout_ms;
             let latest = now.mono + u64::from(left_ms.unwrap_or(longest).min(longest));
@@ -147,12 +156,16 @@ impl Line {
             return;
         }
         let Some(alerting) = self.alerting.remove(&call_id) else { return self.on_still_rings(call_id) };
-        let Alerting { mut invite, arbiter, was_busy, since, .. } = alerting;
-        let oldest_ms = match &arbiter {
-            Address::Server => Some(OLDEST_MS + (now.mono - since)),
-            Address::Device(_) => None,
+        let Alerting { mut invite, arbiter, was_busy, asked: alerts, .. } = alerting;
+        // What answers no question of this alert may be a word of an earlier one, or of an earlier life of this device.
+        let asked = asked_unix_ms.and_then(|asked| alerts.iter().find(|alert| alert.unix_ms == asked));
+        let since = alerts.first().map_or(now.mono, |first| first.mono);
+        let said = match (asked, &arbiter) {
+            (Some(asked), _) => Said::After(asked.mono),
+            (None, Address::Server) => Said::Within(OLDEST_MS + (now.mono - since)),
+            (None, Address::Device(_)) => Said::AtAnyTime,
         };
-        let deadline = ring_deadline(now, &invite, deadline_unix_ms, left_ms, oldest_ms);
+        let deadline = ring_deadline(now, &invite, deadline_unix_ms, left_ms, said);
         if deadline <= now.mono {
             let missed = MissedCall::Undecided(Box::new(invite));
             return self.leave(now, call_id, arbiter, EndReason::NoResponse, missed, None);
@@ -260,6 +273,7 @@ impl Line {
                 given_up.push(*call_id);
             } else if now.mono >= alerting.next.at {
                 alerting.next.again(now);
+                alerting.asked.push(now);
                 due.push((alerting.arbiter.clone(), *call_id));
             }
         }
@@ -271,7 +285,7 @@ impl Line {
             }
         }
         for (arbiter, call_id) in due {
-            self.send_alert(arbiter, call_id);
+            self.send_alert(arbiter, call_id, Some(now));
         }
     }
 
@@ -287,7 +301,7 @@ impl Line {
         } else if now.mono >= *next {
             *next = now.mono + keep_alive_ms;
             let arbiter = call.arbiter.clone();
-            self.send_alert(arbiter, call_id);
+            self.send_alert(arbiter, call_id, None);
         }
     }
 }
@@ -295,29 +309,39 @@ impl Line {
 /// No word of a server is older than this, in ms, however long it was held back: a wall clock that says so was set.
 const OLDEST_MS: u64 = 57_000;
 
+/// What a line knows of when the arbiter spoke.
+#[derive(Clone, Copy)]
+enum Said {
+    /// Not before this line asked.
+    After(Time),
+    /// Not longer ago than so many ms.
+    Within(u64),
+    AtAnyTime,
+}
+
 /// When ringing ends, by the clock of this device that never goes back.
 ///
-/// The duration says when at the latest. By the wall clocks it may be earlier, as the word may be old; not by more than a word can be.
-fn ring_deadline(
-    now: Now,
-    invite: &Invite,
-    deadline_unix_ms: u64,
-    left_ms: Option<u32>,
-    oldest_ms: Option<u64>,
-) -> Time {
+/// The duration counts from the moment at which the arbiter said it: that is now at the latest, and when this line asked at the earliest.
+/// Where between the two, the wall clocks say. One that is off so makes a phone ring too long or too short by the way of a question and
+/// its answer, at most.
+fn ring_deadline(now: Now, invite: &Invite, deadline_unix_ms: u64, left_ms: Option<u32>, said: Said) -> Time {
     let by_wall = now.at_unix_ms(deadline_unix_ms);
     // A clock that is off must not make a phone ring for longer than the caller asked, and a word neither.
     let longest = u64::from(invite.ring_timeout_ms);
     let Some(left_ms) = left_ms.map(|left_ms| u64::from(left_ms).min(longest)) else {
         return by_wall.min(now.mono + longest);
     };
+    let latest = now.mono + left_ms;
     let early_ms = (now.unix_ms + left_ms).saturating_sub(deadline_unix_ms);
-    let was_set = oldest_ms.is_some_and(|oldest_ms| early_ms > oldest_ms);
-    if was_set { now.mono + left_ms } else { by_wall.min(now.mono + left_ms) }
+    match said {
+        Said::After(asked) => by_wall.max(asked + left_ms).min(latest),
+        Said::Within(oldest_ms) if early_ms > oldest_ms => latest,
+        Said::Within(_) | Said::AtAnyTime => by_wall.min(latest),
+    }
 }
 
 impl Arbiter {
-    pub(crate) fn on_alert(&mut self, now: Now, from: Party) {
+    pub(crate) fn on_alert(&mut self, now: Now, from: Party, asked_unix_ms: Option<u64>) {
         if !self.invite.callees.contains(&from.user) {
             return;
         }
@@ -332,13 +356,13 @@ impl Arbiter {
                 // By the clock as it is now.
                 let deadline_unix_ms = now.unix_ms_at(*deadline);
                 let left_ms = u32::try_from(*deadline - now.mono).ok();
-                let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms };
+                let confirm = RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms };
                 self.send_to(from.clone(), Word::RingConfirm(confirm));
                 if first {
                     self.tell(Fact::Ringing { call_id: self.invite.call_id });
                 }
                 if is_new {
-                    self.send_to(self.invite.caller.clone(), Word::Alert(Alert { callee: from }));
+                    self.send_to(self.invite.caller.clone(), Word::Alert(Alert { callee: from, asked_unix_ms: None }));
                 }
             }
             ArbiterState::Answered { callee, .. } => {

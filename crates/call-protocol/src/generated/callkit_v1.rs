@@ -62,6 +62,10 @@ pub struct CcParam {
 pub struct Alert {
     #[prost(message, optional, tag = "1")]
     pub callee: ::core::option::Option<Party>,
+    /// When this is said, in ms since 1970 by the device; the answer brings it back, and by that the device knows which of its alerts it
+    /// answers. Not passed on.
+    #[prost(uint64, optional, tag = "2")]
+    pub asked_unix_ms: ::core::option::Option<u64>,
 }
 /// Arbiter to the device that alerted ("ring until the deadline", or "it is over"), and to the caller for its invite.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -82,6 +86,9 @@ pub struct RingConfirm {
     /// How long it still rings from the moment at which the arbiter said so, whatever the wall clocks show. Only when valid.
     #[prost(uint32, optional, tag = "6")]
     pub ring_left_ms: ::core::option::Option<u32>,
+    /// That of the alert which this answers: the device then knows between which two moments the arbiter said so.
+    #[prost(uint64, optional, tag = "7")]
+    pub asked_unix_ms: ::core::option::Option<u64>,
 }
 /// Callee device to arbiter; arbiter to the caller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

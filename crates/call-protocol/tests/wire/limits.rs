@@ -171,7 +171,7 @@ fn parts_that_are_missing_or_no_ids() {
         decode_call(&proto::CallMessage { call_id: call_id.to_owned(), body: Some(body) }.encode_to_vec())
     };
     let good = samples::invite().call_id.to_string();
-    let alert = |callee| Body::Alert(proto::Alert { callee });
+    let alert = |callee| Body::Alert(proto::Alert { callee, asked_unix_ms: None });
     let id = |place, error| Err(WireError::Id { place, error });
     assert_eq!(call("", alert(party("bob", "phone"))), id("call_id", IdError::Empty));
     assert_eq!(call("abc", alert(party("bob", "phone"))), id("call_id", IdError::NotHexadecimal));

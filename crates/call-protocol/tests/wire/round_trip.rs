@@ -73,8 +73,9 @@ fn release() -> impl Strategy<Value = Option<Release>> {
 
 fn ring_confirm() -> impl Strategy<Value = RingConfirm> {
     prop_oneof![
-        any::<(u64, Option<u32>)>()
-            .prop_map(|(deadline_unix_ms, left_ms)| RingConfirm::Ring { deadline_unix_ms, left_ms }),
+        any::<(u64, Option<u32>, Option<u64>)>().prop_map(|(deadline_unix_ms, left_ms, asked_unix_ms)| {
+            RingConfirm::Ring { deadline_unix_ms, left_ms, asked_unix_ms }
+        }),
         (reason(), release()).prop_map(|(reason, release)| RingConfirm::Over { reason, release }),
         select(vec![
             InviteRefusal::UnknownUser,
@@ -89,7 +90,8 @@ fn ring_confirm() -> impl Strategy<Value = RingConfirm> {
 fn call() -> impl Strategy<Value = CallMessage> {
     let word = prop_oneof![
         invite().prop_map(|invite| Word::Invite(Box::new(invite))),
-        party().prop_map(|callee| Word::Alert(Alert { callee })),
+        (party(), any::<Option<u64>>())
+            .prop_map(|(callee, asked_unix_ms)| Word::Alert(Alert { callee, asked_unix_ms })),
         ring_confirm().prop_map(Word::RingConfirm),
         (party(), result(), option::of(call_type()), any::<bool>(), release()).prop_map(
             |(callee, result, call_type, preparation, release)| {

@@ -56,13 +56,17 @@ pub(crate) fn words() -> Vec<(&'static str, Word)> {
             body: Some(body),
         }))
     };
-    let ring = |left_ms| Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000, left_ms });
+    let ring = |left_ms, asked_unix_ms| {
+        Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: 1_700_000_030_000, left_ms, asked_unix_ms })
+    };
     let refused = |refusal| Word::RingConfirm(RingConfirm::Refused { refusal });
     vec![
         ("invite", Word::Invite(Box::new(invite()))),
-        ("alert", Word::Alert(Alert { callee: party("bob") })),
-        ("ring_confirm_ring", ring(None)),
-        ("ring_confirm_ring_left", ring(Some(30_000))),
+        ("alert", Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })),
+        ("alert_asked", Word::Alert(Alert { callee: party("bob"), asked_unix_ms: Some(4_711) })),
+        ("ring_confirm_ring", ring(None, None)),
+        ("ring_confirm_ring_left", ring(Some(30_000), None)),
+        ("ring_confirm_ring_asked", ring(Some(30_000), Some(4_711))),
         (
             "ring_confirm_over",
             Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: release() }),

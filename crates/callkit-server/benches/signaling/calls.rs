@@ -91,7 +91,7 @@ impl Pair {
     /// The callee asks whether it may ring, and whether it may.
     pub async fn alert(&mut self, call_id: CallId) -> bool {
         let callee = party(&self.places[1].user);
-        self.bob.say(call_id, Word::Alert(Alert { callee })).await;
+        self.bob.say(call_id, Word::Alert(Alert { callee, asked_unix_ms: None })).await;
         let word = until(&mut self.bob, |word| matches!(word, Word::RingConfirm(_) | Word::End(_))).await;
         matches!(word, Word::RingConfirm(RingConfirm::Ring { .. }))
     }

@@ -334,7 +334,7 @@ async fn what_is_said_again_is_not_stored_again() {
     assert!(matches!(bob.word().await, Word::Invite(_)));
     let alert = async |bob: &mut Client| {
         let callee = crate::words::party("bob");
-        bob.say(id(1), Word::Alert(call_protocol::ring::Alert { callee })).await;
+        bob.say(id(1), Word::Alert(call_protocol::ring::Alert { callee, asked_unix_ms: None })).await;
         // The invite is said again, too.
         while !matches!(bob.word().await, Word::RingConfirm(_)) {}
     };

@@ -32,7 +32,7 @@ async fn refusal(client: &mut Client, call_id: CallId, invite: Word) -> InviteRe
 /// Ann calls Bob, and Bob answers.
 pub async fn talk(ann: &mut Client, bob: &mut Client, call_id: CallId) {
     ann.say(call_id, invite(call_id, "ann", "bob")).await;
-    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, left_ms: Some(left_ms) }) = ann.word().await else {
+    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms, left_ms: Some(left_ms), .. }) = ann.word().await else {
         panic!("no deadline")
     };
     let Word::Invite(heard) = bob.word().await else { panic!("no invite") };
@@ -40,13 +40,14 @@ pub async fn talk(ann: &mut Client, bob: &mut Client, call_id: CallId) {
     assert_eq!(heard.ext["note"], "hi");
 
     // Bob claims to be somebody else; the server knows better.
-    bob.say(call_id, Word::Alert(Alert { callee: party("eve") })).await;
-    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: same, left_ms: Some(later) }) = bob.word().await else {
+    bob.say(call_id, Word::Alert(Alert { callee: party("eve"), asked_unix_ms: None })).await;
+    let Word::RingConfirm(RingConfirm::Ring { deadline_unix_ms: same, left_ms: Some(later), .. }) = bob.word().await
+    else {
         panic!("no deadline")
     };
     // Told by the clock as it is when it is told.
     assert!(same.abs_diff(deadline_unix_ms) < 5_000 && later <= left_ms, "{later} of {left_ms} ms");
-    assert_eq!(ann.word().await, Word::Alert(Alert { callee: party("bob") }));
+    assert_eq!(ann.word().await, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None }));
 
     bob.say(call_id, accept("eve")).await;
     let Word::AnswerConfirm(confirm) = bob.word().await else { panic!("no confirmation") };
@@ -90,7 +91,7 @@ async fn a_callee_that_comes_later_gets_the_invite_and_a_cancelled_one_does_not_
     ann.say(call_id, Word::Cancel(EndReason::Cancel.into())).await;
     assert_eq!(ann.word().await, Word::End(EndReason::Cancel.into()), "the receipt");
     assert_eq!(bob.word().await, Word::Cancel(EndReason::RemoteCancel.into()));
-    bob.say(call_id, Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(call_id, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     let over = Word::RingConfirm(RingConfirm::Over { reason: EndReason::RemoteCancel, release: None });
     assert_eq!(bob.word().await, over);
     server.stop().await;

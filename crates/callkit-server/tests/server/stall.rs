@@ -20,7 +20,7 @@ async fn ringing(address: SocketAddr) -> (Client, Client) {
     ann.say(CALL, invite(CALL, "ann", "bob")).await;
     assert!(matches!(ann.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
     assert!(matches!(bob.word().await, Word::Invite(_)));
-    bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     assert!(matches!(bob.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
     assert!(matches!(ann.word().await, Word::Alert(_)));
     (ann, bob)
@@ -98,7 +98,7 @@ async fn who_is_silent_while_others_are_heard_is_gone_as_ever() {
     for _ in 0..6 {
         pass(address, 2).await;
         eve.hears_nothing().await;
-        bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+        bob.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     }
     let over = loop {
         match bob.word().await {

@@ -58,9 +58,9 @@ async fn p4_p4_who_wakes_in_time_takes_the_call_by_its_cc_param_and_talks_withou
     let mut bob = Client::try_sign_in(address, by_cc_param(&cc_param)).await.unwrap();
     let Word::Invite(heard) = bob.word().await else { panic!() };
     assert_eq!((heard.call_id, &heard.caller), (CALL, &party("ann")));
-    bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     assert!(matches!(bob.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
-    assert_eq!(ann.word().await, Word::Alert(Alert { callee: party("bob") }));
+    assert_eq!(ann.word().await, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None }));
     bob.say(CALL, answer(AnswerResult::Accept)).await;
     assert!(matches!(bob.word().await, Word::AnswerConfirm(AnswerConfirm { result: AnswerResult::Accept, .. })));
     assert!(matches!(ann.word().await, Word::Answer(Answer { result: AnswerResult::Accept, .. })));
@@ -130,7 +130,7 @@ async fn p4_p4_a_phone_killed_while_it_rings_rings_again_when_it_is_back() {
     for _ in 0..2 {
         let mut bob = Client::try_sign_in(address, by_cc_param(&cc_param)).await.unwrap();
         assert!(matches!(bob.word().await, Word::Invite(_)));
-        bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+        bob.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
         assert!(matches!(bob.word().await, Word::RingConfirm(RingConfirm::Ring { .. })));
         assert!(matches!(ann.word().await, Word::Alert(_)));
         // The first life is not closed: the server cannot know yet that it is gone.

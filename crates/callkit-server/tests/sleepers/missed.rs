@@ -65,7 +65,7 @@ async fn hears_only_a_call(ann: &mut Client, bob: &mut Client, number: u128) {
             other => panic!("{other:?}"),
         }
     }
-    bob.say(id(number), Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(id(number), Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     assert!(matches!(bob.word().await, Word::RingConfirm(_)));
     assert!(matches!(ann.word().await, Word::Alert(_)));
     ann.say(id(number), Word::Cancel(EndReason::Cancel.into())).await;

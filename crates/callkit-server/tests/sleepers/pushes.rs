@@ -180,7 +180,7 @@ async fn p4_p7_a_device_that_goes_away_while_it_rings_is_pushed_and_one_that_com
     metric_becomes(address, "callkit_streams", 1.0).await;
     let mut tablet = Client::try_sign_in(address, hello(&app("shop"), "bob", "tablet")).await.unwrap();
     assert!(matches!(tablet.word().await, Word::Invite(_)));
-    tablet.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+    tablet.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     let ring = apple.next().await;
     assert_eq!(ring.path, format!("/3/device/{}", "a".repeat(64)));
     assert_eq!((&ring.json()["kind"], &ring.json()["call_id"]), (&"ring".into(), &CALL.to_string().into()));
@@ -252,7 +252,7 @@ async fn p4_p14_a_backend_that_says_no_ends_nothing_while_a_phone_rings() {
     let mut bob = Client::sign_in(address, "bob").await;
     place(&mut ann, CALL).await;
     assert!(matches!(bob.word().await, Word::Invite(_)));
-    bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     assert!(matches!(bob.word().await, Word::RingConfirm(_)));
     assert!(matches!(ann.word().await, Word::Alert(_)));
     backend.notify().await;

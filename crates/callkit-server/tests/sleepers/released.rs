@@ -29,7 +29,7 @@ async fn p4_p4_who_sleeps_the_whole_ring_is_told_that_the_call_is_over() {
     assert!(matches!(bob.word().await, Word::Cancel(cancel) if cancel.reason == EndReason::NoResponse));
     bob.say(CALL, Word::KeepAlive(KeepAlive::default())).await;
     assert!(matches!(bob.word().await, Word::Cancel(cancel) if cancel.reason == EndReason::NoResponse));
-    bob.say(CALL, Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(CALL, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     assert!(matches!(bob.word().await, Word::RingConfirm(RingConfirm::Over { .. })));
     server.stop().await;
 }

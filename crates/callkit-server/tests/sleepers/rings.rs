@@ -28,7 +28,7 @@ fn accept() -> Word {
 }
 
 fn alert() -> Word {
-    Word::Alert(Alert { callee: party("bob") })
+    Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })
 }
 
 fn cc_param(ring: &Heard) -> String {
@@ -107,7 +107,7 @@ async fn p4_p7_the_phone_that_took_the_call_is_not_told_to_stop_under_whatever_n
     assert!(matches!(bob.word().await, Word::End(_)));
     metric_becomes(address, "callkit_pushes_total{result=\"taken\"}", 3.0).await;
     let second = CallId::from_bits(2);
-    for word in [Word::Alert(Alert { callee: party("bob") }), accept()] {
+    for word in [Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None }), accept()] {
         assert_eq!(std::mem::discriminant(&ann.word().await), std::mem::discriminant(&word));
     }
     assert!(matches!(ann.word().await, Word::End(_)));

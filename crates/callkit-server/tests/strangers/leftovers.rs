@@ -19,7 +19,7 @@ async fn until(client: &mut Client, is_meant: impl Fn(&Word) -> bool) {
 async fn call(ann: &mut Client, bob: &mut Client, call_id: CallId) {
     ann.say(call_id, invite(call_id, "ann", "bob")).await;
     until(bob, |word| matches!(word, Word::Invite(_))).await;
-    bob.say(call_id, Word::Alert(Alert { callee: party("bob") })).await;
+    bob.say(call_id, Word::Alert(Alert { callee: party("bob"), asked_unix_ms: None })).await;
     until(bob, |word| matches!(word, Word::RingConfirm(_))).await;
     let answer = Answer {
         callee: party("bob"),

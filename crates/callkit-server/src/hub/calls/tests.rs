@@ -102,7 +102,7 @@ fn the_true_sender_is_written_into_what_is_carried() {
     let to_bob = heard.iter().find(|(to, _)| to == "bob").unwrap();
     assert!(matches!(&to_bob.1.word, Word::Invite(invite) if invite.caller == party("ann")));
 
-    let alert = CallMessage { call_id: CALL, word: Word::Alert(Alert { callee: party("carl") }) };
+    let alert = CallMessage { call_id: CALL, word: Word::Alert(Alert { callee: party("carl"), asked_unix_ms: None }) };
     calls.on_message(at(1), APP, party("bob"), alert, &Anybody);
     let heard = said(&mut calls);
     assert!(heard.iter().any(|(to, message)| {
