@@ -27,6 +27,8 @@ mod handles;
 
 mod bad_input;
 mod outage;
+mod network;
+mod refusals;
 mod listeners;
 
 mod app_faults;

@@ -3,12 +3,13 @@
 mod handler;
 mod param;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use callkit::{CallDirection, CallId, CallState, CallType, ParamError, StartFailReason, UserId};
 
 use crate::error::CallError;
+use crate::handlers::AccessTokenHandler;
 use crate::kit::{CallKit, CallKitConfig};
 
 pub use handler::{CallEventHandler, MyMediaStatusHandler};
@@ -304,14 +305,27 @@ impl CallKit {
 
 /// Makes and verifies calls for an app that keeps no kit signed in: each signs in for itself, and signs out when it is over.
 #[derive(uniffi::Object)]
-pub struct CallManager(callkit::CallManager);
+pub struct CallManager(callkit::CallManager, Mutex<Option<Arc<dyn AccessTokenHandler>>>);
 
 #[uniffi::export(async_runtime = "tokio")]
 impl CallManager {
     /// A manager of calls that reach the server, and use devices, as this configuration says; its app and device are not used.
     #[uniffi::constructor]
     pub fn new(config: CallKitConfig) -> CallManager {
-        CallManager(callkit::CallManager::new(config.into()))
+        CallManager(callkit::CallManager::new(config.into()), Mutex::default())
+    }
+
+    /// Sets who supplies a new access token before that of a made call ends, and when the server says that it has, for the calls that are
+    /// made from now on, and for as long as the manager is there. One that fails is asked again after 1 s and more, up to 30 s.
+    pub fn set_access_token_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
+        // Held here alone, so that no thread of a call lets go of it after the end of the interpreter that it belongs to.
+        let held = Arc::downgrade(&handler);
+        let before = self.1.lock().unwrap_or_else(PoisonError::into_inner).replace(handler);
+        drop(before);
+        self.0.set_access_token_handler(move || {
+            let held = held.clone();
+            async move { Ok(held.upgrade().ok_or("the manager is gone")?.access_token().await?) }
+        });
     }
 
     /// Signs in and makes a call. A sign-in that fails is told to the handler as the end of the call.

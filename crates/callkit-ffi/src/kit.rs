@@ -310,8 +310,8 @@ impl CallKit {
         Ok(self.0.unhold(call_id).await?)
     }
 
-    /// The device is on another network: connects anew and looks for new ways for the media at once. The kit notices this by itself on
-    /// desktop systems; a phone's app may know sooner.
+    /// The device is on another network: looks for new ways for the media at once, and connects anew where the address of the connection is
+    /// gone or the server does not answer within 2 s. The kit notices this by itself on desktop systems; a phone's app may know sooner.
     pub fn network_changed(&self) {
         self.0.network_changed();
     }

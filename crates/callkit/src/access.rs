@@ -47,6 +47,11 @@ impl Access {
         Access { account, handler, ends_at, ask_at, is_told: false, refusals: 0, answer, before }
     }
 
+    /// Whether the app has said who gives tokens.
+    pub(crate) fn has_handler(&self) -> bool {
+        self.handler.borrow().is_some()
+    }
+
     /// The present one.
     pub(crate) fn token(&self) -> String {
         self.account.access_token()

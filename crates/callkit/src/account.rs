@@ -84,7 +84,7 @@ impl Account {
         request: impl AsyncFnOnce(AccountClient<Channel>) -> Result<T, Status>,
     ) -> Result<T, AccountError> {
         let exchange = async {
-            let channel = self.endpoint.connect_with_connector(Dial).await;
+            let channel = self.endpoint.connect_with_connector(Dial::default()).await;
             let channel = channel.map_err(|error| AccountError::Unreachable(crate::link::innermost(&error)))?;
             Ok(request(AccountClient::new(channel)).await?)
         };

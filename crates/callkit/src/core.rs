@@ -573,8 +573,8 @@ impl Core {
         }
     }
 
-    pub(crate) fn reconnect(&self) {
-        self.tell_link(LinkCommand::Reconnect);
+    pub(crate) fn look_after_link(&self) {
+        self.tell_link(LinkCommand::NetworkChanged);
     }
 
     pub(crate) fn send(&mut self, body: ClientBody) {

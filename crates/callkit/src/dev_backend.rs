@@ -78,7 +78,7 @@ impl DevBackend {
     pub async fn sign_in(url: impl Into<String>, user: &str, password: &str) -> Result<DevBackend, DevBackendError> {
         let url = url.into();
         // No connection is kept: after a change of network a kept one would hang.
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(Dial);
+        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(Dial::default());
         let (user, password, access_token) = (user.to_owned(), password.to_owned(), Arc::default());
         let backend = DevBackend { http, url, user, password, access_token };
         match backend.post::<Value>("register", &backend.who()).await {

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,9 +19,22 @@ use tonic::codegen::http::Uri;
 /// How long an address has before the next one is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Opens TCP connections.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dial;
+/// Opens TCP connections, and notes from which address of this machine the first one leaves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dial(Arc<OnceLock<SocketAddr>>);
+
+impl Dial {
+    /// The address of this machine from which the first connection leaves.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.0.get().copied()
+    }
+}
+
+/// Whether this machine no longer has the address: what was sent from it goes nowhere.
+pub(crate) fn is_gone(mut local: SocketAddr) -> bool {
+    local.set_port(0);
+    UdpSocket::bind(local).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+}
 
 impl Service<Uri> for Dial {
     type Response = TokioIo<TcpStream>;
@@ -32,12 +46,15 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let local = Arc::clone(&self.0);
         Box::pin(async move {
             let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
             let addresses = tokio::net::lookup_host((host, port)).await?.collect();
             let stream = first_of(in_turn(addresses), TcpStream::connect).await?;
             stream.set_nodelay(true)?;
+            // One that was noted stays.
+            let _ = local.set(stream.local_addr()?);
             Ok(TokioIo::new(stream))
         })
     }
@@ -116,6 +133,13 @@ mod tests {
         assert_eq!(none.kind(), io::ErrorKind::NotFound);
         let refused = first_of([address("10.9.0.2:7")].into(), connects).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have_is_gone() {
+        // One of documentation (RFC 5737).
+        assert!(is_gone(address("192.0.2.1:4711")));
+        assert!(!is_gone(address("127.0.0.1:4711")));
     }
 
     #[test]

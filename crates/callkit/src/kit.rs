@@ -182,7 +182,8 @@ impl Builder {
     /// `access_token` is a JWT of the app's own backend. Must be called within a tokio runtime, on which the kit then lives.
     ///
     /// # Errors
-    /// [`SignInError`] names the parameter that makes no sense, why the server cannot be reached, or why it refused.
+    /// [`SignInError`] names the parameter that makes no sense, why the server cannot be reached, or why it refused. A refusal that may pass
+    /// (too many, too busy, about to stop) is tried again for about 4 s before that.
     ///
     /// # Cancel safety
     /// Dropping the future signs nobody in.
@@ -227,7 +228,8 @@ impl Builder {
         };
 
         let session = Session::default();
-        let stream = link::sign_in(&to, session.resume()).await?;
+        let mut luck = StdRng::seed_from_u64(rand::random());
+        let stream = link::first_sign_in(&to, &mut luck).await?;
 
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (link, link_receiver) = mpsc::channel(link::WAITING);
@@ -266,7 +268,6 @@ impl Builder {
         let mut core = Core::new(settings, devices, supplied.clone(), teller.clone(), desk, faces, senders);
         core.on_up(stream.welcome.clone());
         let access = Access::new(account.clone(), supplied.access_handler());
-        let luck = StdRng::seed_from_u64(rand::random());
         let link_task = tokio::spawn(link::run(to, access, luck, stream, session, link_receiver, event_sender));
         tokio::spawn(watch_network(watched, reports));
         tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
@@ -303,7 +304,7 @@ pub struct CallKit {
     user: UserId,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     teller: Teller,
-    supplied: Arc<Supplied>,
+    pub(crate) supplied: Arc<Supplied>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) account: Arc<Account>,
     pub(crate) directory: Arc<Directory>,
@@ -467,8 +468,8 @@ impl CallKit {
         self.ask(|reply| Command::Hold { call_id, held: false, reply }).await
     }
 
-    /// The device is on another network: connects anew and looks for new ways for the media at once. The kit notices this by itself on
-    /// desktop systems; a phone's app may know sooner.
+    /// The device is on another network: looks for new ways for the media at once, and connects anew where the address of the connection is
+    /// gone or the server does not answer within 2 s. The kit notices this by itself on desktop systems; a phone's app may know sooner.
     pub fn network_changed(&self) {
         // A kit that is signed out has no network.
         let _ = self.commands.send(Command::NetworkChanged);

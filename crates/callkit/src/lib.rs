@@ -102,7 +102,10 @@
 //!   the app wants meanwhile is said when the server is back. A new call is refused with [`CallError::Disconnected`].
 //! - The access token has ended: a broken connection to a session that the server still has is taken up all the same; else the kit stays
 //!   [`ConnectionState::Reconnecting`] until there is a new token. Calls go on meanwhile.
-//! - The device is on another network: noticed within 250 ms; the connection is made anew and the media path moved.
+//! - The device is on another network: noticed within 250 ms; the media path is moved, and the connection made anew if its address is gone
+//!   or the server does not answer within 2 s. A connection that still works stays.
+//! - The server refuses, and that may pass (too many, too busy, about to stop): it is tried again, at longer and longer intervals. A token
+//!   that it does not take is renewed where there is a handler; else that ends as [`ConnectionState::SignedOut`], as other refusals do.
 //! - The media path breaks: the caller's side looks for a new one; after 15 s the call ends with `remote_drop`.
 //! - The other end is gone: [`on_peer_reachable`](CallKitEventHandler::on_peer_reachable) after 10 s of silence towards the server,
 //!   the end with `remote_drop` after 15 s.

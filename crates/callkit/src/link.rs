@@ -1,5 +1,6 @@
 //! The connection to the server: sign-in, frames both ways, liveness, and coming back after a break.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use call_protocol::disconnect::DisconnectReason;
@@ -15,7 +16,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::access::{Access, Renewal};
 use crate::call::refused;
-use crate::dial::Dial;
+use crate::dial::{self, Dial};
 use crate::error::SignInError;
 use crate::session::Session;
 use crate::wire::{RawClientFrame, RawServerFrame, SignalClient, from_raw, to_raw};
@@ -94,8 +95,8 @@ pub(crate) enum LinkCommand {
     Send(ClientBody),
     /// The access token for the next sign-in.
     AccessToken(String),
-    /// The network changed: the present connection may hang for long.
-    Reconnect,
+    /// The network changed: the present connection may hang for long, or be as good as before.
+    NetworkChanged,
     /// Sign out and end.
     Close,
 }
@@ -127,6 +128,12 @@ const ACK_DELAY: Duration = Duration::from_millis(100);
 /// Waits between attempts to come back, in the middle; the last one repeats. They are spread, the first one too, so that the clients of a
 /// restarted server do not all come at the same moment.
 const BACKOFF_MS: [u64; 6] = [200, 300, 500, 1_000, 1_500, 2_000];
+/// The same where the server said that it was too many: what is allowed comes back within a minute.
+const TOO_MANY_MS: [u64; 5] = [1_000, 2_000, 5_000, 10_000, 15_000];
+/// The same for the first sign-in, for which somebody waits: after these it has failed.
+const FIRST_MS: [u64; 3] = [500, 1_000, 2_000];
+/// How long the server may take to answer after the network has changed.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// The first wait where the server itself ended the stream: everybody was told so.
 const SENT_AWAY_MS: u64 = 1_000;
 
@@ -134,13 +141,32 @@ const SENT_AWAY_MS: u64 = 1_000;
 pub(crate) struct Stream {
     frames: tonic::Streaming<RawServerFrame>,
     sender: mpsc::Sender<RawClientFrame>,
+    /// The address of this machine from which it leaves.
+    local: Option<SocketAddr>,
     pub(crate) welcome: Welcome,
+}
+
+/// The first sign-in: a refusal that may pass is tried again for a few seconds.
+pub(crate) async fn first_sign_in(to: &SignIn, luck: &mut impl Rng) -> Result<Stream, SignInFailure> {
+    let mut pauses = FIRST_MS.into_iter();
+    loop {
+        let failure = match sign_in(to, None).await {
+            Ok(stream) => return Ok(stream),
+            Err(failure) => failure,
+        };
+        let may_pass = matches!(&failure.error, SignInError::Refused { reason, .. } if reason.is_passing());
+        let Some(middle) = pauses.next().filter(|_| may_pass) else { return Err(failure) };
+        tracing::info!(error = %failure.error, "not signed in yet");
+        // sleeps: the pause before the next attempt.
+        tokio::time::sleep(spread(middle, luck)).await;
+    }
 }
 
 /// Connects and signs in.
 pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Stream, SignInFailure> {
     let late = |why: &str| SignInFailure::unreachable(why, DisconnectReason::ServiceConnectionTimeOut);
-    let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect_with_connector(Dial)).await;
+    let dial = Dial::default();
+    let connecting = timeout(SIGN_IN_PATIENCE, to.endpoint.connect_with_connector(dial.clone())).await;
     let channel = connecting
         .map_err(|_| late("no connection within 5 s"))?
         .map_err(|error| SignInFailure::no_connection(&error))?;
@@ -171,7 +197,7 @@ pub(crate) async fn sign_in(to: &SignIn, resume: Option<Resume>) -> Result<Strea
         .map_err(|status| not_served(&format!("{}: {}", status.code(), status.message())))?;
     let first = first.and_then(|frame| from_raw(frame).ok()).and_then(|frame| frame.body);
     match first {
-        Some(ServerBody::Welcome(welcome)) => Ok(Stream { frames, sender, welcome }),
+        Some(ServerBody::Welcome(welcome)) => Ok(Stream { frames, sender, local: dial.local(), welcome }),
         Some(ServerBody::Refuse(refuse)) => {
             Err(SignInError::Refused { reason: refuse.reason, detail: refuse.detail }.into())
         }
@@ -227,9 +253,10 @@ pub(crate) async fn run(
     let mut known = true;
     // The access token that the server says has ended.
     let mut ended_token: Option<String> = None;
+    let mut was_too_many = false;
     loop {
         if let Some(stream) = stream.take() {
-            attempt = 0;
+            (attempt, was_too_many) = (0, false);
             let up = LinkEvent::Up { welcome: stream.welcome.clone() };
             if !std::mem::take(&mut known) && link.events.send(up).await.is_err() {
                 return;
@@ -239,15 +266,22 @@ pub(crate) async fn run(
             match ended {
                 Ended::Closed => return,
                 Ended::Refused(reason) if link.is_for_good(reason) => return link.signed_out(reason).await,
-                Ended::Refused(RefuseReason::TokenExpired) => ended_token = Some(link.to.access_token.clone()),
+                Ended::Refused(RefuseReason::TokenExpired | RefuseReason::TokenInvalid) => {
+                    ended_token = Some(link.to.access_token.clone());
+                }
                 Ended::Refused(_) | Ended::Broken => {}
             }
             if link.events.send(LinkEvent::Down).await.is_err() {
                 return;
             }
         }
+        let pause = if was_too_many {
+            spread(TOO_MANY_MS[attempt.min(TOO_MANY_MS.len() - 1)], &mut luck)
+        } else {
+            backoff(attempt, first_ms, &mut luck)
+        };
         // sleeps: the pause before the next attempt.
-        let pause = tokio::time::sleep(backoff(attempt, first_ms, &mut luck));
+        let pause = tokio::time::sleep(pause);
         match link.collect_until(pause).await {
             Collected::Done(()) => {}
             // On another network the wait makes no sense.
@@ -267,9 +301,14 @@ pub(crate) async fn run(
                 if link.is_for_good(reason) {
                     return link.signed_out(reason).await;
                 }
-                ended_token = Some(signing.access_token).filter(|_| reason == RefuseReason::TokenExpired);
+                was_too_many = reason == RefuseReason::TooMany;
+                let is_of_token = matches!(reason, RefuseReason::TokenExpired | RefuseReason::TokenInvalid);
+                ended_token = Some(signing.access_token).filter(|_| is_of_token);
             }
-            Collected::Done(Err(SignInFailure { error, .. })) => tracing::debug!(%error, attempt, "not back yet"),
+            Collected::Done(Err(SignInFailure { error, .. })) => {
+                was_too_many = false;
+                tracing::debug!(%error, attempt, "not back yet");
+            }
             Collected::Reconnect => attempt = 0,
             Collected::Close => return,
         }
@@ -279,7 +318,11 @@ pub(crate) async fn run(
 /// The pause before an attempt: half to one and a half times what stands in the table.
 fn backoff(attempt: usize, first_ms: u64, luck: &mut impl Rng) -> Duration {
     let middle = if attempt == 0 { first_ms } else { BACKOFF_MS[attempt.min(BACKOFF_MS.len() - 1)] };
-    Duration::from_millis(luck.random_range(middle / 2..=middle * 3 / 2))
+    spread(middle, luck)
+}
+
+fn spread(middle_ms: u64, luck: &mut impl Rng) -> Duration {
+    Duration::from_millis(luck.random_range(middle_ms / 2..=middle_ms * 3 / 2))
 }
 
 /// What happened without a connection.
@@ -301,9 +344,16 @@ enum Collected<T> {
 }
 
 impl Link {
-    /// A token that has ended is renewed; a parameter that stood in for one is not.
+    /// A token that has ended is renewed, and one that is not good any more where there is somebody to ask; a parameter that stood in for
+    /// one is not.
     fn is_for_good(&self, reason: RefuseReason) -> bool {
-        !reason.is_passing() && (reason != RefuseReason::TokenExpired || !self.to.cc_param.is_empty())
+        let is_of_token = match reason {
+            RefuseReason::TokenExpired => true,
+            RefuseReason::TokenInvalid => self.access.has_handler(),
+            _ => false,
+        };
+        let is_renewed = is_of_token && self.to.cc_param.is_empty();
+        !(reason.is_passing() || is_renewed)
     }
 
     async fn signed_out(&mut self, reason: RefuseReason) {
@@ -360,7 +410,7 @@ impl Link {
                     self.set_token(token);
                     Step::Token
                 }
-                Some(LinkCommand::Reconnect) => Step::Reconnect,
+                Some(LinkCommand::NetworkChanged) => Step::Reconnect,
                 Some(LinkCommand::Close) | None => Step::Close,
             },
         }
@@ -395,7 +445,7 @@ fn is_worth_keeping(body: &ClientBody) -> bool {
 impl Link {
     /// Carries frames both ways until the stream ends.
     async fn pump(&mut self, stream: Stream) -> Ended {
-        let Stream { mut frames, sender, welcome } = stream;
+        let Stream { mut frames, sender, local, welcome } = stream;
         let send = |frame: ClientFrame| sender.try_send(to_raw(&frame)).is_ok();
         let ping_every = Duration::from_millis(u64::from(welcome.ping_every_ms.max(100)));
         let silence_limit = Duration::from_millis(u64::from(welcome.silence_limit_ms.max(300)));
@@ -407,13 +457,11 @@ impl Link {
         let mut heard = Instant::now();
         let mut ping_at = heard + ping_every;
         let mut ack_at = None;
+        // The ping that is to show whether the connection still leads to the server, and until when it may be answered.
+        let (mut probes, mut probe_until) = (0, None);
         loop {
-            let ack_due = async {
-                match ack_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let ack_due = at(ack_at);
+            let probe_due = at(probe_until);
             let sent = tokio::select! {
                 biased;
                 frame = frames.message() => {
@@ -423,6 +471,9 @@ impl Link {
                         Received::Body(ServerBody::Refuse(refuse)) => return Ended::Refused(refuse.reason),
                         Received::Body(ServerBody::Access(status)) => self.on_access(status),
                         Received::Body(body) => {
+                            if matches!(&body, ServerBody::Pong { nonce, .. } if *nonce == probes) {
+                                probe_until = None;
+                            }
                             if self.events.send(LinkEvent::Frame(body)).await.is_err() {
                                 return Ended::Closed;
                             }
@@ -447,7 +498,13 @@ impl Link {
                         self.set_token(token.clone());
                         send(self.session.bare(Some(ClientBody::RenewAccess { access_token: token })))
                     }
-                    Some(LinkCommand::Reconnect) => return Ended::Broken,
+                    Some(LinkCommand::NetworkChanged) if local.is_some_and(dial::is_gone) => return Ended::Broken,
+                    Some(LinkCommand::NetworkChanged) => {
+                        probes += 1;
+                        probe_until = Some(Instant::now() + PROBE_PATIENCE);
+                        ack_at = None;
+                        send(self.session.bare(Some(ClientBody::Ping { nonce: probes })))
+                    }
                     Some(LinkCommand::Close) | None => {
                         send(self.session.bare(Some(ClientBody::Goodbye)));
                         drop(sender);
@@ -469,6 +526,7 @@ impl Link {
                     ack_at = None;
                     send(self.session.bare(Some(ClientBody::Ping { nonce: 0 })))
                 }
+                () = probe_due => return Ended::Broken,
                 () = ack_due => {
                     ack_at = None;
                     send(self.session.bare(None))
@@ -483,6 +541,13 @@ impl Link {
     fn on_access(&mut self, status: AccessStatus) {
         self.access.on_status(status);
         self.to.access_token = self.access.token();
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -422,10 +422,11 @@ impl Core {
         }
     }
 
-    /// The addresses of this machine changed: the server is connected to anew, and a new way is looked for, for every call.
+    /// The addresses of this machine changed: the server is connected to anew where the connection does not lead there any more, and a new
+    /// way is looked for, for every call.
     pub(crate) fn on_network_changed(&mut self) {
         tracing::info!("the network changed");
-        self.reconnect();
+        self.look_after_link();
         for media in self.calls.values() {
             for remote in media.remotes.values() {
                 // A path that is not there yet cannot be moved.

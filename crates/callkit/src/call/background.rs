@@ -106,7 +106,7 @@ impl CallManager {
         let (cc_param, device) = (CcParam::parse(parts.next()?)?, parts.next()?.to_owned());
         let (options, server) = (CallOptions::of_line(parts.next()?)?, parts.next()?);
         let param = VerifyCallParam { cc_param, options };
-        let there = CallManager { builder: self.builder.clone().server(server) };
+        let there = CallManager::new(self.builder.clone().server(server));
         there.verify(param, handler, device, false).await.ok()
     }
 }

@@ -1,6 +1,6 @@
 //! Calls without a kit: each signs in for itself and signs out when it is over.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::CallType;
@@ -12,6 +12,7 @@ use super::face::{Beginning, Face, FaceId, Own};
 use super::param::{CallOptions, MakeCallParam, VerifyCallParam};
 use super::reasons::Disconnect;
 use super::{Call, MakeCallResult, VerifyCallResult};
+use crate::handlers::AccessTokenHandler;
 use crate::kit::{Builder, Credentials};
 use crate::link::SignInFailure;
 use crate::sound::SoundChoices;
@@ -62,13 +63,24 @@ use crate::sound::SoundChoices;
 #[derive(Clone)]
 pub struct CallManager {
     pub(super) builder: Builder,
+    access_handler: Arc<Mutex<Option<Arc<dyn AccessTokenHandler>>>>,
 }
 
 impl CallManager {
     /// A manager of calls that reach the server, and use devices, as this builder says. Its app, user and device are not used: the
     /// parameters of the calls name the first two, and each call is a device of its own.
     pub fn new(builder: Builder) -> CallManager {
-        CallManager { builder }
+        CallManager { builder, access_handler: Arc::default() }
+    }
+
+    /// Sets who supplies a new access token before that of a made call ends, and when the server says that it has: any
+    /// `async fn() -> Result<String, HandlerError>`. It is asked for the calls that are made from now on, with this manager or a clone of
+    /// it, and for each by itself; one that fails is asked again after 1 s and more, up to 30 s. Without it a call whose token has ended
+    /// goes on for as long as its connection does, or comes back while the server still has its session. Verified calls need no token.
+    pub fn set_access_token_handler(&self, handler: impl AccessTokenHandler + 'static) {
+        // Dropped when the lock is free again: it may call back.
+        let before = self.access_handler.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(handler));
+        drop(before);
     }
 
     /// Signs in and makes a call. A sign-in that fails is told to the handler as the end of the call, with a reason of 1501 to 1512.
@@ -83,8 +95,12 @@ impl CallManager {
         let user = param.my_user_id.clone();
         let builder = self.builder.clone().app(param.my_service_id.as_str()).device(any_device());
         let credentials = Credentials { access_token: param.access_token.clone(), cc_param: String::new() };
+        let access_handler = self.access_handler.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match builder.begin(user.as_str(), credentials, true).await {
             Ok(kit) => {
+                if let Some(handler) = access_handler {
+                    kit.supplied.set_access_handler(handler);
+                }
                 ready(&kit).await?;
                 kit.make(param, handler).await
             }

@@ -33,7 +33,7 @@ async fn tls_server() -> (String, Certificate, tokio::task::JoinHandle<Option<Ve
 #[tokio::test]
 async fn an_https_server_is_reached_with_the_certificate_that_is_trusted() {
     let (address, certificate, agreed) = tls_server().await;
-    endpoint(address, vec![certificate]).unwrap().connect_with_connector(Dial).await.unwrap();
+    endpoint(address, vec![certificate]).unwrap().connect_with_connector(Dial::default()).await.unwrap();
     assert_eq!(agreed.await.unwrap().as_deref(), Some(&b"h2"[..]));
 }
 
@@ -42,7 +42,7 @@ async fn a_certificate_that_nobody_trusts_is_not_taken() {
     let (_, other, _) = tls_server().await;
     for roots in [vec![], vec![other]] {
         let (address, _, agreed) = tls_server().await;
-        assert!(endpoint(address, roots).unwrap().connect_with_connector(Dial).await.is_err());
+        assert!(endpoint(address, roots).unwrap().connect_with_connector(Dial::default()).await.is_err());
         assert_eq!(agreed.await.unwrap(), None);
     }
 }
