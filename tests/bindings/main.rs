@@ -1,4 +1,4 @@
-//! The kit in other languages. Python: generated from the library that was built for this test, and driven by `test_call.py`.
+//! The kit in other languages. Python: generated from the library that was built for this test, and driven by `test_call.py` and `test_loops.py`.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -17,24 +17,12 @@ use uniffi_bindgen::bindings::{GenerateOptions, TargetLanguage, generate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_python_phones_call_each_other() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no python3 to run it");
-        return;
-    }
-    let bindings = tempfile::tempdir().unwrap();
-    python_package(&bindings.path().join("callkit"));
-    let backend = backend().await;
-    let server = Server::start(pushing_to(backend)).await.unwrap();
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bindings");
-    let mut python = Command::new("python3");
-    python.arg("-B").arg(here.join("test_call.py")).arg("--verbose");
-    python.env("PYTHONPATH", bindings.path()).env("CALLKIT_SERVER", format!("http://{}", server.local_addr()));
-    python.env("CALLKIT_BACKEND", format!("http://{backend}"));
-    let run = tokio::task::spawn_blocking(move || python.output()).await.unwrap().unwrap();
-    server.stop().await;
-    let told = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{told}");
-    assert!(told.contains("\nOK"), "{told}");
+    python_passes("test_call.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_kits_live_on_any_event_loop_and_not_in_a_forked_process() {
+    python_passes("test_loops.py").await;
 }
 
 #[test]
@@ -47,6 +35,28 @@ fn kotlin_and_swift_sources_come_out_under_their_names() {
     let swift = fs::read_to_string(folder.path().join("OpenCallKit.swift")).unwrap();
     assert!(swift.contains("func startSingleCall("));
     assert!(swift.contains("protocol CallKitEventHandler"));
+}
+
+/// Runs a file of tests in Python, with a server of its own.
+async fn python_passes(tests: &str) {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no python3 to run it");
+        return;
+    }
+    let bindings = tempfile::tempdir().unwrap();
+    python_package(&bindings.path().join("callkit"));
+    let backend = backend().await;
+    let server = Server::start(pushing_to(backend)).await.unwrap();
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bindings");
+    let mut python = Command::new("python3");
+    python.arg("-B").arg(here.join(tests)).arg("--verbose");
+    python.env("PYTHONPATH", bindings.path()).env("CALLKIT_SERVER", format!("http://{}", server.local_addr()));
+    python.env("CALLKIT_BACKEND", format!("http://{backend}"));
+    let run = tokio::task::spawn_blocking(move || python.output()).await.unwrap().unwrap();
+    server.stop().await;
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{told}");
+    assert!(told.contains("\nOK"), "{told}");
 }
 
 /// A server that tells this backend of every call that rings.

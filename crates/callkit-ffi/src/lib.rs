@@ -32,7 +32,15 @@
 //!
 //! # Python
 //!
-//! Handlers and chats run on the event loop that signed in last.
+//! Streams are iterated (`async for event in kit.events()`), and a kit or a call is a context: `async with await CallKit.sign_in(…) as kit`
+//! signs out at the end, `async with call` ends the call unless it is over.
+//!
+//! Each thread may have an event loop, and loops may follow one another. A handler or a chat runs on the loop on which it was given to the kit,
+//! for as long as that runs; one that is set where no loop runs, on the loop on which the kit signed in. Where that loop is closed, it is
+//! the error fetch_token_failed: set the handlers again on the new one.
+//!
+//! A process that was forked from one which used the kit has none of its threads. What it calls raises `RuntimeError`, the kits of its
+//! parent go on there, and it ends as any other. Let `multiprocessing` spawn, or fork before the kit is used.
 //!
 //! ```python
 #![doc = include_str!("../examples/first_call.py")]
