@@ -37,6 +37,52 @@ fn kotlin_and_swift_sources_come_out_under_their_names() {
     assert!(swift.contains("protocol CallKitEventHandler"));
 }
 
+/// No Swift compiler is at hand: what is written by hand beside the generated source is held against its names and signatures.
+#[test]
+fn swift_by_hand_fits_what_is_generated() {
+    let folder = tempfile::tempdir().unwrap();
+    bind(vec![TargetLanguage::Swift], folder.path());
+    let one_space = |text: String| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let generated = one_space(fs::read_to_string(folder.path().join("OpenCallKit.swift")).unwrap());
+    let ffi = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/callkit-ffi");
+    let by_hand = fs::read_to_string(ffi.join("swift/OpenCallKitExtensions.swift")).unwrap();
+
+    let (mut extended, mut empty) = (Vec::new(), HashMap::<&str, usize>::new());
+    for line in by_hand.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("extension ") {
+            extended.push(name.split([':', ' ']).next().unwrap());
+        } else if let Some(element) = line.strip_prefix("public typealias Element = ") {
+            let name = extended.last().unwrap();
+            let class = generated.split_once(&format!("open class {name}:")).unwrap().1;
+            let next = class.split_once("func next()").unwrap().1.lines().next().unwrap();
+            assert!(next.contains(&format!("async -> {element}?")), "{name}: {next}");
+        } else if let Some(method) = line.strip_prefix("public func on") {
+            let method = method.strip_suffix(" {}").unwrap();
+            assert!(generated.contains(&format!(" func on{method}")), "{method}");
+            *empty.entry(extended.last().unwrap()).or_default() += 1;
+        }
+    }
+    for (protocol, count) in empty {
+        let body = generated.split_once(&format!("public protocol {protocol}:")).unwrap().1;
+        let methods = body.split_once("\n}").unwrap().0.matches(" func on").count();
+        assert_eq!(count, methods, "{protocol}: every method has an empty one");
+    }
+    assert_eq!(extended.len(), 6, "{extended:?}");
+
+    // Calls of the examples, by what follows a dot: of the kit, or of Swift.
+    let of_swift = ["dropFirst", "first", "contains", "sleep", "yield", "finish", "makeStream"];
+    for example in ["Answer", "Call"] {
+        let text = fs::read_to_string(ffi.join(format!("examples/{example}.swift"))).unwrap();
+        for call in text.split('.').skip(1) {
+            let name = call.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            if call[name.len()..].starts_with('(') && !of_swift.contains(&name) {
+                let known = ["func", "case"].iter().any(|kind| generated.contains(&format!("{kind} {name}(")));
+                assert!(known, "{example}.swift calls {name}");
+            }
+        }
+    }
+}
+
 /// Runs a file of tests in Python, with a server of its own.
 async fn python_passes(tests: &str) {
     if Command::new("python3").arg("--version").output().is_err() {

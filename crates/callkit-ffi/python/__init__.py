@@ -4,6 +4,7 @@ The generated module, and what it cannot know of Python:
 
 - handlers and chats run on the event loop on which they were given to a kit; each thread may have a loop of its own, and loops come and go;
 - streams are iterated with `async for`, and `async with` signs a kit out and ends a call;
+- a listener does nothing about an event whose method it lacks;
 - a process that was forked from one which used the kit has none of its threads: what it calls raises RuntimeError;
 - no thread of the kit may call into an interpreter that is ending.
 """
@@ -183,7 +184,7 @@ for _name in ["set_rtc_token_handler", "set_access_token_handler", "set_user_map
 _generated.CallKit.sign_in = _remembering_loop(_generated.CallKit.sign_in.__func__)
 
 
-# --- Iteration and contexts ---
+# --- Iteration, contexts and listeners ---
 
 
 async def _next(self):
@@ -210,6 +211,10 @@ for _class in [_generated.EventStream, _generated.StatisticsStream, _generated.A
     _class.__anext__ = _next
 for _class, _leave in [(_generated.CallKit, _sign_out), (_generated.Call, _end)]:
     _class.__aenter__, _class.__aexit__ = _enter, _leave
+
+for _class in [_generated.CallKitEventHandler, _generated.CallEventHandler, _generated.MyMediaStatusHandler]:
+    for _name in [name for name in vars(_class) if name.startswith("on_")]:
+        setattr(_class, _name, lambda self, *_: None)
 
 
 # --- Forked processes ---

@@ -11,6 +11,8 @@
 //! | import | `import callkit` | `import org.callkit.*` | `import OpenCallKit` (Apple has a `CallKit`) |
 //! | names | `start_single_call` | `startSingleCall` | `startSingleCall` |
 //! | async | coroutines of asyncio | suspend functions | async functions |
+//! | events | `async for event in kit.events()` | `kit.eventFlow()`, a `Flow` | `for await event in kit.events()` |
+//! | a listener to some events | `CallKitEventHandler` | `CallKitListener` | `CallKitEventHandler` |
 //! | what fails | raises `CallError.Busy` | throws `CallException.Busy` | throws `CallError.Busy` |
 //! | enum values | `CallType.AUDIO1V1` | `CallType.AUDIO1V1` | `.audio1v1` |
 //! | needs | nothing | JNA, kotlinx-coroutines | nothing |
@@ -21,7 +23,8 @@
 //!
 //! - [`CallKit::events`] gives an [`EventStream`], whose `next()` waits for the next [`CallKitEvent`]: pleasant in a coroutine, and it
 //!   needs to know only the events that it cares for;
-//! - [`CallKit::add_event_listener`] takes a [`CallKitEventHandler`] with a method for every event, called on a thread of the kit's own.
+//! - [`CallKit::add_event_listener`] takes a [`CallKitEventHandler`] with a method for every event, called on a thread of the kit's own. One
+//!   that lacks methods does nothing about their events.
 //!
 //! The face of one call ([`Call`]) has a handle for each call and a [`CallEventHandler`] that is told of this call alone, in place of the
 //! kit's listeners; a [`CallManager`] makes and verifies such calls without a kit that is signed in.
@@ -43,21 +46,42 @@
 //! parent go on there, and it ends as any other. Let `multiprocessing` spawn, or fork before the kit is used.
 //!
 //! ```python
-#![doc = include_str!("../examples/first_call.py")]
+#![doc = include_str!("../examples/answer.py")]
+//! ```
+//!
+//! and, at the other end,
+//!
+//! ```python
+#![doc = include_str!("../examples/call.py")]
 //! ```
 //!
 //! # Kotlin
 //!
-//! `CallKit`, `EventStream` and `DevBackend` are `AutoCloseable`.
+//! `CallKit`, `EventStream` and `DevBackend` are `AutoCloseable`. Beside what is generated: `eventFlow`, `audioLevelFlow` and `statisticsFlow`,
+//! each a `Flow` with a stream of its own from when it is collected; `asFlow` of a stream that was begun before; and the open classes
+//! `CallKitListener`, `CallListener` and `MyMediaStatusListener`, of which an app overrides what it cares for. `cargo xtask kotlin` compiles all
+//! of it and makes calls with it.
 //!
 //! ```kotlin
-#![doc = include_str!("../examples/FirstCall.kt")]
+#![doc = include_str!("../examples/Answer.kt")]
+//! ```
+//!
+//! ```kotlin
+#![doc = include_str!("../examples/Call.kt")]
 //! ```
 //!
 //! # Swift
 //!
+//! Beside what is generated: `EventStream`, `StatisticsStream` and `AudioLevelStream` are asynchronous sequences, and every method of a listener
+//! has an empty default. No Swift compiler runs in this project's checks: what is generated is as UniFFI makes it, what is written by hand and
+//! the two programs are held against its names and signatures.
+//!
 //! ```swift
-#![doc = include_str!("../examples/FirstCall.swift")]
+#![doc = include_str!("../examples/Answer.swift")]
+//! ```
+//!
+//! ```swift
+#![doc = include_str!("../examples/Call.swift")]
 //! ```
 //!
 //! # What it does not do

@@ -75,7 +75,7 @@ fn build(release: bool) -> Outcome<PathBuf> {
     build.file(&format!("{DLL_PREFIX}callkit_ffi{DLL_SUFFIX}"))
 }
 
-/// Generates one language's files, with the library that they load beside them. In Python they are a package.
+/// Generates one language's files, and puts beside them what is written by hand and the library that they load. In Python they are a package.
 fn write(language: Language, library: &Path, folder: &Path) -> Outcome {
     let utf8 = |path: &Path| {
         path.to_str().map(Into::into).ok_or_else(|| Failure::found(format!("{} is not UTF-8", path.display())))
@@ -93,9 +93,10 @@ fn write(language: Language, library: &Path, folder: &Path) -> Outcome {
         ..GenerateOptions::default()
     };
     generate(options).map_err(|e| Failure::found(format!("{} bindings: {e:#}", language.name())))?;
-    if let Language::Python = language {
-        let init = project::root().join("crates/callkit-ffi/python/__init__.py");
-        fs::copy(&init, folder.join("__init__.py")).map_err(Failure::file(init))?;
+    let by_hand = project::root().join("crates/callkit-ffi").join(language.name());
+    for file in project::files_below(&by_hand, language.extension())? {
+        let beside = folder.join(language.place()).join(file.file_name().expect("a file has a name"));
+        fs::copy(&file, beside).map_err(Failure::file(file))?;
     }
     let beside = folder.join(library.file_name().expect("cargo built a file"));
     fs::copy(library, &beside).map_err(Failure::file(beside)).map(drop)
@@ -121,6 +122,22 @@ impl Language {
         }
     }
 
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Python => "py",
+            Self::Kotlin => "kt",
+            Self::Swift => "swift",
+        }
+    }
+
+    /// The folder of the sources, from where the library lies.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Kotlin => "org/callkit",
+            Self::Python | Self::Swift => "",
+        }
+    }
+
     fn target(self) -> TargetLanguage {
         match self {
             Self::Python => TargetLanguage::Python,
@@ -129,19 +146,16 @@ impl Language {
         }
     }
 
-    /// Python is imported, which loads the library and compares its checksums; the compilers of the others are rarely
-    /// installed, so there it is seen only that the sources came out.
+    /// Python is imported, which loads the library and compares its checksums; Kotlin has a task of its own, which compiles it and makes a call;
+    /// the compiler of Swift is rarely installed, so there it is seen only that the sources came out.
     fn check(self, folder: &Path) -> Outcome {
-        let extension = match self {
-            Self::Python => {
-                return process::capture(Command::new("python3").current_dir(folder).args(["-c", "import callkit"]))
-                    .map(drop);
-            }
-            Self::Kotlin => "kt",
-            Self::Swift => "swift",
-        };
-        let sources = project::files_below(folder, extension)?;
-        let written = sources.iter().any(|path| fs::metadata(path).is_ok_and(|m| m.len() > 0));
-        if written { Ok(()) } else { Err(Failure::found(format!("no {} source was generated", self.name()))) }
+        if let Self::Python = self {
+            return process::capture(Command::new("python3").current_dir(folder).args(["-c", "import callkit"]))
+                .map(drop);
+        }
+        let sources = project::files_below(folder, self.extension())?;
+        let written = sources.iter().filter(|path| fs::metadata(path).is_ok_and(|m| m.len() > 0)).count();
+        // What is generated, and what is written by hand.
+        if written >= 2 { Ok(()) } else { Err(Failure::found(format!("no {} source was generated", self.name()))) }
     }
 }

@@ -16,7 +16,7 @@ use crate::microphone::MicrophoneFailure;
 ///
 /// A listener that holds a kit keeps that signed in; one that is to answer or hang up holds what [`crate::CallKit::downgrade`] gives.
 ///
-/// Every method must be there; who wants only some events reads the stream instead ([`crate::CallKit::events`]).
+/// One that cares for some events alone derives from `CallKitListener` in Kotlin; in Python and Swift it leaves the other methods out.
 #[uniffi::export(foreign)]
 pub trait CallKitEventHandler: Send + Sync {
     /// Callee: somebody calls; ring.
