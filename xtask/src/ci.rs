@@ -3,7 +3,7 @@
 use crate::{
     bench, cargo, cli, demo, examples,
     failure::{Failure, Outcome},
-    heavy, live, process,
+    heavy, kotlin, live, process,
 };
 use clap::{Arg, ArgMatches, Command as Cli};
 use std::time::{Duration, Instant};
@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
         what: "the bindings come out and load",
         run: || heavy::run(&["bindings", "all", "--check"]),
     },
+    Step { name: "kotlin", what: "the Kotlin bindings compile, and two phones call each other", run: kotlin::run },
     Step { name: "examples", what: "the two programs of README call each other", run: examples::run },
     Step { name: "demo", what: "a real call works", run: demo::run_in_ci },
     Step { name: "live", what: "calls outlive what breaks, in short", run: live::run_short },

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bench, ci, coverage, demo, failure::Outcome, fuzz, heavy, live, model, setup, sim, test};
+use crate::{bench, ci, coverage, demo, failure::Outcome, fuzz, heavy, kotlin, live, model, setup, sim, test};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// A task: how it is asked for, and what it does.
@@ -18,6 +18,7 @@ const TASKS: &[Task] = &[
     Task { command: heavy::codegen, run: |given| heavy::run_named("codegen", given) },
     Task { command: heavy::tidy, run: |given| heavy::run_named("tidy", given) },
     Task { command: heavy::bindings, run: |given| heavy::run_named("bindings", given) },
+    Task { command: kotlin::command, run: |_| kotlin::run() },
     Task { command: bench::command, run: bench::run },
     Task { command: sim::command, run: sim::run },
     Task { command: model::command, run: model::run },

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -16,13 +16,7 @@ pub(crate) fn run() -> Outcome {
     process::run(&mut cargo::command(["build", "--workspace", "--bins", "--examples"]))?;
     let folder = cargo::own_folder()?;
     let program = |name: &str| folder.join("examples").join(cargo::executable_name(name));
-    let (server, ready) = Started::program(
-        &folder.join(cargo::executable_name("callkitd")),
-        &["--dev", "--listen", "127.0.0.1:0", "--log", "warn"],
-        "tcp=",
-    )?;
-    let address = ready.split_whitespace().find_map(|word| word.strip_prefix("tcp=")).unwrap_or_default();
-    let url = format!("http://{address}");
+    let (server, url) = Started::server(&folder.join(cargo::executable_name("callkitd")))?;
 
     let alone = Command::new(program("call")).arg(&url).output().map_err(Failure::file(program("call")))?;
     let why = String::from_utf8_lossy(&alone.stderr);
@@ -30,38 +24,51 @@ pub(crate) fn run() -> Outcome {
         return Err(Failure::found(format!("a call to nobody: {}, {why}", alone.status)));
     }
 
-    let (mut answers, _) = Started::program(&program("answer"), &[&url], "waits")?;
+    let mut answers = Command::new(program("answer"));
+    answers.arg(&url);
+    let (mut answers, _) = Started::command(answers, "waits")?;
     let called = process::capture(Command::new(program("call")).arg(&url))?;
     let answered = answers.rest()?;
     drop(server);
-    for (who, said, wanted) in [
-        ("the caller", &called, ["it rings at bob", "they talk", "over"]),
-        ("the callee", &answered, ["alice calls", "they talk", "over: remote_hangup"]),
-    ] {
-        print!("--- {who}\n{said}");
-        if let Some(missing) = wanted.iter().find(|line| !said.lines().any(|said| said == **line)) {
-            return Err(Failure::found(format!("{who} does not say {missing:?}")));
-        }
+    print!("--- the caller\n{called}--- the callee\n{answered}");
+    says("the caller", &called, &["it rings at bob", "they talk", "over"])?;
+    says("the callee", &answered, &["alice calls", "they talk", "over: remote_hangup"])
+}
+
+/// Whether each of these lines was said.
+pub(crate) fn says(who: &str, said: &str, wanted: &[&str]) -> Outcome {
+    match wanted.iter().find(|line| !said.lines().any(|said| said == **line)) {
+        Some(missing) => Err(Failure::found(format!("{who} does not say {missing:?}"))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A program that runs beside this one; ended when dropped.
-struct Started {
+pub(crate) struct Started {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
 }
 
 impl Started {
+    /// Starts `callkitd` on a port that is free, and gives its address.
+    pub(crate) fn server(path: &Path) -> Outcome<(Started, String)> {
+        let mut server = Command::new(path);
+        server.args(["--dev", "--listen", "127.0.0.1:0", "--log", "warn"]);
+        let (started, ready) = Started::command(server, "tcp=")?;
+        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("tcp=")).unwrap_or_default();
+        Ok((started, format!("http://{address}")))
+    }
+
     /// Starts a program and waits for a line that contains `ready`, which is given back.
-    fn program(path: &Path, words: &[&str], ready: &str) -> Outcome<(Started, String)> {
-        let mut child = Command::new(path).args(words).stdout(Stdio::piped()).spawn().map_err(Failure::file(path))?;
+    pub(crate) fn command(mut command: Command, ready: &str) -> Outcome<(Started, String)> {
+        let path = PathBuf::from(command.get_program());
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(Failure::file(&path))?;
         let said = BufReader::new(child.stdout.take().expect("stdout was asked for as a pipe"));
         let mut started = Started { child, said };
         let mut line = String::new();
         while !line.contains(ready) {
             line.clear();
-            if started.said.read_line(&mut line).map_err(Failure::file(path))? == 0 {
+            if started.said.read_line(&mut line).map_err(Failure::file(&path))? == 0 {
                 return Err(Failure::found(format!("{} did not get ready", path.display())));
             }
         }
@@ -69,7 +76,7 @@ impl Started {
     }
 
     /// What it says until it ends by itself; fails unless it exits with 0.
-    fn rest(&mut self) -> Outcome<String> {
+    pub(crate) fn rest(&mut self) -> Outcome<String> {
         let said = std::io::read_to_string(&mut self.said).map_err(Failure::file("an example"))?;
         let status = self.child.wait().map_err(Failure::file("an example"))?;
         if status.success() { Ok(said) } else { Err(Failure::found(format!("an example failed ({status}): {said}"))) }

@@ -8,6 +8,7 @@ mod coverage;
 mod demo;
 mod fuzz;
 mod heavy;
+mod kotlin;
 mod live;
 mod model;
 mod setup;

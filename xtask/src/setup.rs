@@ -10,7 +10,7 @@ use crate::{
     process,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command as Cli};
-use needs::{COMPARED, NEEDS, Need};
+use needs::{COMPARED, KOTLIN, NEEDS, Need};
 use packages::Manager;
 use std::collections::BTreeSet;
 
@@ -88,6 +88,13 @@ pub(crate) fn offer_compared() {
         Ok(()) => {}
         Err(failure) => println!("not compared with all that it could be: {failure}{}", by_hand(&missing, None)),
     }
+}
+
+/// Makes sure that Kotlin can be compiled and run.
+pub(crate) fn for_kotlin() -> Outcome {
+    let machine = this_machine();
+    let missing: Vec<_> = KOTLIN.iter().filter(|need| !need.is_there(&machine)).collect();
+    if missing.is_empty() { Ok(()) } else { install(&machine, &missing) }
 }
 
 fn is_root() -> bool {

@@ -137,6 +137,43 @@ pub(super) const NEEDS: &[Need] = &[
     },
 ];
 
+/// What the test of the Kotlin bindings runs on; the compiler itself it gets from PyPI.
+pub(super) const KOTLIN: &[Need] = &[
+    Need {
+        name: "Java",
+        purpose: "runs the Kotlin compiler and what it compiles",
+        probes: &[&["java", "--version"]],
+        when: When::Always,
+        apt: "openjdk-17-jre-headless",
+        dnf: "java-17-openjdk-headless",
+        pacman: "jre17-openjdk-headless",
+        brew: "",
+        without_a_manager: "Java 17 or newer",
+    },
+    Need {
+        name: "JNA",
+        purpose: "lets Kotlin call the library",
+        probes: &[&["test", "-e", "/usr/share/java/jna.jar"]],
+        when: When::Always,
+        apt: "libjna-java",
+        dnf: "jna",
+        pacman: "java-jna",
+        brew: "",
+        without_a_manager: "JNA 5 as /usr/share/java/jna.jar",
+    },
+    Need {
+        name: "pip",
+        purpose: "downloads the Kotlin compiler",
+        probes: &[&["python3", "-m", "pip", "--version"]],
+        when: When::Always,
+        apt: "python3-pip",
+        dnf: "python3-pip",
+        pacman: "python-pip",
+        brew: "python",
+        without_a_manager: "pip of Python 3",
+    },
+];
+
 /// What the benchmark of signaling measures beside the server; no build, test or demo needs it.
 pub(super) const COMPARED: &[Need] = &[
     Need {
