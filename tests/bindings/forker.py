@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import callkit
 
@@ -69,9 +70,13 @@ async def signed_out(events):
 
 
 def with_a_kit(server, way):
-    kit = asyncio.run(phone(server, "kurt", chat=Chat({}, "kurt")))
+    async def begin():
+        return await phone(server, "kurt", chat=Chat({}, "kurt"))
+
+    kit = asyncio.run(begin())
     reader = threading.Thread(target=asyncio.run, args=[signed_out(kit.events())])
     reader.start()
+    warnings.simplefilter("ignore", DeprecationWarning)  # newer ones warn of every fork beside a thread
     if (child := os.fork()) == 0:
         if way == "used":
             tries(kit, server)
