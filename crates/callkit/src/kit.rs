@@ -10,7 +10,7 @@ use futures_util::Stream;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
-use rtc_transport::{Interfaces, NetworkWatch, TurnServer};
+use rtc_transport::{Interfaces, TurnServer};
 use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Certificate;
@@ -22,7 +22,7 @@ use crate::call::{
     VerifyCallResult,
 };
 use crate::chat::{Chat, ChatSender};
-use crate::core::{Command, Core, REPORTS, Reply, Report, Senders, Settings};
+use crate::core::{Command, Core, REPORTS, Reply, Senders, Settings};
 use crate::devices::Devices;
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
@@ -30,6 +30,7 @@ use crate::figures::Figures;
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn, SignInFailure};
 use crate::listeners::Teller;
+use crate::network::watch_network;
 use crate::paths::WarmPath;
 use crate::quality::CallQuality;
 use crate::session::Session;
@@ -280,20 +281,6 @@ pub(crate) struct Credentials {
     pub(crate) access_token: String,
     /// Empty if there is none.
     pub(crate) cc_param: String,
-}
-
-/// Tells the owner loop when the addresses of the machine change, for as long as it lives.
-async fn watch_network(interfaces: Interfaces, reports: mpsc::Sender<Report>) {
-    let mut watch = NetworkWatch::of(interfaces, rtc_transport::runtime::tokio());
-    loop {
-        tokio::select! {
-            () = watch.changed() => {}
-            () = reports.closed() => return,
-        }
-        if reports.send(Report::NetworkChanged).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// One signed-in user on one device: makes, takes and ends calls.

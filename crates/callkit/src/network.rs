@@ -1,11 +1,28 @@
-//! Whether this side's own network is there: it is not when neither the server nor the other end of a call can be reached.
+//! This side's own network: when it changes, and whether it is there, which it is not when neither the server nor the other end of a call can be
+//! reached.
 
 use call_protocol::CallId;
+use rtc_transport::{Interfaces, NetworkWatch};
 use signaling::Time;
+use tokio::sync::mpsc;
 
-use crate::core::Core;
+use crate::core::{Core, Report};
 use crate::events::CallKitEvent;
 use crate::media::{Media, PathLink};
+
+/// Tells the owner loop when the addresses of the machine change, for as long as it lives.
+pub(crate) async fn watch_network(interfaces: Interfaces, reports: mpsc::Sender<Report>) {
+    let mut watch = NetworkWatch::of(interfaces, rtc_transport::runtime::tokio());
+    loop {
+        tokio::select! {
+            () = watch.changed() => {}
+            () = reports.closed() => return,
+        }
+        if reports.send(Report::NetworkChanged).await.is_err() {
+            return;
+        }
+    }
+}
 
 /// What was told of a call's network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
