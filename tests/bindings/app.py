@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 import unittest
 import urllib.error
@@ -34,6 +35,12 @@ class Backend:
             return json.load(response)
 
 
+def metric(server, name):
+    """A figure of the server."""
+    with urllib.request.urlopen(f"{server}/metrics", timeout=20) as response:
+        return int(float(re.search(rf"^{name} (\S+)", response.read().decode(), re.MULTILINE).group(1)))
+
+
 async def pushed(user, patience):
     """The cc_param that the app's backend was told for this user."""
     backend = os.environ.get("CALLKIT_BACKEND")
@@ -59,6 +66,22 @@ class Tokens(callkit.RtcTokenHandler):
         asked = {"channel": request.channel, "uid": request.uid or 0}
         reply = await asyncio.to_thread(self.backend.post, "rtc-token", asked)
         return callkit.RtcToken(token=reply["token"], uid=reply["uid"])
+
+
+def config(server, **changes):
+    """What a kit is made of that speaks with others on this machine, without a sound."""
+    silent = {"audio_input": callkit.AudioInput.SILENCE(), "audio_output": callkit.AudioOutput.NULL()}
+    here = {"app_id": APP, "server": server, "interfaces": callkit.Interfaces.LOOPBACK()}
+    return callkit.CallKitConfig(**{**here, **silent, **changes})
+
+
+async def sign_in(server, user, tokens=Tokens, **changes):
+    """The kit of a user, which can make and take calls."""
+    backend = Backend(server, user)
+    kit = await callkit.CallKit.sign_in(config(server, **changes), user, backend.token)
+    kit.set_rtc_token_handler(tokens(backend))
+    await kit.init_rtc()
+    return kit
 
 
 class BrokenTokens(callkit.RtcTokenHandler):

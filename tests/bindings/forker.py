@@ -12,27 +12,9 @@ import threading
 import time
 import warnings
 
-import callkit
-
-from app import APP, Backend, Chat, Tokens
+from app import Chat, Tokens, sign_in
 
 PATIENCE = 10
-
-
-async def phone(server, user, **changes):
-    backend = Backend(server, user)
-    config = callkit.CallKitConfig(
-        app_id=APP,
-        server=server,
-        audio_input=callkit.AudioInput.SILENCE(),
-        audio_output=callkit.AudioOutput.NULL(),
-        interfaces=callkit.Interfaces.LOOPBACK(),
-        **changes,
-    )
-    kit = await callkit.CallKit.sign_in(config, user, backend.token)
-    kit.set_rtc_token_handler(Tokens(backend))
-    await kit.init_rtc()
-    return kit
 
 
 def refused(what):
@@ -49,7 +31,7 @@ def tries(kit, server):
     refused(kit.events)
     refused(lambda: kit.set_rtc_token_handler(Tokens(None)))
     refused(lambda: asyncio.run(kit.mute()))
-    refused(lambda: asyncio.run(phone(server, "kurt")))
+    refused(lambda: asyncio.run(sign_in(server, "kurt")))
 
 
 def ends_well(child):
@@ -71,7 +53,7 @@ async def signed_out(events):
 
 def with_a_kit(server, way):
     async def begin():
-        return await phone(server, "kurt", chat=Chat({}, "kurt"))
+        return await sign_in(server, "kurt", chat=Chat({}, "kurt"))
 
     kit = asyncio.run(begin())
     reader = threading.Thread(target=asyncio.run, args=[signed_out(kit.events())])
@@ -88,7 +70,7 @@ def with_a_kit(server, way):
 
 
 async def alone(server):
-    kit = await phone(server, "lars")
+    kit = await sign_in(server, "lars")
     await kit.sign_out()
 
 

@@ -5,30 +5,14 @@ import sys
 
 import callkit
 
-from app import APP, Backend, Chat, Tokens
-
-
-async def phone(server, user, rooms):
-    backend = Backend(server, user)
-    config = callkit.CallKitConfig(
-        app_id=APP,
-        server=server,
-        audio_input=callkit.AudioInput.SILENCE(),
-        audio_output=callkit.AudioOutput.NULL(),
-        interfaces=callkit.Interfaces.LOOPBACK(),
-        chat=Chat(rooms, user),
-    )
-    kit = await callkit.CallKit.sign_in(config, user, backend.token)
-    kit.set_rtc_token_handler(Tokens(backend))
-    await kit.init_rtc()
-    return kit
+from app import Chat, sign_in
 
 
 async def main(server):
     rooms = {}
-    local = await phone(server, "rosa", rooms)
+    local = await sign_in(server, "rosa", chat=Chat(rooms, "rosa"))
     # One kit goes with the coroutine, the other one is there until the interpreter ends.
-    globals()["kept"] = await phone(server, "sven", rooms)
+    globals()["kept"] = await sign_in(server, "sven", chat=Chat(rooms, "sven"))
     events = kept.events()  # noqa: F821
     await local.start_single_call("sven", callkit.CallType.AUDIO1V1)
     while not isinstance(event := await events.next(), callkit.CallKitEvent.RECEIVE_CALL):

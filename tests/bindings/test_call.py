@@ -20,14 +20,13 @@ import tempfile
 import threading
 import time
 import unittest
-import urllib.request
 import wave
 import weakref
 
 import callkit
 
 import hearing
-from app import APP, Backend, CallListener, Chat, MyMedia, Tokens, pushed
+from app import APP, Backend, CallListener, Chat, MyMedia, Tokens, config, metric, pushed, sign_in
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPEECH = HERE.parent.parent / "crates/rtc-media/assets/speech.wav"
@@ -227,7 +226,7 @@ class PhonesTest(unittest.TestCase):
         until_sessions(self, 0)
         alice, bob = self.phones()
         call_id = self.call(alice, bob)
-        self.assertEqual(metric("callkit_sessions"), 2)
+        self.assertEqual(metric(server, "callkit_sessions"), 2)
         alice.do("drop")
         bob.until("call_end", call_id=call_id, reason="REMOTE_HANGUP")
         until_sessions(self, 1)
@@ -252,8 +251,7 @@ class PhonesTest(unittest.TestCase):
 
 class KitTest(unittest.IsolatedAsyncioTestCase):
     def config(self, **changes):
-        silent = {"audio_input": callkit.AudioInput.SILENCE(), "audio_output": callkit.AudioOutput.NULL()}
-        return callkit.CallKitConfig(**{"app_id": APP, "server": server, **silent, **changes})
+        return config(**{"server": server, **changes})
 
     async def kit(self, user):
         kit = await callkit.CallKit.sign_in(self.config(), user, Backend(server, user).token)
@@ -351,23 +349,10 @@ class Person:
 
     @staticmethod
     async def sign_in(test, user, **config):
-        backend = Backend(server, user)
-        config = callkit.CallKitConfig(
-            **{
-                "app_id": APP,
-                "server": server,
-                "audio_input": callkit.AudioInput.TONE(hz=440.0, amplitude=0.5),
-                "audio_output": callkit.AudioOutput.NULL(),
-                "interfaces": callkit.Interfaces.LOOPBACK(),
-                "level_interval_ms": 50,
-                **config,
-            }
-        )
-        person = Person(await callkit.CallKit.sign_in(config, user, backend.token))
-        test.addAsyncCleanup(person.kit.sign_out)
-        person.kit.set_rtc_token_handler(Tokens(backend))
-        await person.kit.init_rtc()
-        return person
+        tone = callkit.AudioInput.TONE(hz=440.0, amplitude=0.5)
+        kit = await sign_in(server, user, **{"audio_input": tone, "level_interval_ms": 50, **config})
+        test.addAsyncCleanup(kit.sign_out)
+        return Person(kit)
 
     async def until(self, kind, **what):
         """The first event of this kind and these values that was not asked for before."""
@@ -451,7 +436,7 @@ class SeveralCallsTest(unittest.IsolatedAsyncioTestCase):
         rooms = {}
         chats = [Chat(rooms, user) for user in ["peter", "quinn"]]
         peter, quinn = [await Person.sign_in(self, chat.user, chat=chat) for chat in chats]
-        opened = metric("callkit_calls_opened_total")
+        opened = metric(server, "callkit_calls_opened_total")
         call_id = await peter.call(quinn)
         await peter.until_loud(True)
         await quinn.until_loud(True)
@@ -460,7 +445,7 @@ class SeveralCallsTest(unittest.IsolatedAsyncioTestCase):
         await peter.call(quinn)
         await peter.kit.sign_out()
         await quinn.until(callkit.CallKitEvent.CALL_END, reason=callkit.EndReason.REMOTE_HANGUP)
-        self.assertEqual(metric("callkit_calls_opened_total"), opened, "the server has heard of no call")
+        self.assertEqual(metric(server, "callkit_calls_opened_total"), opened, "the server has heard of no call")
         self.assertTrue(all(chat.sent for chat in chats), "both have spoken through the chat")
 
 
@@ -485,15 +470,7 @@ class OneCallTest(unittest.IsolatedAsyncioTestCase):
     """Calls without a kit, each with a handler of its own."""
 
     def manager(self, hz):
-        return callkit.CallManager(
-            callkit.CallKitConfig(
-                app_id=APP,
-                server=server,
-                audio_input=callkit.AudioInput.TONE(hz=hz, amplitude=0.5),
-                audio_output=callkit.AudioOutput.NULL(),
-                interfaces=callkit.Interfaces.LOOPBACK(),
-            )
-        )
+        return callkit.CallManager(config(server, audio_input=callkit.AudioInput.TONE(hz=hz, amplitude=0.5)))
 
     async def rings(self, caller, callee, **param):
         """A call that rings, from one who has an access token to one who has nothing but what a push brings."""
@@ -607,14 +584,9 @@ class ExamplesTest(unittest.TestCase):
                 self.assertCountEqual(said.splitlines(), heard)
 
 
-def metric(name):
-    with urllib.request.urlopen(f"{server}/metrics", timeout=PATIENCE) as response:
-        return int(float(re.search(rf"^{name} (\S+)", response.read().decode(), re.MULTILINE).group(1)))
-
-
 def until_sessions(test, count):
     deadline = time.monotonic() + PATIENCE
-    while (now := metric("callkit_sessions")) != count:
+    while (now := metric(server, "callkit_sessions")) != count:
         test.assertLess(time.monotonic(), deadline, f"there are {now} sessions, not {count}")
         time.sleep(0.02)
 

@@ -13,7 +13,7 @@ import unittest
 
 import callkit
 
-from app import APP, Backend, CallListener, Listener, Tokens
+from app import APP, Backend, CallListener, Listener, Tokens, config, sign_in
 
 FORKER = pathlib.Path(__file__).resolve().parent / "forker.py"
 PATIENCE = 30
@@ -23,11 +23,7 @@ server = os.environ["CALLKIT_SERVER"]
 Event = callkit.CallKitEvent
 
 
-def config(**changes):
-    silent = {"audio_input": callkit.AudioInput.TONE(hz=440.0, amplitude=0.5), "audio_output": callkit.AudioOutput.NULL()}
-    return callkit.CallKitConfig(
-        **{"app_id": APP, "server": server, "interfaces": callkit.Interfaces.LOOPBACK(), **silent, **changes}
-    )
+TONE = callkit.AudioInput.TONE(hz=440.0, amplitude=0.5)
 
 
 class KnownLoop(Tokens):
@@ -38,12 +34,8 @@ class KnownLoop(Tokens):
         return await super().rtc_token(request)
 
 
-async def phone(user, tokens=Tokens, **changes):
-    backend = Backend(server, user)
-    kit = await callkit.CallKit.sign_in(config(**changes), user, backend.token)
-    kit.set_rtc_token_handler(tokens(backend))
-    await kit.init_rtc()
-    return kit
+def phone(user, tokens=Tokens, **changes):
+    return sign_in(server, user, tokens, audio_input=TONE, **changes)
 
 
 async def first(events, kind):
@@ -187,7 +179,7 @@ class LoopsTest(unittest.TestCase):
         self.assertIs(tokens.asked_on, loop, "the loop on which the kit signed in")
 
     def test_a_manager_begins_calls_on_several_loops(self):
-        manager = callkit.CallManager(config())
+        manager = callkit.CallManager(config(server, audio_input=TONE))
 
         async def declined():
             param = callkit.MakeCallParam(

@@ -396,11 +396,8 @@ impl Running<'_> {
         match change {
             Change::Nothing => {}
             Change::Open { may_stand_in } => {
-                let opening = self.opener.open_input(self.microphone.chosen(), &self.input, may_stand_in);
-                if let Err(error) = opening {
-                    self.microphone.cannot_open(Instant::now());
-                    (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
-                }
+                let begun = self.opener.open_input(self.microphone.chosen(), &self.input, may_stand_in);
+                self.opening_begun(Direction::Input, begun);
             }
             Change::LetGo => {
                 self.handset.set_microphone(None);
@@ -413,14 +410,20 @@ impl Running<'_> {
         match change {
             Change::Nothing => {}
             Change::Open { may_stand_in } => {
-                let opening = self.opener.open_output(self.loudspeaker.chosen(), &self.output, may_stand_in);
-                if let Err(error) = opening {
-                    self.loudspeaker.cannot_open(Instant::now());
-                    (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
-                }
+                let begun = self.opener.open_output(self.loudspeaker.chosen(), &self.output, may_stand_in);
+                self.opening_begun(Direction::Output, begun);
             }
             Change::LetGo => finish_sink(self.handset.set_loudspeaker(None)),
         }
+    }
+
+    fn opening_begun(&mut self, direction: Direction, begun: std::io::Result<()>) {
+        let Err(error) = begun else { return };
+        match direction {
+            Direction::Input => self.microphone.cannot_open(Instant::now()),
+            Direction::Output => self.loudspeaker.cannot_open(Instant::now()),
+        }
+        (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
     }
 
     fn on_brought(&mut self, now: Instant, brought: Brought) {
