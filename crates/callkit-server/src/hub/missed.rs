@@ -78,12 +78,15 @@ impl Hub {
             return;
         }
         let permits = self.permits.clone();
+        // What ends from here on is told to the device as it happens, and may be in the store before it is looked into.
+        let until = store.last_number();
         self.lookups.spawn(async move {
             let _permit = permits.acquire().await;
-            let missed = missed(&store, &app_id, &party, after).await.unwrap_or_else(|error| {
+            let mut missed = missed(&store, &app_id, &party, after).await.unwrap_or_else(|error| {
                 warn!(%error, "missed calls cannot be read");
                 Missed::default()
             });
+            missed.calls.retain(|call| call.number <= until);
             Found::Missed { session: key, missed }
         });
     }
