@@ -66,8 +66,10 @@ impl ServerProcess {
         }
         let mut command = within(options.host, &program.to_string_lossy());
         command.args(options.itself.then_some(AS_SERVER));
+        // That others could reach a server of development is meant here, and need not be said in the midst of a table.
+        let log = "warn,callkit_server::server=error";
         command
-            .args(["--dev", "--dev-public", "--log", "warn", "--listen", &options.listen])
+            .args(["--dev", "--dev-public", "--log", log, "--listen", &options.listen])
             .env("CALLKITD_APPS", apps(options.notify_url.as_deref()));
         if let Some(folder) = &options.data_dir {
             command.arg("--data-dir").arg(folder);

@@ -256,21 +256,23 @@ fn output(what: &str) -> AudioOutput {
 fn stamped_input(input: AudioInput) -> AudioInput {
     AudioInput::custom(move || {
         SPOKEN.store(0, Ordering::Relaxed);
-        Ok(Box::new(Stamped { inner: input.open()?, event: Some("first_spoken") }))
+        Ok(Box::new(Stamped { inner: input.open()?, event: Some("first_spoken"), is_silent: true }))
     })
 }
 
-/// The same output; tells when its first frame was given.
+/// The same output; tells when its first frame was given, and when the first one that is not silent was.
 fn stamped_output(output: AudioOutput) -> AudioOutput {
     AudioOutput::custom(move || {
         HEARD.store(0, Ordering::Relaxed);
-        Ok(Box::new(Stamped { inner: output.open()?, event: Some("first_played") }))
+        Ok(Box::new(Stamped { inner: output.open()?, event: Some("first_played"), is_silent: true }))
     })
 }
 
 struct Stamped<T> {
     inner: T,
     event: Option<&'static str>,
+    /// Nothing but silence has come by.
+    is_silent: bool,
 }
 
 impl<T> Stamped<T> {
@@ -292,6 +294,10 @@ impl AudioSource for Stamped<Box<dyn AudioSource>> {
 impl AudioSink for Stamped<Box<dyn AudioSink>> {
     fn write(&mut self, frame: &Frame) -> Result<(), DeviceError> {
         self.stamp();
+        if self.is_silent && frame.0.iter().any(|sample| *sample != 0.0) {
+            self.is_silent = false;
+            say(json!({ "event": "first_sound" }));
+        }
         HEARD.fetch_add(1, Ordering::Relaxed);
         self.inner.write(frame)
     }

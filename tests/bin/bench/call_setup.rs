@@ -1,4 +1,4 @@
-//! From invite to ring, and from answer to the first decoded sound at each end.
+//! From invite to ring, and from answer to the first sound that is given to the loudspeaker at each end.
 
 use std::time::Duration;
 
@@ -117,8 +117,8 @@ async fn one_call(alice: &mut PhoneProcess, bob: &mut PhoneProcess, times: &mut 
     tokio::time::sleep(RINGS_FOR).await; // sleeps: a person takes a moment to answer
     bob.tell("answer").await?;
     let answering = at_us(&bob.until("answering").await?);
-    let callee = at_us(&bob.until("first_audio").await?);
-    let caller = at_us(&alice.until("first_audio").await?);
+    let callee = at_us(&bob.until("first_sound").await?);
+    let caller = at_us(&alice.until("first_sound").await?);
     times.ring.push(ring - calling);
     times.callee.push(callee - answering);
     times.caller.push(caller - answering);
