@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::cc_keys::{CcError, CcKeys};
 use crate::clock::Clock;
-use crate::hub::HubLink;
+use crate::hub_link::HubLink;
 use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::token::{Apps, AuthFailure};

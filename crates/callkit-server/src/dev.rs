@@ -18,7 +18,7 @@ use callkit_hub::{AppNo, Request as HubRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::hub::{HubLink, ToHub};
+use crate::hub_link::{HubLink, ToHub};
 use crate::token::Apps;
 
 /// The app that the backend serves.

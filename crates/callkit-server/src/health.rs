@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gate::{Gate, Pass};
-use crate::hub::{HubLink, ToHub};
+use crate::hub_link::{HubLink, ToHub};
 use crate::metering::Metering;
 use crate::vitals::{Part, Vitals};
 

@@ -1,119 +1,25 @@
 //! Drives the hub: one task gives it what happens, and carries out what it wants. It waits for no disk and no network.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
-use call_protocol::UserId;
-use call_protocol::session::{RefuseReason, Resume};
-use callkit_hub::{
-    Counters, Delivery, Fact, FrameBody, Hub, Identity, Input, InviteLimit, Output, Request, RequestId, StreamId,
-    TokenMark,
-};
-use signaling::{Now, Time};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use callkit_hub::{CallKey, Counters, Delivery, Hub, Input, Output, RequestId, StreamId};
+use signaling::Now;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 mod links;
 mod look_ups;
-mod outward;
-mod requests;
+mod services;
 
-pub(crate) use links::{LINK_FRAMES, LastHeard, Link};
-pub(crate) use requests::Answer;
+pub(crate) use services::Services;
 
-use crate::cc_keys::CcKeys;
-use crate::clock::Clock;
-use crate::gate::Pass;
-use crate::health::Health;
-use crate::limits::{Limit, Limits};
-use crate::living::Living;
-use crate::metering::Metering;
-use crate::outbox::{Kind, Notice, Outbox};
-use crate::store::Store;
-use crate::stun::StunAddress;
-use crate::token::{Apps, AuthFailure, TokenError};
+use crate::hub_link::{Answer, Inbox, ToHub};
+use crate::outbox::{Kind, Notice};
 use links::Links;
 use look_ups::LookUps;
 
-/// What comes in from the other tasks.
-#[derive(Debug)]
-pub(crate) enum ToHub {
-    /// A stream's client said who it is, and proved it.
-    SignedIn { identity: Identity, resume: Option<Resume>, link: Link, pass: Option<Pass>, since: Instant },
-    /// A frame other than hello and ping.
-    Frame { stream: StreamId, seq: u64, ack: u64, body: Option<FrameBody>, pass: Option<Pass>, since: Instant },
-    /// A stream's client sent what is no frame, or too many of them; its session cannot go on.
-    Unsound { stream: StreamId, reason: RefuseReason, detail: String },
-    /// A stream's client brought a new access token.
-    AccessRenewed { stream: StreamId, until: Time, mark: TokenMark },
-    /// Somebody without a stream wants something.
-    Asked { request: Request, answer: Answer },
-    /// The development backend has a new user.
-    Registered(UserId),
-    /// Somebody wants to see that the hub goes on.
-    Nudged,
-    /// The hub is to stand still until this is over, for tests of what then happens.
-    Stalled(oneshot::Receiver<()>),
-}
-
-impl ToHub {
-    /// Since when it waits for the hub.
-    fn since(&self) -> Option<Instant> {
-        match self {
-            ToHub::SignedIn { since, .. } | ToHub::Frame { since, .. } => Some(*since),
-            ToHub::Unsound { .. }
-            | ToHub::AccessRenewed { .. }
-            | ToHub::Asked { .. }
-            | ToHub::Registered(_)
-            | ToHub::Nudged
-            | ToHub::Stalled(_) => None,
-        }
-    }
-}
-
-/// The way to the hub.
-#[derive(Clone)]
-pub(crate) struct HubLink {
-    pub(crate) inputs: mpsc::Sender<ToHub>,
-    /// Streams that are over, however they ended. Each holds a place there from its beginning.
-    pub(crate) ended: mpsc::Sender<StreamId>,
-}
-
-/// The other ends of a [`HubLink`].
-pub(crate) struct Inbox {
-    inputs: mpsc::Receiver<ToHub>,
-    ended: mpsc::Receiver<StreamId>,
-}
-
-/// Inputs that may wait; a stream that brings more waits itself, and with it its client.
-const INPUTS: usize = 1_024;
 /// Inputs handled before timers are looked at.
 const BATCH: usize = 64;
-
-impl HubLink {
-    /// `streams` can be open at one time.
-    pub(crate) fn new(streams: usize) -> (HubLink, Inbox) {
-        let (inputs, taken) = mpsc::channel(INPUTS);
-        let (ended, endings) = mpsc::channel(streams.min(Semaphore::MAX_PERMITS));
-        (HubLink { inputs, ended }, Inbox { inputs: taken, ended: endings })
-    }
-}
-
-/// What carries out what the hub wants, and what it is told of.
-pub(crate) struct Services {
-    pub(crate) clock: Clock,
-    pub(crate) metering: Arc<Metering>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) living: Arc<Living>,
-    pub(crate) apps: Arc<Apps>,
-    pub(crate) outbox: Outbox,
-    pub(crate) cc_keys: Arc<CcKeys>,
-    pub(crate) store: Store,
-    pub(crate) stun: StunAddress,
-    /// When anybody was last heard.
-    pub(crate) heard: LastHeard,
-}
 
 pub(crate) struct HubDriver {
     hub: Hub,
@@ -274,7 +180,7 @@ impl HubDriver {
             Kind::CallEvent | Kind::PushCancel => return,
         }
         let Some(app) = self.services.apps.find(notice.app.as_str()) else { return };
-        let call = callkit_hub::CallKey { app, call_id: notice.call_id };
+        let call = CallKey { app, call_id: notice.call_id };
         let delivery = Delivery { call, device: notice.device.clone(), is_done };
         self.give(self.services.clock.now(), Input::Delivery(delivery));
     }
@@ -345,24 +251,6 @@ impl HubDriver {
         metering.members.set(counters.members as f64);
         limits.set_invite_keys(counters.limit_keys);
         health.set_calls(counters.calls);
-    }
-}
-
-impl Services {
-    fn meter(&self, fact: Fact) {
-        let metering = &self.metering;
-        match fact {
-            Fact::Refused(reason) => metering.refused(reason),
-            Fact::InviteRefused(refusal) => metering.invite_refused(refusal),
-            Fact::Limited(limit) => metering.limited(match limit {
-                InviteLimit::Device => Limit::InvitesOfDevice,
-                InviteLimit::User => Limit::InvitesOfUser,
-                InviteLimit::App => Limit::InvitesOfApp,
-            }),
-            Fact::TokenMissing => metering.auth_failed(AuthFailure::Token(TokenError::Shape)),
-            Fact::Answered { ring_ms } => metering.ring_seconds.record(std::time::Duration::from_millis(ring_ms)),
-            Fact::Ended(reason) => metering.ended(reason),
-        }
     }
 }
 

@@ -107,6 +107,7 @@ mod stream;
 mod token;
 mod wire;
 
+mod hub_link;
 mod hub;
 mod outbox;
 mod private;

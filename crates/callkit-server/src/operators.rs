@@ -20,7 +20,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::clock::unix_s;
-use crate::hub::HubLink;
+use crate::hub_link::HubLink;
 use crate::metering::Metering;
 use crate::revoked::{Revocation, RevokedKey};
 use crate::store::Store;

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Cut, Serving};
 use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
-use crate::hub::{HubLink, LINK_FRAMES, LastHeard, Link, ToHub};
+use crate::hub_link::{HubLink, LINK_FRAMES, LastHeard, Link, ToHub};
 use crate::limits::{FrameQuota, Limit, Limits};
 use crate::living::Living;
 use crate::metering::Metering;

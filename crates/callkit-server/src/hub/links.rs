@@ -1,45 +1,14 @@
-//! The ways to the streams' clients.
+//! The ways to the clients of all streams.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use call_protocol::limits;
 use callkit_hub::{Frame, Input, StreamId};
 use signaling::Time;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::connection::Cut;
-
-/// Frames that may wait in a link: everything a resume can bring, and what goes without a number.
-pub(crate) const LINK_FRAMES: usize = limits::UNACKNOWLEDGED_FRAMES + 32;
-
-/// When somebody was last heard, by the server's clock; copies are the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LastHeard(Arc<AtomicU64>);
-
-impl LastHeard {
-    pub(crate) fn hear(&self, now: Time) {
-        self.0.fetch_max(now.0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn at(&self) -> Time {
-        Time(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// The way to a stream's client.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) stream: StreamId,
-    pub(crate) frames: mpsc::Sender<Frame>,
-    pub(crate) heard: LastHeard,
-    pub(crate) cut: Cut,
-    /// The server's address as the client sees it.
-    pub(crate) local_ip: Option<IpAddr>,
-}
+use crate::hub_link::{LastHeard, Link};
 
 /// The links of all streams that are not over.
 #[derive(Default)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use call_protocol::{AppId, UserId};
 use callkit_hub::{Found, KnownDevice, LookUpId, Query};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::Services;
+use super::services::Services;
 use crate::store::{Device, Store};
 
 /// Searches in the store at one time, of each kind: after a restart all devices come back at once.
@@ -63,7 +64,7 @@ impl LookUps {
     }
 }
 
-async fn devices(store: &Store, app: &call_protocol::AppId, user: &call_protocol::UserId) -> Option<Vec<KnownDevice>> {
+async fn devices(store: &Store, app: &AppId, user: &UserId) -> Option<Vec<KnownDevice>> {
     let devices = store.devices_of(app, user).await;
     let devices = devices.inspect_err(|error| warn!(%error, "devices cannot be read")).ok()?;
     let known = |Device { device, knows, push, .. }| KnownDevice { device, knows, push: push.map(Into::into) };

@@ -1,12 +1,40 @@
-//! What the hub wants stored, told to backends and pushed, in the terms of those who do it.
+//! What carries out what the hub wants: stores, tells backends, pushes and counts, each in its own terms.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use call_protocol::invite::CallType;
 use call_protocol::{CcParam, Party};
-use callkit_hub::{CallParam, Change, EndNotice, Push, Webhook};
+use callkit_hub::{CallParam, Change, EndNotice, Fact, InviteLimit, Push, Webhook};
 
-use super::Services;
-use crate::outbox::{self, CallEnded, CallRings, Media, PushOrder, Quality};
+use crate::cc_keys::CcKeys;
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::hub_link::LastHeard;
+use crate::limits::{Limit, Limits};
+use crate::living::Living;
+use crate::metering::Metering;
+use crate::outbox::{self, CallEnded, CallRings, Media, Outbox, PushOrder, Quality};
 use crate::push::{self, PushAddress};
+use crate::store::Store;
+use crate::stun::StunAddress;
+use crate::token::{Apps, AuthFailure, TokenError};
+
+/// The parts of the server that the hub needs.
+pub(crate) struct Services {
+    pub(crate) clock: Clock,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) living: Arc<Living>,
+    pub(crate) apps: Arc<Apps>,
+    pub(crate) outbox: Outbox,
+    pub(crate) cc_keys: Arc<CcKeys>,
+    pub(crate) store: Store,
+    pub(crate) stun: StunAddress,
+    /// When anybody was last heard.
+    pub(crate) heard: LastHeard,
+}
 
 impl Services {
     pub(super) fn seal(&self, param: &CallParam) -> String {
@@ -89,6 +117,22 @@ impl Services {
             cc_param,
         };
         self.outbox.push(self.apps.name(param.app), order);
+    }
+
+    pub(super) fn meter(&self, fact: Fact) {
+        let metering = &self.metering;
+        match fact {
+            Fact::Refused(reason) => metering.refused(reason),
+            Fact::InviteRefused(refusal) => metering.invite_refused(refusal),
+            Fact::Limited(limit) => metering.limited(match limit {
+                InviteLimit::Device => Limit::InvitesOfDevice,
+                InviteLimit::User => Limit::InvitesOfUser,
+                InviteLimit::App => Limit::InvitesOfApp,
+            }),
+            Fact::TokenMissing => metering.auth_failed(AuthFailure::Token(TokenError::Shape)),
+            Fact::Answered { ring_ms } => metering.ring_seconds.record(Duration::from_millis(ring_ms)),
+            Fact::Ended(reason) => metering.ended(reason),
+        }
     }
 }
 
