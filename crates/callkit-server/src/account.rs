@@ -5,13 +5,14 @@ use std::sync::Arc;
 use call_protocol::account::{Credentials, HistoryPage, HistoryRequest, PAGE_CALLS, PastCall, SetPush};
 use call_protocol::end::UserCode;
 use call_protocol::{CallId, UserId};
+use callkit_hub::{AppNo, CallRecord};
 
 use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::proxy::ClientAddress;
 use crate::push::PushAddress;
-use crate::store::{Cursor, Store, StoreError, StoredCall};
-use crate::token::{AppNo, Apps, AuthFailure};
+use crate::store::{Cursor, Store, StoreError};
+use crate::token::{Apps, AuthFailure};
 
 /// Rows read at once while looking for missed calls.
 const ROWS: usize = 200;
@@ -57,8 +58,8 @@ impl Account {
         let mut before = (!request.cursor.is_empty()).then(|| read_cursor(&request.cursor)).transpose()?;
         // What just ended is to be on the page.
         self.store.flush().await;
-        let mut calls: Vec<StoredCall> = Vec::new();
-        let is_wanted = |call: &StoredCall| !request.missed_only || (call.missed && call.callee == user);
+        let mut calls: Vec<CallRecord> = Vec::new();
+        let is_wanted = |call: &CallRecord| !request.missed_only || (call.missed && call.callee == user);
         loop {
             let rows = if request.missed_only { ROWS } else { wanted };
             let page = self.store.page(self.apps.name(app), &user, before, rows).await.map_err(unreadable)?;
@@ -99,7 +100,7 @@ fn unreadable(error: StoreError) -> Refused {
     Refused::Store
 }
 
-fn past_call(call: StoredCall, user: &UserId) -> PastCall {
+fn past_call(call: CallRecord, user: &UserId) -> PastCall {
     let is_callee = call.callee == *user;
     PastCall {
         reason: if is_callee { call.callee_reason } else { call.caller_reason },
@@ -117,7 +118,7 @@ fn past_call(call: StoredCall, user: &UserId) -> PastCall {
     }
 }
 
-fn write_cursor(call: &StoredCall) -> String {
+fn write_cursor(call: &CallRecord) -> String {
     format!("{:x}.{}", call.began_unix_ms, call.call_id)
 }
 

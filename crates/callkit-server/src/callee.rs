@@ -9,14 +9,15 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use call_protocol::UserId;
 use call_protocol::end::UserCode;
+use callkit_hub::{CallKey, CallStatus, Request};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use crate::cc_keys::{CcError, CcKeys};
 use crate::clock::Clock;
-use crate::hub::{CallKey, HubLink, Input, Question, Standing, Wanted};
+use crate::hub_link::HubLink;
 use crate::limits::Limits;
 use crate::metering::Metering;
 use crate::token::{Apps, AuthFailure};
@@ -80,13 +81,13 @@ async fn decline(State(desk): State<Desk>, body: Bytes) -> Result<Response, Refu
     let asked = parsed(&body)?;
     let code = asked.user_code.as_deref().filter(|code| !code.is_empty());
     let code = code.map(UserCode::new).transpose().map_err(|_| Refused::Malformed("user_code: at most 64 bytes"))?;
-    let standing = desk.ask(&asked.cc_param, Wanted::Decline(code)).await;
-    match standing {
-        Ok(Standing::Rings { .. }) => {
+    let decline = |call, user| Request::Decline { call, user, user_code: code };
+    match desk.ask(&asked.cc_param, decline).await {
+        Ok(CallStatus::Rings { .. }) => {
             desk.metering.declines_done.increment(1);
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Ok(Standing::Released) => {
+        Ok(CallStatus::Released) => {
             desk.metering.declines_late.increment(1);
             Err(Refused::Released)
         }
@@ -100,11 +101,11 @@ async fn decline(State(desk): State<Desk>, body: Bytes) -> Result<Response, Refu
 async fn verify(State(desk): State<Desk>, body: Bytes) -> Result<Response, Refused> {
     let asked = parsed(&body)?;
     let server_unix_ms = desk.clock.unix_ms();
-    let state = match desk.ask(&asked.cc_param, Wanted::Verify).await {
-        Ok(Standing::Rings { deadline_unix_ms }) => {
+    let state = match desk.ask(&asked.cc_param, |call, user| Request::Verify { call, user }).await {
+        Ok(CallStatus::Rings { deadline_unix_ms }) => {
             json!({ "state": "ringing", "ring_deadline_unix_ms": deadline_unix_ms, "server_unix_ms": server_unix_ms })
         }
-        Ok(Standing::Released) | Err(Refused::Released) => json!({ "state": "released_call" }),
+        Ok(CallStatus::Released) | Err(Refused::Released) => json!({ "state": "released_call" }),
         Err(refused) => return Err(refused),
     };
     Ok(Json(state).into_response())
@@ -116,7 +117,11 @@ fn parsed(body: &[u8]) -> Result<Asked, Refused> {
 }
 
 impl Desk {
-    async fn ask(&self, cc_param: &str, wanted: Wanted) -> Result<Standing, Refused> {
+    async fn ask(
+        &self,
+        cc_param: &str,
+        request: impl FnOnce(CallKey, UserId) -> Request,
+    ) -> Result<CallStatus, Refused> {
         let read = self.cc_keys.read(&self.apps, None, cc_param, Some(&self.clock));
         let (app, param) = read.map_err(|error| {
             self.metering.auth_failed(AuthFailure::CcParam(error));
@@ -127,10 +132,7 @@ impl Desk {
             }
         })?;
         self.limits.sign_in_for(app, param.call_id).map_err(|_| Refused::TooMany)?;
-        let (answer, answered) = oneshot::channel();
-        let key = CallKey { app, call_id: param.call_id };
-        let question = Question { key, user: param.user, wanted, answer };
-        self.hub.inputs.send(Input::Asked(question)).await.map_err(|_| Refused::Stopping)?;
-        answered.await.map_err(|_| Refused::Stopping)
+        let request = request(CallKey { app, call_id: param.call_id }, param.user);
+        self.hub.ask_status(request).await.ok_or(Refused::Stopping)
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use call_protocol::{AppId, CcParam};
+use callkit_hub::AppNo;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::doubts;
 use crate::private;
-use crate::token::{AppNo, Apps};
+use crate::token::Apps;
 
 /// Bytes of a signature.
 pub(crate) const MAC_BYTES: usize = 16;

@@ -14,12 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use call_protocol::{ChannelId, Uid, UserId};
+use callkit_hub::{AppNo, Request as HubRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
-use crate::hub::{HubLink, Input, ParamWanted};
-use crate::token::{AppNo, Apps};
+use crate::hub_link::{HubLink, ToHub};
+use crate::token::Apps;
 
 /// The app that the backend serves.
 pub(crate) const DEV_APP: &str = "demo";
@@ -68,6 +68,17 @@ impl Directory {
 }
 
 impl Accounts {
+    fn add(&mut self, user: &UserId, password: PasswordHash) -> Result<(), Failure> {
+        if self.passwords.contains_key(user) {
+            return Err(taken());
+        }
+        if self.passwords.len() >= ACCOUNTS {
+            return Err(failure(StatusCode::INSUFFICIENT_STORAGE, "there are too many accounts"));
+        }
+        self.passwords.insert(user.clone(), password);
+        Ok(())
+    }
+
     /// The uid of a user, the same in every channel and after a restart: its name's hash, or the next one that is free.
     fn uid_of(&mut self, user: &UserId) -> Uid {
         if let Some(uid) = self.uids.get(user) {
@@ -147,6 +158,10 @@ fn failure(status: StatusCode, error: &str) -> Failure {
     Failure(status, error.to_owned())
 }
 
+fn taken() -> Failure {
+    failure(StatusCode::CONFLICT, "the user is taken")
+}
+
 fn bad_request(error: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::BAD_REQUEST, error.to_string())
 }
@@ -170,21 +185,14 @@ async fn register(State(backend): State<Backend>, Asked(asked): Asked<Credential
     if asked.password.is_empty() || asked.password.len() > PASSWORD_BYTES {
         return Err(bad_request(format!("password: 1 to {PASSWORD_BYTES} bytes")));
     }
-    let taken = || failure(StatusCode::CONFLICT, "the user is taken");
     if backend.directory.knows(&user) {
         return Err(taken());
     }
     let salt = rand::random();
     let hash = hashed(asked.password, salt).await?;
-    let mut accounts = backend.directory.lock();
-    if accounts.passwords.contains_key(&user) {
-        return Err(taken());
-    }
-    if accounts.passwords.len() >= ACCOUNTS {
-        return Err(failure(StatusCode::INSUFFICIENT_STORAGE, "there are too many accounts"));
-    }
-    accounts.passwords.insert(user.clone(), PasswordHash { salt, hash });
-    drop(accounts);
+    backend.directory.lock().add(&user, PasswordHash { salt, hash })?;
+    // Before the reply: from then on the user can be called.
+    backend.hub.inputs.send(ToHub::Registered(user.clone())).await.ok();
     Ok((StatusCode::CREATED, Json(serde_json::json!({ "user": user }))).into_response())
 }
 
@@ -259,10 +267,8 @@ async fn user_map(
 async fn cc_param(State(backend): State<Backend>, headers: HeaderMap) -> Result<Response, Failure> {
     let user = backend.bearer(&headers)?;
     let stopping = || failure(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
-    let (answer, answered) = oneshot::channel();
-    let wanted = ParamWanted { app: backend.directory.app, user, answer };
-    backend.hub.inputs.send(Input::ParamWanted(wanted)).await.map_err(|_| stopping())?;
-    let cc_param = answered.await.map_err(|_| stopping())?;
+    let wanted = HubRequest::Param { app: backend.directory.app, user };
+    let cc_param = backend.hub.ask_param(wanted).await.ok_or_else(stopping)?;
     Ok(Json(serde_json::json!({ "cc_param": cc_param })).into_response())
 }
 

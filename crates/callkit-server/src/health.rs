@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gate::{Gate, Pass};
-use crate::hub::{HubLink, Input};
+use crate::hub_link::{HubLink, ToHub};
 use crate::metering::Metering;
 use crate::vitals::{Part, Vitals};
 
@@ -154,7 +154,7 @@ impl Health {
         self.vitality()?;
         let mut turns = self.turns.subscribe();
         // With a full inbox it has reason enough to go on; one that was closed is about to stop.
-        if let Err(TrySendError::Closed(_)) = hub.inputs.try_send(Input::Nudged) {
+        if let Err(TrySendError::Closed(_)) = hub.inputs.try_send(ToHub::Nudged) {
             return self.vitality();
         }
         match timeout(STUCK_AFTER, turns.changed()).await {
@@ -184,7 +184,6 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Hub;
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_not_ready_for_as_long_as_something_is_wrong() {
@@ -218,8 +217,8 @@ mod tests {
     async fn a_hub_that_does_not_go_on_is_stuck_and_one_that_is_behind_is_not() {
         let gate = Gate::new(Duration::from_millis(500));
         let health = Arc::new(Health::new(500, gate, Arc::default(), Clock::start(), Arc::new(Metering::new())));
-        let (link, inbox, _endings) = Hub::link(1);
-        while link.inputs.try_send(Input::Nudged).is_ok() {}
+        let (link, inbox) = HubLink::new(1);
+        while link.inputs.try_send(ToHub::Nudged).is_ok() {}
         let began = tokio::time::Instant::now();
         assert_eq!(health.liveness(&link).await, Err(Unready::Stuck(Part::Hub)));
         assert_eq!(began.elapsed(), STUCK_AFTER);

@@ -71,7 +71,7 @@
 //!
 //! # Inside
 //!
-//! One task, the hub, owns sessions, calls and channels, without locks. Each connection has a task that pulls its streams'
+//! What is decided is decided by `callkit_hub::Hub`, a machine without I/O, which one task owns and drives. Each connection has a task that pulls its streams'
 //! frames, so that a client that does not read is not read either, and each queue on the way has an end. One thread writes the store,
 //! from which one task sends webhooks and pushes.
 //!
@@ -107,6 +107,7 @@ mod stream;
 mod token;
 mod wire;
 
+mod hub_link;
 mod hub;
 mod outbox;
 mod private;

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use call_protocol::{CallId, DeviceId, UserId};
+use call_protocol::{CallId, UserId};
+use callkit_hub::AppNo;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -21,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::metering::Metering;
 use crate::proxy::{self, ClientAddress, ProxyTells};
-use crate::token::AppNo;
 
 mod frames;
 pub(crate) use frames::FrameQuota;
@@ -174,11 +174,10 @@ pub(crate) struct Limits {
     http_requests: Option<Rate>,
     sign_ins_of_address: Option<Rate>,
     sign_ins_of_user: Option<Rate>,
-    invites_of_user: Option<Rate>,
-    invites_of_device: Option<Rate>,
-    invites_of_app: Option<Rate>,
     frames_of_device: Option<Rate>,
     frames_of_user: Option<Rate>,
+    /// What the hub remembers of invites.
+    invite_keys: AtomicUsize,
     metering: Arc<Metering>,
 }
 
@@ -198,11 +197,9 @@ impl Limits {
             http_requests: rate(config.http_requests_per_address_per_minute),
             sign_ins_of_address: rate(config.sign_ins_per_address_per_minute),
             sign_ins_of_user: rate(config.sign_ins_per_user_per_minute),
-            invites_of_user: rate(config.invites_per_user_per_minute),
-            invites_of_device: rate(config.invites_per_device_per_minute),
-            invites_of_app: rate(config.invites_per_app_per_minute),
             frames_of_device: rate(config.frames_per_device_per_minute),
             frames_of_user: rate(config.frames_per_user_per_minute),
+            invite_keys: AtomicUsize::new(0),
             metering,
         }
     }
@@ -281,19 +278,9 @@ impl Limits {
         self.by_key(&self.sign_ins_of_user, &(app, user, "account"), Limit::SignInsOfUser)
     }
 
-    /// The narrowest limit first, so that one device does not use up what its app has.
-    ///
-    /// Each callee counts: what an invite costs the server, and those who are called, is so many times that of one.
-    pub(crate) fn invite(
-        &self,
-        app: AppNo,
-        user: &UserId,
-        device: &DeviceId,
-        callees: NonZeroU32,
-    ) -> Result<(), Limit> {
-        self.by_key_each(&self.invites_of_device, &(app, user, device), callees, Limit::InvitesOfDevice)?;
-        self.by_key_each(&self.invites_of_user, &(app, user), callees, Limit::InvitesOfUser)?;
-        self.by_key_each(&self.invites_of_app, &app, callees, Limit::InvitesOfApp)
+    /// So many devices, users and apps are remembered by the hub, which counts invites.
+    pub(crate) fn set_invite_keys(&self, keys: usize) {
+        self.invite_keys.store(keys, Ordering::Relaxed);
     }
 
     /// Counts that a limit was met.
@@ -312,11 +299,9 @@ impl Limits {
             &self.sign_ins_of_user,
             &self.frames_of_device,
             &self.frames_of_user,
-            &self.invites_of_user,
-            &self.invites_of_device,
-            &self.invites_of_app,
         ];
-        rates.into_iter().flatten().map(|rate| rate.states.len()).sum()
+        let own: usize = rates.into_iter().flatten().map(|rate| rate.states.len()).sum();
+        own + self.invite_keys.load(Ordering::Relaxed)
     }
 
     fn by_address(&self, rate: &Option<Rate>, from: ClientAddress, limit: Limit) -> Result<(), Limit> {
@@ -324,12 +309,7 @@ impl Limits {
     }
 
     fn by_key(&self, rate: &Option<Rate>, key: &impl Hash, limit: Limit) -> Result<(), Limit> {
-        self.by_key_each(rate, key, NonZeroU32::MIN, limit)
-    }
-
-    fn by_key_each(&self, rate: &Option<Rate>, key: &impl Hash, count: NonZeroU32, limit: Limit) -> Result<(), Limit> {
-        let is_within = rate.as_ref().is_none_or(|rate| rate.take(key, count));
-        if is_within { Ok(()) } else { Err(self.met(limit)) }
+        if within(rate, key) { Ok(()) } else { Err(self.met(limit)) }
     }
 }
 
@@ -339,7 +319,7 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 fn within(rate: &Option<Rate>, key: &impl Hash) -> bool {
-    rate.as_ref().is_none_or(|rate| rate.take(key, NonZeroU32::MIN))
+    rate.as_ref().is_none_or(|rate| rate.take(key))
 }
 
 /// Who an address counts as: itself, or the network of 64 bits that one subscriber has in IPv6 (RFC 6177).
@@ -365,8 +345,6 @@ const FORGET_EVERY_MS: u64 = 10_000;
 /// One limit and where each of its keys stands. Keys are hashed with a seed of this run: nobody can choose whom to collide with.
 struct Rate {
     states: RateLimiter<u64, DashMapStateStore<u64>, Clock, NoOpMiddleware<Duration>>,
-    /// How many may come at once.
-    burst: NonZeroU32,
     hasher: RandomState,
     clock: Clock,
     forgot_at_ms: AtomicU64,
@@ -377,7 +355,6 @@ impl Rate {
         let quota = quota(a_minute)?;
         Some(Rate {
             states: RateLimiter::dashmap_with_clock(quota, clock),
-            burst: quota.burst_size(),
             hasher: RandomState::new(),
             clock,
             forgot_at_ms: AtomicU64::new(0),
@@ -388,16 +365,16 @@ impl Rate {
         self.hasher.hash_one(key)
     }
 
-    /// Whether so many more are within the limit; as many as are ever allowed at once can come after a pause.
-    fn take(&self, key: &impl Hash, count: NonZeroU32) -> bool {
-        self.take_hashed(self.hash(key), count)
+    /// Whether one more is within the limit.
+    fn take(&self, key: &impl Hash) -> bool {
+        self.take_hashed(self.hash(key))
     }
 
-    fn take_hashed(&self, hash: u64, count: NonZeroU32) -> bool {
+    fn take_hashed(&self, hash: u64) -> bool {
         self.forget();
         let is_full = self.states.len() >= KEYS;
         let place = if is_full { hash % SHARED } else { hash };
-        matches!(self.states.check_key_n(&place, count.min(self.burst)), Ok(Ok(())))
+        self.states.check_key(&place).is_ok()
     }
 
     fn forget(&self) {
@@ -562,39 +539,5 @@ mod tests {
         assert_eq!(limits.client(stranger(7).into(), &headers), stranger(7).into(), "it is no proxy");
         assert!(!limits.may_read_metrics(stranger(7).into(), &headers), "it may be one that nobody named");
         assert!(limits.may_read_metrics(stranger(7).into(), &HeaderMap::new()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_invite_counts_for_each_of_its_callees() {
-        let limits = limits(LimitsConfig { invites_per_device_per_minute: 60, ..LimitsConfig::default() });
-        let (ann, phone) = (UserId::new("ann").unwrap(), DeviceId::new("phone").unwrap());
-        let invite = |callees| limits.invite(AppNo(0), &ann, &phone, NonZeroU32::new(callees).unwrap());
-        assert_eq!(invite(40), Ok(()));
-        assert_eq!(invite(40), Err(Limit::InvitesOfDevice));
-        assert_eq!(invite(20), Ok(()));
-        tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(invite(64), Ok(()), "more than can ever come at once is allowed after a pause");
-        assert_eq!(invite(1), Err(Limit::InvitesOfDevice));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn invites_are_counted_for_device_user_and_app() {
-        let config = LimitsConfig {
-            invites_per_device_per_minute: 2,
-            invites_per_user_per_minute: 3,
-            invites_per_app_per_minute: 4,
-            ..LimitsConfig::default()
-        };
-        let limits = limits(config);
-        let invite = |user: &str, device: &str| {
-            limits.invite(AppNo(0), &UserId::new(user).unwrap(), &DeviceId::new(device).unwrap(), NonZeroU32::MIN)
-        };
-        assert_eq!(invite("ann", "phone"), Ok(()));
-        assert_eq!(invite("ann", "phone"), Ok(()));
-        assert_eq!(invite("ann", "phone"), Err(Limit::InvitesOfDevice));
-        assert_eq!(invite("ann", "tablet"), Ok(()));
-        assert_eq!(invite("ann", "tablet"), Err(Limit::InvitesOfUser));
-        assert_eq!(invite("bob", "phone"), Ok(()));
-        assert_eq!(invite("bob", "phone"), Err(Limit::InvitesOfApp));
     }
 }

@@ -13,18 +13,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use call_protocol::{CallId, DeviceId, UserId};
+use callkit_hub::{AppNo, CallKey, Request, RevokedTokens};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::oneshot;
 use tracing::info;
 
 use crate::clock::unix_s;
-use crate::hub::{CallKey, HubLink, Input, Order, Ordered};
+use crate::hub_link::HubLink;
 use crate::metering::Metering;
 use crate::revoked::{Revocation, RevokedKey};
 use crate::store::Store;
-use crate::token::{AppNo, Apps, AuthFailure, TokenError};
+use crate::token::{Apps, AuthFailure, TokenError};
 
 /// Bytes of a request, at most: a token and a few words.
 const REQUEST_BYTES: usize = 8 * 1024;
@@ -109,7 +109,7 @@ async fn sign_out(
 ) -> Result<Response, Refused> {
     let app = operators.admit(&app, &headers)?;
     let SignOut { user, device } = parsed(&body, "a JSON object with user, and device for one device only")?;
-    let sessions = operators.ask(|answer| Ordered { order: Order::SignOut { app, user, device }, answer }).await?;
+    let sessions = operators.ask(Request::SignOut { app, user, device }).await?;
     info!(sessions, "an app's backend signed a user out");
     Ok(Json(json!({ "sessions": sessions })).into_response())
 }
@@ -123,7 +123,7 @@ async fn revoke(
     const SHAPE: &str = "a JSON object with user (and issued_until_s, and for_s, 1 to 31622400), or with token";
     let app = operators.admit(&app, &headers)?;
     let now = unix_s();
-    let (key, revocation, user) = match parsed(&body, SHAPE)? {
+    let (key, revocation, user, tokens) = match parsed(&body, SHAPE)? {
         Revoke { user: Some(user), token: None, issued_until_s, for_s } => {
             let for_s = for_s.unwrap_or(REVOKED_FOR_S);
             if !(1..=REVOKED_FOR_MAX_S).contains(&for_s) {
@@ -132,13 +132,14 @@ async fn revoke(
             // Whole seconds: what is issued within this one is revoked, too.
             let issued_until_s = issued_until_s.unwrap_or(now);
             let revocation = Revocation { issued_until_s, until_unix_s: now + for_s };
-            (RevokedKey::of_user(app, &user), revocation, user)
+            (RevokedKey::of_user(app, &user), revocation, user, RevokedTokens::IssuedUntil(issued_until_s))
         }
         Revoke { user: None, token: Some(token), issued_until_s: None, for_s: None } => {
             let (user, exp) =
                 operators.apps.owner_of(app, &token).map_err(|_| Refused::Malformed("no token of this app"))?;
             let revocation = Revocation { issued_until_s: u64::MAX, until_unix_s: exp };
-            (RevokedKey::of_token(app, &token), revocation, user)
+            let key = RevokedKey::of_token(app, &token);
+            (key, revocation, user, RevokedTokens::One(key.digest))
         }
         Revoke { .. } => return Err(Refused::Malformed(SHAPE)),
     };
@@ -147,7 +148,7 @@ async fn revoke(
     }
     operators.store.revoke(operators.apps.name(app), key, revocation);
     operators.store.flush().await;
-    let sessions = operators.ask(|answer| Ordered { order: Order::Revoked { app, user }, answer }).await?;
+    let sessions = operators.ask(Request::Revoke { app, user, tokens }).await?;
     info!(sessions, "an app's backend revoked tokens");
     Ok(Json(json!({ "sessions": sessions })).into_response())
 }
@@ -161,7 +162,7 @@ async fn end_call(
     let app = operators.admit(&app, &headers)?;
     let EndCall { call_id } = parsed(&body, "a JSON object with call_id")?;
     let key = CallKey { app, call_id };
-    match operators.ask(|answer| Ordered { order: Order::EndCall(key), answer }).await? {
+    match operators.ask(Request::EndCall(key)).await? {
         0 => Err(Refused::NoSuchCall),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),
     }
@@ -188,12 +189,8 @@ impl Operators {
         Ok(app)
     }
 
-    async fn ask(&self, order: impl FnOnce(oneshot::Sender<usize>) -> Ordered) -> Result<usize, Refused> {
-        let (answer, answered) = oneshot::channel();
-        self.hub.inputs.send(Input::Ordered(order(answer))).await.map_err(|_| Refused::Stopping)?;
-        match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok(count)) => Ok(count),
-            Ok(Err(_)) | Err(_) => Err(Refused::Stopping),
-        }
+    async fn ask(&self, request: Request) -> Result<usize, Refused> {
+        let answered = tokio::time::timeout(PATIENCE, self.hub.ask_to_end(request)).await;
+        answered.ok().flatten().ok_or(Refused::Stopping)
     }
 }

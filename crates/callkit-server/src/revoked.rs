@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use call_protocol::UserId;
+use callkit_hub::{AppNo, TokenMark};
 use sha2::{Digest as _, Sha256};
-
-use crate::token::AppNo;
 
 /// Revocations that an app can have at one time; each goes when what it is about would have ended anyway. They take about 10 MiB.
 const PER_APP: usize = 65_536;
@@ -28,18 +27,9 @@ impl RevokedKey {
     }
 }
 
-/// What tells one access token from another, without being one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenMark {
-    key: RevokedKey,
-    /// In s since 1970; zero where it does not say.
-    issued_s: u64,
-}
-
-impl TokenMark {
-    pub(crate) fn of(app: AppNo, token: &str, issued_s: u64) -> Self {
-        Self { key: RevokedKey::of_token(app, token), issued_s }
-    }
+/// What tells this access token from others; zero for one that does not say when it was issued.
+pub(crate) fn mark_of(app: AppNo, token: &str, issued_s: u64) -> TokenMark {
+    TokenMark { digest: RevokedKey::of_token(app, token).digest, issued_s }
 }
 
 fn digest(kind: &[u8], text: &str) -> [u8; 32] {
@@ -81,10 +71,9 @@ impl Revoked {
         let all = self.read();
         // Nearly always there are none, and nothing has to be worked out.
         let Some(of_app) = all.get(&app) else { return false };
-        let revokes = |key: RevokedKey| {
-            of_app.get(&key.digest).is_some_and(|revocation| mark.issued_s <= revocation.issued_until_s)
-        };
-        revokes(RevokedKey::of_user(app, user)) || revokes(mark.key)
+        let revokes =
+            |digest: [u8; 32]| of_app.get(&digest).is_some_and(|revocation| mark.issued_s <= revocation.issued_until_s);
+        revokes(RevokedKey::of_user(app, user).digest) || revokes(mark.digest)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<AppNo, OfApp>> {
@@ -101,8 +90,7 @@ mod tests {
     fn a_user_is_revoked_until_a_moment_and_a_token_by_itself() {
         let (revoked, app, ann) = (Revoked::default(), AppNo(0), UserId::new("ann").unwrap());
         let until = |issued_until_s| Revocation { issued_until_s, until_unix_s: 1_000 };
-        let has =
-            |app, user: &UserId, token: &str, issued_s| revoked.has(app, user, &TokenMark::of(app, token, issued_s));
+        let has = |app, user: &UserId, token: &str, issued_s| revoked.has(app, user, &mark_of(app, token, issued_s));
         assert!(!has(app, &ann, "t1", 5));
         assert!(revoked.add(RevokedKey::of_user(app, &ann), until(7), 7));
         assert!(has(app, &ann, "t1", 7) && !has(app, &ann, "t1", 8));

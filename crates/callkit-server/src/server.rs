@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use call_protocol::AppId;
+use callkit_hub::{AppFeatures, AppNo, Hub, HubConfig, InviteLimits, RestoredCall};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -25,13 +26,14 @@ use crate::doubts;
 use crate::gate::Gate;
 use crate::health::{Health, Stage};
 use crate::http::Site;
-use crate::hub::{Ear, Hub, HubLink, Input, Surroundings};
+use crate::hub::{HubDriver, Services};
+use crate::hub_link::{HubLink, LastHeard, ToHub};
 use crate::limits::Limits;
 use crate::listen;
 use crate::living::Living;
 use crate::metering::Metering;
-use crate::outbox::{Outbox, Pace, Ringing};
-use crate::store::{Kept, Retention, Setting, Store, StoreError};
+use crate::outbox::{Kind, Outbox, Pace, Ringing};
+use crate::store::{Retention, Setting, Store, StoreError};
 use crate::stream::Door;
 use crate::stun::{self, StunAddress, StunSocket};
 use crate::tls::{self, Tls, TlsError};
@@ -153,7 +155,7 @@ impl Server {
         let (store, kept) = Store::open(folder, setting, alive)?;
         let demo = config.dev.then(|| apps.find(DEV_APP)).flatten();
         let directory = demo.map(|app| Arc::new(Directory::new(app)));
-        let ear = Ear::default();
+        let heard = LastHeard::default();
         let limits = Arc::new(Limits::new(&config.limits, clock, Arc::clone(&metering)));
         let overload_delay_ms = config.limits.overload_delay_ms;
         let gate = Gate::new(Duration::from_millis(overload_delay_ms.into()));
@@ -161,15 +163,16 @@ impl Server {
             Health::new(overload_delay_ms, Arc::clone(&gate), Arc::clone(&vitals), clock, Arc::clone(&metering));
         let health = Arc::new(health);
 
-        let (link, inbox, endings) = Hub::link(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
+        let (link, inbox) = HubLink::new(config.max_connections.saturating_mul(STREAMS_PER_CONNECTION));
         let alive = vitals.alive(Part::Outbox);
-        let rings = |kept: &Kept| Some((apps.name(kept.app).clone(), kept.snapshot.ringing()?));
+        let rings = |kept: &RestoredCall| Some((apps.name(kept.app).clone(), kept.snapshot.ringing()?));
         let ringing = Ringing::of(kept.iter().filter_map(rings));
         let outbox =
             Outbox::start(store.clone(), &app_configs, Pace::default(), ringing, alive).map_err(StartError::Outbox)?;
         let (outbox, notices, sending) = outbox;
         let living = Arc::new(Living::default());
-        let around = Surroundings {
+        let hub_config = hub_config(&config, &apps, &outbox, demo);
+        let services = Services {
             clock,
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
@@ -178,24 +181,24 @@ impl Server {
             apps: Arc::clone(&apps),
             outbox,
             cc_keys: Arc::clone(&cc_keys),
-            store: Some(store.clone()),
-            directory: directory.clone(),
+            store: store.clone(),
             stun: StunAddress { public_host: config.public_host.clone(), bound: udp_addr },
-            ear: ear.clone(),
+            heard: heard.clone(),
         };
         #[cfg(unix)]
         let admin = folder.and_then(|folder| Admin::start(folder, store.clone()));
         let calls_kept = kept.len();
-        let hub = Hub::new(&config, around, kept);
+        let hub = Hub::new(hub_config, rand::random(), kept, store.last_number(), clock.now());
+        let hub = HubDriver::new(hub, services);
         let (stop_hub, hub_stops) = oneshot::channel();
-        let hub = vitals.spawn(Part::Hub, hub.run(inbox, endings, notices, hub_stops));
+        let hub = vitals.spawn(Part::Hub, hub.run(inbox, notices, hub_stops));
 
         let door = Arc::new(Door {
             apps: Arc::clone(&apps),
             cc_keys,
             hub: link,
             clock,
-            ear,
+            heard,
             metering: Arc::clone(&metering),
             limits: Arc::clone(&limits),
             health: Arc::clone(&health),
@@ -320,7 +323,7 @@ impl Server {
     #[doc(hidden)]
     pub async fn stall(&self) -> oneshot::Sender<()> {
         let (goes_on, until) = oneshot::channel();
-        self.to_hub.inputs.send(Input::Stalled(until)).await.ok();
+        self.to_hub.inputs.send(ToHub::Stalled(until)).await.ok();
         goes_on
     }
 
@@ -384,6 +387,33 @@ impl Drop for Server {
 
 /// Streams of one connection, as its HTTP/2 allows.
 const STREAMS_PER_CONNECTION: usize = accept::STREAMS as usize;
+
+fn hub_config(config: &ServerConfig, apps: &Apps, outbox: &Outbox, directory: Option<AppNo>) -> HubConfig {
+    let features = |app: &AppId| AppFeatures {
+        ring_webhook: outbox.takes(app, Kind::Notify),
+        end_webhook: outbox.takes(app, Kind::CallEvent),
+        pushes: outbox.pushes(app),
+    };
+    HubConfig {
+        apps: apps.names().iter().map(features).collect(),
+        directory,
+        ping_every_ms: config.ping_every_ms,
+        silence_limit_ms: config.silence_limit_ms,
+        resume_window_ms: config.resume_window_ms,
+        ack_delay_ms: config.ack_delay_ms,
+        close_grace_ms: config.close_grace_ms,
+        call_liveness_ms: config.call_liveness_ms,
+        call_tombstone_ms: config.call_tombstone_ms,
+        token_leeway_s: config.token_leeway_s,
+        max_calls_per_device: config.max_calls_per_device,
+        max_channels_per_device: config.max_channels_per_device,
+        invites: InviteLimits {
+            per_device: config.limits.invites_per_device_per_minute,
+            per_user: config.limits.invites_per_user_per_minute,
+            per_app: config.limits.invites_per_app_per_minute,
+        },
+    }
+}
 
 fn dev_app() -> AppConfig {
     let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());

@@ -2,11 +2,11 @@
 
 use call_protocol::session::{Hello, PROTOCOL_VERSION, RefuseReason};
 use call_protocol::{DeviceId, Party, UserId};
+use callkit_hub::{AccessUntil, AppNo, Identity};
 
 use crate::cc_keys::{CcError, CcKeys};
 use crate::clock::Clock;
-use crate::hub::{Identity, Until};
-use crate::token::{Access, AppNo, Apps, AuthFailure, TokenError};
+use crate::token::{Access, Apps, AuthFailure, TokenError};
 
 /// Why somebody may not, in words for the developer.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) fn check(apps: &Apps, cc_keys: &CcKeys, clock: &Clock, hello: &Hello)
         return Err(denied(RefuseReason::TokenInvalid, detail, AuthFailure::UserNamed));
     }
     let (party, for_one_call, mark) = (Party { user, device }, hello.for_one_call, Some(access.mark));
-    let access = Some(Until { left_ms: access.left_ms, has_ended });
+    let access = Some(AccessUntil { until: clock.mono() + access.left_ms, has_ended });
     Ok(Identity { app, party, bound: None, woken: None, for_one_call, mark, access })
 }
 
@@ -104,6 +104,6 @@ fn check_cc_param(
     }
     let (party, bound) = (Party { user: param.user, device }, Some(param.call_id));
     let (woken, for_one_call) = (param.device, true);
-    let access = has_ended.then_some(Until { left_ms: 0, has_ended });
+    let access = has_ended.then(|| AccessUntil { until: clock.mono(), has_ended });
     Ok(Identity { app, party, bound, woken, for_one_call, mark: None, access })
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use call_protocol::media::{ChannelRequestBody, JoinRefusal};
 use call_protocol::session::{AccessStatus, ClientBody, ClientFrame, Hello, RefuseReason, Resume, ServerBody};
 use call_protocol::{ChannelId, UserId, Word, limits};
+use callkit_hub::{AppNo, Frame, FrameBody, Grant, Identity, StreamId};
 use futures_util::{Stream, stream};
+use signaling::Time;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
@@ -18,14 +20,14 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Cut, Serving};
 use crate::gate::{Gate, Pass, Turn};
 use crate::health::Health;
-use crate::hub::{Body, Ear, HubLink, Identity, Input, LINK_FRAMES, Link, Pulse, StreamId, refusal};
+use crate::hub_link::{HubLink, LINK_FRAMES, LastHeard, Link, ToHub};
 use crate::limits::{FrameQuota, Limit, Limits};
 use crate::living::Living;
 use crate::metering::Metering;
 use crate::proxy::ClientAddress;
 use crate::sign_in;
-use crate::token::{AppNo, Apps, AuthFailure, Grant, TokenError};
-use crate::wire::{Frame, Received};
+use crate::token::{Apps, AuthFailure, TokenError};
+use crate::wire::Received;
 
 /// What all streams share.
 pub(crate) struct Door {
@@ -33,7 +35,8 @@ pub(crate) struct Door {
     pub(crate) cc_keys: Arc<CcKeys>,
     pub(crate) hub: HubLink,
     pub(crate) clock: Clock,
-    pub(crate) ear: Ear,
+    /// When anybody was last heard.
+    pub(crate) heard: LastHeard,
     pub(crate) metering: Arc<Metering>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) health: Arc<Health>,
@@ -66,7 +69,7 @@ pub(crate) fn turn_away(
         // Whoever has not yet said hello may not be ready to listen.
         timeout(door.hello_timeout, inbound.message()).await.ok();
         door.metering.refused(RefuseReason::TooMany);
-        Ok(refusal(RefuseReason::TooMany, why))
+        Ok(Frame::refusal(RefuseReason::TooMany, why))
     })
 }
 
@@ -90,10 +93,15 @@ struct Open {
     app: AppNo,
     user: UserId,
     stream: StreamId,
-    pulse: Arc<Pulse>,
+    heard: LastHeard,
+    cut: Cut,
     inbound: Streaming<Received>,
     outbound: mpsc::Receiver<Frame>,
     acknowledged: u64,
+    /// The highest number that the client was told to have been received, for the acknowledgement in a pong.
+    received: u64,
+    /// When the access token of the client ends; none where none was needed.
+    access_until: Option<Time>,
     /// Nothing more is read: what came was unsound, and the hub is about to end the stream.
     is_deaf: bool,
     /// New work that waits for its turn; nothing is read meanwhile, so that what came later stays later.
@@ -109,7 +117,7 @@ struct Waiting {
     turn: Turn,
     seq: u64,
     ack: u64,
-    body: Body,
+    body: FrameBody,
 }
 
 impl Stage {
@@ -123,7 +131,7 @@ impl Stage {
                     Err((reason, detail)) => {
                         info!(%reason, %detail, "sign-in refused");
                         door.metering.refused(reason);
-                        (refusal(reason, detail), Stage::Over)
+                        (Frame::refusal(reason, detail), Stage::Over)
                     }
                 }
             }
@@ -211,15 +219,12 @@ impl AtDoor {
         let stream = StreamId(door.last_stream.fetch_add(1, Ordering::Relaxed) + 1);
         let (frames, outbound) = mpsc::channel(LINK_FRAMES);
         let now = door.clock.mono();
-        door.ear.hear(now);
-        let cut = Cut::of_this_stream(Arc::clone(&connection));
-        let pulse = Arc::new(Pulse::new(now, connection, cut));
-        pulse.set_mark(identity.mark);
-        let link = Link { stream, frames, pulse: Arc::clone(&pulse) };
+        door.heard.hear(now);
+        let (heard, cut) = (LastHeard::default(), Cut::of_this_stream(Arc::clone(&connection)));
+        heard.hear(now);
+        let link = Link { stream, frames, heard: heard.clone(), cut: cut.clone(), local_ip: connection.local_ip };
         let (app, user) = (identity.app, identity.party.user.clone());
-        if let Some(access) = identity.access.filter(|_| identity.bound.is_none()) {
-            pulse.renew_access(now + access.left_ms);
-        }
+        let access_until = identity.access.filter(|_| identity.bound.is_none()).map(|access| access.until);
         let Ok(ended) = door.hub.ended.clone().try_reserve_owned() else {
             door.limits.met(Limit::Streams);
             return Err((RefuseReason::TooMany, "the server has no room for another stream".into()));
@@ -232,16 +237,19 @@ impl AtDoor {
             app,
             user,
             stream,
-            pulse,
+            heard,
+            cut,
             inbound,
             outbound,
             acknowledged: 0,
+            received: 0,
+            access_until,
             is_deaf: false,
             waiting: None,
             ended: Some(ended),
             _serving: serving,
         };
-        let input = Input::SignedIn { identity, resume, link, pass, since: Instant::now() };
+        let input = ToHub::SignedIn { identity, resume, link, pass, since: Instant::now() };
         let sent = open.door.hub.inputs.send(input).await;
         sent.map_err(|_| (RefuseReason::ShuttingDown, String::new()))?;
         Ok(Box::new(open))
@@ -257,8 +265,9 @@ impl Open {
                 frame = self.outbound.recv() => {
                     if frame.is_none() && self.is_silent() {
                         // Nobody is there to read the end of the stream or to close the connection.
-                        self.pulse.cut.cut();
+                        self.cut.cut();
                     }
+                    self.received = frame.as_ref().map_or(self.received, |frame| self.received.max(frame.ack));
                     return frame;
                 }
                 pass = turn_of(&mut self.waiting), if self.waiting.is_some() => {
@@ -270,8 +279,8 @@ impl Open {
                 message = self.inbound.message(), if !self.is_deaf && self.waiting.is_none() => match message {
                     Ok(Some(frame)) => {
                         let now = self.door.clock.mono();
-                        self.pulse.hear(now);
-                        self.door.ear.hear(now);
+                        self.heard.hear(now);
+                        self.door.heard.hear(now);
                         if self.door.limits.frame(self.quota).is_err() {
                             Box::pin(self.too_many()).await;
                             continue;
@@ -293,7 +302,7 @@ impl Open {
     }
 
     fn is_silent(&self) -> bool {
-        self.door.clock.mono() - self.pulse.heard_at() >= self.door.silence_limit_ms
+        self.door.clock.mono() - self.heard.at() >= self.door.silence_limit_ms
     }
 
     async fn on_frame(&mut self, frame: Received) -> Option<Frame> {
@@ -310,20 +319,20 @@ impl Open {
                     self.pass_on(0, ack, None, None).await;
                 }
                 let pong = ServerBody::Pong { nonce, server_unix_ms: self.door.clock.unix_ms() };
-                return Some(Frame::new(self.pulse.received(), Some(pong)));
+                return Some(Frame::new(self.received, Some(pong)));
             }
-            Some(ClientBody::RenewAccess { access_token }) => return Some(self.renew_access(&access_token)),
+            Some(ClientBody::RenewAccess { access_token }) => return Some(self.renew_access(&access_token).await),
             Some(ClientBody::Hello(_)) => {
                 self.unsound("a second hello".into()).await;
                 return None;
             }
             Some(ClientBody::Call(message)) if matches!(message.word, Word::Invite(_)) => {
                 self.door.metering.gate_turns.increment(1);
-                let (turn, body) = (self.door.gate.turn(), Body::Call(message));
+                let (turn, body) = (self.door.gate.turn(), FrameBody::Call(message));
                 self.waiting = Some(Box::new(Waiting { turn, seq, ack, body }));
                 return None;
             }
-            Some(ClientBody::Call(message)) => Some(Body::Call(message)),
+            Some(ClientBody::Call(message)) => Some(FrameBody::Call(message)),
             Some(ClientBody::Channel(request)) => {
                 let grant = match &request.body {
                     // Without a token it is for the hub to say whether the channel is that of the party's own call.
@@ -335,9 +344,9 @@ impl Open {
                     | ChannelRequestBody::Candidate { .. }
                     | ChannelRequestBody::Tracks(_) => None,
                 };
-                Some(Body::Channel(request, grant))
+                Some(FrameBody::Channel(request, grant))
             }
-            Some(ClientBody::Goodbye) => Some(Body::Goodbye),
+            Some(ClientBody::Goodbye) => Some(FrameBody::Goodbye),
             None => None,
         };
         self.pass_on(seq, ack, body, None).await;
@@ -356,14 +365,16 @@ impl Open {
         })
     }
 
-    /// Here for the same reason. The hub sees in the pulse how long the token is good.
-    fn renew_access(&self, token: &str) -> Frame {
-        let Door { apps, clock, metering, .. } = &*self.door;
+    /// Here for the same reason. The hub hears of it before the client does.
+    async fn renew_access(&mut self, token: &str) -> Frame {
+        let door = Arc::clone(&self.door);
+        let Door { apps, clock, metering, .. } = &*door;
         let now = clock.mono();
         let refused = match sign_in::check_renewal(apps, self.app, &self.user, token) {
             Ok(access) => {
-                self.pulse.renew_access(now + access.left_ms);
-                self.pulse.set_mark(Some(access.mark));
+                let until = now + access.left_ms;
+                self.access_until = Some(until);
+                self.tell(ToHub::AccessRenewed { stream: self.stream, until, mark: access.mark }).await;
                 None
             }
             Err(reason) => {
@@ -372,29 +383,29 @@ impl Open {
                 Some(reason)
             }
         };
-        let left_ms = self.pulse.access_until().map_or(0, |until| until - now);
+        let left_ms = self.access_until.map_or(0, |until| until - now);
         let status = ServerBody::Access(AccessStatus { left_ms, refused });
-        Frame::new(self.pulse.received(), Some(status))
+        Frame::new(self.received, Some(status))
     }
 
-    async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<Body>, pass: Option<Pass>) {
+    async fn pass_on(&mut self, seq: u64, ack: u64, body: Option<FrameBody>, pass: Option<Pass>) {
         self.acknowledged = self.acknowledged.max(ack);
-        self.tell(Input::Frame { stream: self.stream, seq, ack, body, pass, since: Instant::now() }).await;
+        self.tell(ToHub::Frame { stream: self.stream, seq, ack, body, pass, since: Instant::now() }).await;
     }
 
     /// What the client sent cannot be understood: the hub refuses it and ends the stream, after what is still to be read.
     async fn unsound(&mut self, detail: String) {
         self.is_deaf = true;
-        self.tell(Input::Unsound { stream: self.stream, reason: RefuseReason::BadFrame, detail }).await;
+        self.tell(ToHub::Unsound { stream: self.stream, reason: RefuseReason::BadFrame, detail }).await;
     }
 
     async fn too_many(&mut self) {
         self.is_deaf = true;
         let detail = "too many frames of this device: come back in a minute".to_owned();
-        self.tell(Input::Unsound { stream: self.stream, reason: RefuseReason::TooMany, detail }).await;
+        self.tell(ToHub::Unsound { stream: self.stream, reason: RefuseReason::TooMany, detail }).await;
     }
 
-    async fn tell(&mut self, input: Input) {
+    async fn tell(&mut self, input: ToHub) {
         // Only a server that stops has no hub; its last frame is in the queue already.
         self.door.hub.inputs.send(input).await.ok();
     }

@@ -2,6 +2,7 @@
 
 use call_protocol::token::{AccessClaims, ChannelClaims, OperatorClaims};
 use call_protocol::{AppId, ChannelId, Uid, UserId};
+use callkit_hub::{AppNo, Grant, TokenMark};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::cc_keys::CcError;
 use crate::clock::{unix_ms, unix_s};
 use crate::config::AppConfig;
-use crate::revoked::{Revoked, TokenMark};
+use crate::revoked::{self, Revoked};
 
 impl AppConfig {
     /// A token with which `user` signs in, good for `ttl_s` seconds.
@@ -150,10 +151,6 @@ impl AuthFailure {
     }
 }
 
-/// Which app of the configuration, in the order in which the apps are first named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct AppNo(pub(crate) u16);
-
 /// The apps and what is needed to check their tokens.
 pub(crate) struct Apps {
     names: Vec<AppId>,
@@ -170,15 +167,6 @@ pub(crate) struct Access {
     pub(crate) left_ms: u64,
     /// What tells it from others when it is revoked later.
     pub(crate) mark: TokenMark,
-}
-
-/// What a channel token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Grant {
-    pub(crate) uid: Uid,
-    pub(crate) until_unix_ms: u64,
-    /// Not a token allows it but that the party is in the channel's call.
-    pub(crate) of_call: bool,
 }
 
 impl Apps {
@@ -205,6 +193,11 @@ impl Apps {
     pub(crate) fn find(&self, app_id: &str) -> Option<AppNo> {
         let at = self.names.iter().position(|name| name.as_str() == app_id)?;
         u16::try_from(at).ok().map(AppNo)
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(crate) fn names(&self) -> &[AppId] {
+        &self.names
     }
 
     pub(crate) fn name(&self, app: AppNo) -> &AppId {
@@ -251,7 +244,7 @@ impl Apps {
 
     fn unrevoked(&self, app: AppNo, token: &str, claims: &AccessClaims) -> Result<(UserId, TokenMark), TokenError> {
         let user = UserId::new(&claims.uid).map_err(|_| TokenError::User)?;
-        let mark = TokenMark::of(app, token, claims.iat);
+        let mark = revoked::mark_of(app, token, claims.iat);
         if self.revoked.has(app, &user, &mark) { Err(TokenError::Revoked) } else { Ok((user, mark)) }
     }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use call_protocol::limits;
-use call_protocol::session::{ClientFrame, ServerBody, ServerFrame};
+use call_protocol::session::{ClientFrame, ServerFrame};
 use call_protocol::wire::{self, WireError};
+use callkit_hub::Frame;
 use futures_util::Stream;
-use hyper::body::Bytes;
 use hyper::{Request, Response};
 use prost::Message as _;
 use prost::bytes::BufMut;
@@ -31,35 +31,13 @@ pub(crate) use proto::signal_server::SERVICE_NAME;
 /// What a client sent: a frame, or bytes that are none.
 pub(crate) type Received = Result<ClientFrame, WireError>;
 
-/// A frame for a client. Its body is in the bytes of the wire, which all who are sent the same share.
-#[derive(Debug, Clone)]
-pub(crate) struct Frame {
-    pub(crate) seq: u64,
-    pub(crate) ack: u64,
-    /// Empty for a bare acknowledgement.
-    pub(crate) body: Bytes,
-}
-
-impl Frame {
-    /// One that is not numbered.
-    pub(crate) fn new(ack: u64, body: Option<ServerBody>) -> Self {
-        Self { seq: 0, ack, body: body.map(encode).unwrap_or_default() }
-    }
-
-    fn write(self, bytes: &mut impl BufMut) -> Result<(), prost::EncodeError> {
-        let Frame { seq, ack, body } = self;
-        let head = wire::server_frame_to_proto(&ServerFrame { seq, ack, body: None });
-        head.encode(bytes)?;
-        // Fields of a message may come in any number of pieces: two encodings after each other are one of both.
-        bytes.put(body);
-        Ok(())
-    }
-}
-
-/// A body as it stands in a frame: the frame's numbers come before it.
-pub(crate) fn encode(body: ServerBody) -> Bytes {
-    let frame = ServerFrame { seq: 0, ack: 0, body: Some(body) };
-    wire::server_frame_to_proto(&frame).encode_to_vec().into()
+/// A frame's head, and its body as it is.
+fn write(Frame { seq, ack, body }: Frame, bytes: &mut impl BufMut) -> Result<(), prost::EncodeError> {
+    let head = wire::server_frame_to_proto(&ServerFrame { seq, ack, body: None });
+    head.encode(bytes)?;
+    // Fields of a message may come in any number of pieces: two encodings after each other are one of both.
+    bytes.put(body);
+    Ok(())
 }
 
 /// Bytes with which each direction of a stream starts; it grows to what a frame needs.
@@ -89,7 +67,7 @@ impl Encoder for FrameEncoder {
     type Error = Status;
 
     fn encode(&mut self, frame: Frame, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        frame.write(bytes).map_err(|_| Status::internal("a buffer that grows has no room"))
+        write(frame, bytes).map_err(|_| Status::internal("a buffer that grows has no room"))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
@@ -203,7 +181,7 @@ pub(crate) async fn serve_account(
 
 #[cfg(test)]
 mod tests {
-    use call_protocol::session::Refuse;
+    use call_protocol::session::{Refuse, ServerBody};
     use prost::bytes::BytesMut;
 
     use super::*;
@@ -212,11 +190,11 @@ mod tests {
     fn the_same_body_with_other_numbers_is_a_whole_frame() {
         let refuse = Refuse { reason: call_protocol::session::RefuseReason::TooMany, detail: "later".into() };
         let body = ServerBody::Refuse(refuse);
-        let bytes = encode(body.clone());
+        let bytes = Frame::new(0, Some(body.clone())).body;
         for (seq, ack) in [(0, 0), (1, 0), (300, 7)] {
             let frame = Frame { seq, ack, body: bytes.clone() };
             let mut wire_bytes = BytesMut::new();
-            frame.write(&mut wire_bytes).unwrap();
+            write(frame, &mut wire_bytes).unwrap();
             let whole = ServerFrame { seq, ack, body: Some(body.clone()) };
             assert_eq!(wire_bytes, wire::server_frame_to_proto(&whole).encode_to_vec());
         }

@@ -1,11 +1,9 @@
 //! The frames of a device and of its user, on whatever streams they come.
 
-use std::num::NonZeroU32;
-
 use call_protocol::{CallId, Party};
+use callkit_hub::AppNo;
 
 use super::{Limit, Limits, Rate};
-use crate::token::AppNo;
 
 /// Where the frames of a stream count, found out once.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +27,7 @@ impl Limits {
 
     /// One more frame.
     pub(crate) fn frame(&self, of: FrameQuota) -> Result<(), Limit> {
-        let within =
-            |rate: &Option<Rate>, hash| rate.as_ref().is_none_or(|rate| rate.take_hashed(hash, NonZeroU32::MIN));
+        let within = |rate: &Option<Rate>, hash| rate.as_ref().is_none_or(|rate| rate.take_hashed(hash));
         if !within(&self.frames_of_device, of.device) {
             return Err(self.met(Limit::Frames));
         }

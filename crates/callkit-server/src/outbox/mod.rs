@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use call_protocol::invite::Invite;
 use call_protocol::{AppId, CallId, Party};
 use futures_util::future::BoxFuture;
 use rand::SeedableRng;
@@ -183,9 +182,9 @@ impl Outbox {
     }
 
     /// Sends the push, soon; never waits. Given up when the ring is over.
-    pub(crate) fn push(&self, app: &AppId, invite: &Invite, order: PushOrder) {
+    pub(crate) fn push(&self, app: &AppId, order: PushOrder) {
         let id = format!("{:032x}", rand::random::<u128>());
-        self.store.put(order.into_item(id, self.store.clock(), app.clone(), invite), &self.bell);
+        self.store.put(order.into_item(id, self.store.clock(), app.clone()), &self.bell);
     }
 
     /// Waits until what was given before is in the store.

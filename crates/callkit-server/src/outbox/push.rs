@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use call_protocol::invite::{CallType, Invite};
-use call_protocol::{AppId, Party, UserId};
+use call_protocol::invite::CallType;
+use call_protocol::{AppId, CallId, Party, UserId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,12 @@ use crate::store::queue::{Item, Target};
 /// A push for one device.
 #[derive(Debug, Clone)]
 pub(crate) struct PushOrder {
+    pub(crate) call_id: CallId,
+    /// Who calls.
+    pub(crate) caller: UserId,
+    pub(crate) call_type: CallType,
+    pub(crate) ring_deadline_unix_ms: u64,
+    /// Whose device, and which.
     pub(crate) party: Party,
     pub(crate) address: PushAddress,
     pub(crate) kind: PushKind,
@@ -36,21 +42,21 @@ struct Body {
 }
 
 impl PushOrder {
-    pub(super) fn into_item(self, id: String, clock: &Clock, app: AppId, invite: &Invite) -> Item {
-        let PushOrder { party: Party { user, device }, address, kind, cc_param } = self;
+    pub(super) fn into_item(self, id: String, clock: &Clock, app: AppId) -> Item {
+        let PushOrder { call_id, caller, call_type, ring_deadline_unix_ms, party, address, kind, cc_param } = self;
+        let Party { user, device } = party;
         let service = address.service().to_owned();
-        let (caller, call_type) = (invite.caller.user.clone(), invite.call_type);
         let body = Body { address, cc_param, caller, call_type };
         Item {
             id,
             app,
-            call_id: invite.call_id,
+            call_id,
             kind: match kind {
                 PushKind::Ring => Kind::Push,
                 PushKind::Cancel => Kind::PushCancel,
             },
             created_unix_ms: clock.steady_unix_ms(),
-            expires_unix_ms: clock.steady_of(invite.ring_deadline_unix_ms),
+            expires_unix_ms: clock.steady_of(ring_deadline_unix_ms),
             body: serde_json::to_string(&body).unwrap_or_default(),
             target: Some(Target { service, user, device }),
         }

@@ -72,6 +72,16 @@ pub enum AddressError {
     Auth,
 }
 
+impl From<PushAddress> for account::PushAddress {
+    fn from(address: PushAddress) -> Self {
+        match address {
+            PushAddress::Apns { token, background_token, sandbox } => Self::Apns { token, background_token, sandbox },
+            PushAddress::Fcm { token } => Self::Fcm { token },
+            PushAddress::WebPush { endpoint, p256dh, auth } => Self::WebPush { endpoint, p256dh, auth },
+        }
+    }
+}
+
 impl TryFrom<account::PushAddress> for PushAddress {
     type Error = AddressError;
 

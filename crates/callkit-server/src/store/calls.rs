@@ -2,30 +2,24 @@
 
 use std::collections::HashMap;
 
+use callkit_hub::{CallKey, RestoredCall};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use signaling::ArbiterSnapshot;
 use tracing::warn;
 
-use crate::hub::CallKey;
-use crate::token::{AppNo, Apps};
+use crate::token::Apps;
 
 /// App id and call id to the snapshot as JSON.
 pub(super) const CALLS: TableDefinition<'static, (&str, &str), &[u8]> = TableDefinition::new("calls-1");
 
-/// A call of before the start.
-pub(crate) struct Kept {
-    pub(crate) app: AppNo,
-    pub(crate) snapshot: ArbiterSnapshot,
-}
-
-pub(super) fn read(database: &Database, apps: &Apps) -> Result<Vec<Kept>, redb::Error> {
+pub(super) fn read(database: &Database, apps: &Apps) -> Result<Vec<RestoredCall>, redb::Error> {
     let table = database.begin_read()?.open_table(CALLS)?;
     let mut kept = Vec::new();
     for row in table.iter()? {
         let (key, value) = row?;
         let Some(app) = apps.find(key.value().0) else { continue };
         match serde_json::from_slice(value.value()) {
-            Ok(snapshot) => kept.push(Kept { app, snapshot }),
+            Ok(snapshot) => kept.push(RestoredCall { app, snapshot }),
             Err(error) => warn!(call = key.value().1, line = error.line(), "a stored call cannot be read"),
         }
     }

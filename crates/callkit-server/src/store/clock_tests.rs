@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::queue::{Bell, Item, Kind};
 use super::tests::{app, call, device, free, ids, item, setting, user};
-use super::{FILE, Retention, Setting, Store, StoredCall};
+use callkit_hub::CallRecord;
+
+use super::{FILE, Retention, Setting, Store};
 use crate::clock::{Clock, unix_ms};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -63,7 +65,7 @@ async fn numbers_go_on_after_a_restart_and_are_copied() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_by(folder.path(), || unix_ms() + DAY_MS);
     let number = store.next_number();
-    store.record(&app(), StoredCall { number, ..call(1, unix_ms() + DAY_MS, "bob") });
+    store.record(&app(), CallRecord { number, ..call(1, unix_ms() + DAY_MS, "bob") });
     store.seen(&app(), &user("bob"), &device("phone"), number);
     store.flush().await;
     std::fs::create_dir(folder.path().join("copy")).unwrap();
@@ -75,7 +77,7 @@ async fn numbers_go_on_after_a_restart_and_are_copied() {
         let store = open_by(&place, unix_ms);
         assert_eq!(store.last_number(), last);
         let number = store.next_number();
-        store.record(&app(), StoredCall { number, ..call(2, unix_ms(), "bob") });
+        store.record(&app(), CallRecord { number, ..call(2, unix_ms(), "bob") });
         store.flush().await;
         let phone = &store.devices_of(&app(), &user("bob")).await.unwrap()[0];
         assert_eq!(ids(&store.missed_after(&app(), &user("bob"), phone.knows, 0).await.unwrap()), [2]);
@@ -94,7 +96,7 @@ async fn a_file_of_before_there_were_numbers_gets_them() {
         let mut devices = transaction.open_table(super::devices::DEVICES).unwrap();
         // They rang 30 s each; the third one was answered.
         for (id, ago) in [(1, 400_000), (2, 300_000), (3, 250_000), (4, 200_000)] {
-            let call = StoredCall { missed: id != 3, ..call(id, now - ago, "bob") };
+            let call = CallRecord { missed: id != 3, ..call(id, now - ago, "bob") };
             let mut row = serde_json::to_value(&call).unwrap();
             row.as_object_mut().unwrap().remove("number").unwrap();
             for who in ["ann", "bob"] {

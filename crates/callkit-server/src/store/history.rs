@@ -3,9 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use call_protocol::end::EndReason;
-use call_protocol::invite::CallType;
-use call_protocol::{AppId, CallId, Party, UserId};
+use call_protocol::{AppId, CallId, UserId};
+use callkit_hub::CallRecord;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -28,30 +27,6 @@ const DELETED_AT_ONCE: usize = 8;
 /// Calls of the longest page.
 const PAGE: usize = 200;
 
-/// A call that is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredCall {
-    pub(crate) call_id: CallId,
-    pub(crate) caller: Party,
-    pub(crate) callee: UserId,
-    pub(crate) call_type: CallType,
-    pub(crate) began_unix_ms: u64,
-    pub(crate) ring_ms: u64,
-    pub(crate) talk_ms: u64,
-    pub(crate) caller_reason: EndReason,
-    pub(crate) callee_reason: EndReason,
-    /// The documented number.
-    pub(crate) disconnect_reason: i32,
-    /// The documented number.
-    pub(crate) disconnect_source: i32,
-    pub(crate) user_code: Option<String>,
-    /// The callee rang, or should have, and did not answer.
-    pub(crate) missed: bool,
-    /// Of two calls the one that ended later has the higher one, whatever the wall clock showed. Zero where an older server wrote it.
-    #[serde(default)]
-    pub(crate) number: u64,
-}
-
 /// Where a page ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
@@ -62,14 +37,15 @@ pub(crate) struct Cursor {
 /// A part of a user's history, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Page {
-    pub(crate) calls: Vec<StoredCall>,
+    pub(crate) calls: Vec<CallRecord>,
     /// From where to go on; None at the end.
     pub(crate) next: Option<Cursor>,
 }
 
 impl Store {
     /// Adds the call to the history of its two users, soon. The same call again changes nothing but its text.
-    pub(crate) fn record(&self, app: &AppId, call: StoredCall) {
+    pub(crate) fn record(&self, app: &AppId, call: CallRecord) {
+        self.note_number(call.number);
         self.change(Change::History { app: app.to_string(), call: Box::new(call) });
     }
 
@@ -95,7 +71,7 @@ impl Store {
             for row in rows.by_ref().take(limit) {
                 calls.extend(parsed(row?.1.value()));
             }
-            let cursor = |call: &StoredCall| Cursor { began_unix_ms: call.began_unix_ms, call_id: call.call_id };
+            let cursor = |call: &CallRecord| Cursor { began_unix_ms: call.began_unix_ms, call_id: call.call_id };
             let next = if rows.next().is_some() { calls.last().map(cursor) } else { None };
             Ok(Page { calls, next })
         })
@@ -109,7 +85,7 @@ impl Store {
         user: &UserId,
         known: u64,
         older: usize,
-    ) -> Result<Vec<StoredCall>, StoreError> {
+    ) -> Result<Vec<CallRecord>, StoreError> {
         let (app, user) = (app.clone(), user.clone());
         self.read(move |transaction| {
             let (app, name) = (app.as_str(), user.as_str());
@@ -193,7 +169,7 @@ pub(super) fn number(transaction: &WriteTransaction, now_unix_ms: u64) -> Result
     for (number, (end, began, call_id, app, user)) in (1..).zip(&found) {
         let key = (app.as_str(), user.as_str(), *began, *call_id);
         let call = history.get(key)?.and_then(|call| parsed(call.value()));
-        let Some(call) = call.map(|call| StoredCall { number, ..call }) else { continue };
+        let Some(call) = call.map(|call| CallRecord { number, ..call }) else { continue };
         history.insert(key, serde_json::to_vec(&call).unwrap_or_default().as_slice())?;
         missed.insert((app.as_str(), user.as_str(), number), (*began, *call_id))?;
         ends.push((*end, number));
@@ -207,7 +183,7 @@ pub(super) fn number(transaction: &WriteTransaction, now_unix_ms: u64) -> Result
 }
 
 /// When a call ended that was not answered, in ms since 1970.
-fn ended(call: &StoredCall) -> u64 {
+fn ended(call: &CallRecord) -> u64 {
     call.began_unix_ms.saturating_add(call.ring_ms)
 }
 
@@ -238,7 +214,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    pub(super) fn record(&mut self, app: &str, call: &StoredCall) -> Result<(), redb::Error> {
+    pub(super) fn record(&mut self, app: &str, call: &CallRecord) -> Result<(), redb::Error> {
         let callee = call.callee.as_str();
         let key = (app, callee, call.began_unix_ms, call.call_id.bits());
         let before = self.history.get(key)?.and_then(|row| parsed(row.value()));
@@ -255,7 +231,7 @@ impl<'a> Writer<'a> {
         self.before.map_or(Ok(()), |before| self.delete_old(before))
     }
 
-    fn add(&mut self, app: &str, user: &str, call: &StoredCall, json: &[u8]) -> Result<(), redb::Error> {
+    fn add(&mut self, app: &str, user: &str, call: &CallRecord, json: &[u8]) -> Result<(), redb::Error> {
         let (began, call_id) = (call.began_unix_ms, call.call_id.bits());
         if self.history.insert((app, user, began, call_id), json)?.is_some() {
             return Ok(());
@@ -312,7 +288,7 @@ impl<'a> Writer<'a> {
 }
 
 /// None for what a newer server wrote and this one cannot read.
-fn parsed(json: &[u8]) -> Option<StoredCall> {
+fn parsed(json: &[u8]) -> Option<CallRecord> {
     serde_json::from_slice(json).ok()
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use callkit_hub::{CallKey, CallRecord, RestoredCall};
 use redb::backends::InMemoryBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 use signaling::ArbiterSnapshot;
@@ -25,12 +26,10 @@ mod pending;
 pub(crate) mod queue;
 mod revocations;
 
-pub(crate) use calls::Kept;
 pub(crate) use devices::Device;
-pub(crate) use history::{Cursor, StoredCall};
+pub(crate) use history::Cursor;
 
 use crate::clock::Clock;
-use crate::hub::CallKey;
 use crate::metering::Metering;
 use crate::private;
 use crate::token::Apps;
@@ -159,7 +158,7 @@ enum State {
 }
 
 enum Change {
-    History { app: String, call: Box<StoredCall> },
+    History { app: String, call: Box<CallRecord> },
     Device(Box<devices::Change>),
     Queue(Box<QueueChange>),
     Revocation(Box<revocations::Change>),
@@ -183,7 +182,7 @@ impl Store {
         folder: Option<&Path>,
         setting: Setting,
         alive: impl Send + 'static,
-    ) -> Result<(Self, Vec<Kept>), StoreError> {
+    ) -> Result<(Self, Vec<RestoredCall>), StoreError> {
         let path = folder.map_or_else(|| PathBuf::from("memory"), |folder| folder.join(FILE));
         if let Some(folder) = folder {
             private::make_folder(folder)
@@ -204,7 +203,7 @@ impl Store {
         again_after: (Duration, Duration),
         setting: Setting,
         alive: impl Send + 'static,
-    ) -> Result<(Self, Vec<Kept>), StoreError> {
+    ) -> Result<(Self, Vec<RestoredCall>), StoreError> {
         let Setting { retention, apps, metering, clock } = setting;
         let (database, noted, kept) = opened(&path, || {
             let database = open()?;
@@ -260,6 +259,11 @@ impl Store {
     /// A number that is higher than all before, also those of earlier starts.
     pub(crate) fn next_number(&self) -> u64 {
         self.shared.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Somebody else gave this number: those that follow are higher.
+    fn note_number(&self, number: u64) {
+        self.shared.last_number.fetch_max(number, Ordering::Relaxed);
     }
 
     /// The number given last.

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use callkit_hub::CallKey;
 use signaling::ArbiterSnapshot;
 use tokio::sync::oneshot;
 
 use super::Change;
-use crate::hub::CallKey;
 
 /// Calls whose states may wait, and other changes: a disk that stands still for minutes. A state or change has about 1 KiB.
 const WAITING: usize = 65_536;
@@ -191,9 +191,9 @@ impl Drop for Bringer {
 #[cfg(test)]
 mod tests {
     use call_protocol::CallId;
+    use callkit_hub::AppNo;
 
     use super::*;
-    use crate::token::AppNo;
 
     fn key(number: u128) -> CallKey {
         CallKey { app: AppNo(0), call_id: CallId::from_bits(number) }

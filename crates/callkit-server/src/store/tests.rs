@@ -8,7 +8,9 @@ use call_protocol::invite::CallType;
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId};
 
 use super::queue::{Bell, Busy, Item, Kind, Room, Target};
-use super::{Retention, Setting, Store, StoreError, StoredCall};
+use callkit_hub::CallRecord;
+
+use super::{Retention, Setting, Store, StoreError};
 use crate::clock::{Clock, unix_ms};
 use crate::metering::Metering;
 use crate::push::PushAddress;
@@ -45,8 +47,8 @@ pub(super) fn device(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()
 }
 
-pub(super) fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
-    StoredCall {
+pub(super) fn call(id: u128, began_unix_ms: u64, callee: &str) -> CallRecord {
+    CallRecord {
         call_id: CallId::from_bits(id),
         caller: Party { user: user("ann"), device: device("phone") },
         callee: user(callee),
@@ -64,7 +66,7 @@ pub(super) fn call(id: u128, began_unix_ms: u64, callee: &str) -> StoredCall {
     }
 }
 
-pub(super) fn ids(calls: &[StoredCall]) -> Vec<u128> {
+pub(super) fn ids(calls: &[CallRecord]) -> Vec<u128> {
     calls.iter().map(|call| call.call_id.bits()).collect()
 }
 
@@ -116,7 +118,7 @@ async fn missed_calls_are_those_of_the_callee_with_higher_numbers_whatever_the_c
         ids(&store.missed_after(&app(), &user(name), known, older).await.unwrap())
     };
     for (number, began) in [(1, now - 500), (2, now + DAY_MS), (3, now - 300), (4, now - 9 * DAY_MS)] {
-        let call = StoredCall { missed: number != 3, number: number as u64, ..call(number, began, "bob") };
+        let call = CallRecord { missed: number != 3, number: number as u64, ..call(number, began, "bob") };
         store.record(&app(), call.clone());
         store.record(&app(), call);
     }

@@ -10,7 +10,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("rtc-transport", &[]),
     ("callkit", &["call-protocol", "signaling", "rtc-media", "rtc-transport"]),
     ("callkit-ffi", &["callkit"]),
-    ("callkit-server", &["call-protocol", "signaling"]),
+    ("callkit-hub", &["call-protocol", "signaling"]),
+    ("callkit-server", &["call-protocol", "signaling", "callkit-hub"]),
     (
         "tests",
         &["call-protocol", "signaling", "rtc-media", "rtc-transport", "callkit", "callkit-ffi", "callkit-server"],
@@ -31,6 +32,7 @@ const KEPT_OUT: &[(&str, &[&str], &str)] = &[
     ("call-protocol", IMPURE, "words have no clock, no sockets and no luck"),
     ("xtask", &["cc", "cmake", "pkg-config", "bindgen"], "`cargo xtask setup` builds before anything is set up"),
     ("signaling", IMPURE, "time and randomness come in through the machine's door"),
+    ("callkit-hub", IMPURE, "time and a seed come in through the machine's door"),
 ];
 
 const IMPURE: &[&str] = &["tokio", "rand", "getrandom", "socket2", "mio", "async-std", "smol", "chrono", "time"];
@@ -112,7 +114,8 @@ mod tests {
             "rtc-media -> cpal",
             "rtc-transport -> webrtc, rtc, tokio",
             "callkit-ffi -> callkit",
-            "callkit-server -> call-protocol, signaling, tokio, rtc-stun",
+            "callkit-hub -> call-protocol, signaling",
+            "callkit-server -> call-protocol, signaling, callkit-hub, tokio, rtc-stun",
             "tests -> callkit, callkit-server",
             "prost = ",
             "tokio = mio",

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use call_protocol::media::{ChannelEvent, ChannelEventBody};
 use call_protocol::session::ServerBody;
 use call_protocol::{CallId, CallMessage, ChannelId, Uid, Word, limits};
-use hyper::body::Bytes;
 
-use crate::wire::Frame;
+use crate::frame::Frame;
 
 /// Bytes that a device may have unacknowledged; one frame may always be.
 const WINDOW_BYTES: usize = 256 * 1024;

@@ -1,6 +1,6 @@
 //! Channels of two: who is in, until when, and who is told what. Media does not pass through here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use call_protocol::media::{
     ChannelEvent, ChannelEventBody, ChannelRequestBody, JoinRefusal, LeaveReason, Member, TrackState,
@@ -8,12 +8,12 @@ use call_protocol::media::{
 use call_protocol::{ChannelId, Party, Uid, limits};
 use signaling::{Now, Time};
 
-use super::session::SessionKey;
-use super::timers::Timers;
-use crate::token::{AppNo, Grant};
+use crate::ids::{AppNo, SessionKey};
+use crate::input::Grant;
+use crate::timers::Timers;
 
 /// One channel of one app.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChannelKey {
     pub(crate) app: AppNo,
     pub(crate) channel: ChannelId,
@@ -21,7 +21,7 @@ pub(crate) struct ChannelKey {
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     pub(crate) session: SessionKey,
     pub(crate) app: AppNo,
     pub(crate) party: Party,
@@ -54,9 +54,9 @@ const AFTER_CALL_MS: u64 = 10_000;
 
 pub(crate) struct Channels {
     config: ChannelsConfig,
-    channels: HashMap<ChannelKey, Vec<Membership>>,
+    channels: BTreeMap<ChannelKey, Vec<Membership>>,
     members: usize,
-    by_session: HashMap<SessionKey, HashSet<ChannelKey>>,
+    by_session: BTreeMap<SessionKey, BTreeSet<ChannelKey>>,
     timers: Timers<(ChannelKey, Uid)>,
     outputs: VecDeque<ChannelOutput>,
 }
@@ -95,9 +95,9 @@ impl Channels {
     pub(crate) fn new(config: ChannelsConfig) -> Self {
         Self {
             config,
-            channels: HashMap::new(),
+            channels: BTreeMap::new(),
             members: 0,
-            by_session: HashMap::new(),
+            by_session: BTreeMap::new(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
         }
@@ -120,36 +120,36 @@ impl Channels {
     pub(crate) fn on_request(
         &mut self,
         now: Now,
-        asker: &Asker,
+        requester: &Requester,
         channel: ChannelId,
         body: ChannelRequestBody,
         grant: Option<Result<Grant, JoinRefusal>>,
     ) {
-        let key = ChannelKey { app: asker.app, channel };
+        let key = ChannelKey { app: requester.app, channel };
         match (body, grant) {
             (ChannelRequestBody::Join { tracks, .. }, Some(Ok(grant))) => {
-                if let Err(reason) = self.join(now, asker, &key, tracks, grant) {
-                    self.refuse(asker, &key, reason);
+                if let Err(reason) = self.join(now, requester, &key, tracks, grant) {
+                    self.refuse(requester, &key, reason);
                 }
             }
-            (ChannelRequestBody::RenewToken { .. }, Some(Ok(grant))) => self.renew(now, asker, &key, grant),
+            (ChannelRequestBody::RenewToken { .. }, Some(Ok(grant))) => self.renew(now, requester, &key, grant),
             (ChannelRequestBody::Join { .. } | ChannelRequestBody::RenewToken { .. }, refused) => {
                 let reason = refused.and_then(Result::err).unwrap_or(JoinRefusal::TokenInvalid);
-                self.refuse(asker, &key, reason);
+                self.refuse(requester, &key, reason);
             }
             (ChannelRequestBody::Leave, _) => {
-                if let Some(uid) = self.uid_of(asker.session, &key) {
+                if let Some(uid) = self.uid_of(requester.session, &key) {
                     self.remove(&key, uid, LeaveReason::Left);
                 }
             }
             (ChannelRequestBody::Description { to, description }, _) => {
-                self.relay(asker, &key, to, |from| ChannelEventBody::Description { from, description });
+                self.relay(requester, &key, to, |from| ChannelEventBody::Description { from, description });
             }
             (ChannelRequestBody::Candidate { to, candidate }, _) => {
-                self.relay(asker, &key, to, |from| ChannelEventBody::Candidate { from, candidate });
+                self.relay(requester, &key, to, |from| ChannelEventBody::Candidate { from, candidate });
             }
             (ChannelRequestBody::Tracks(tracks), _) => {
-                if let Some(uid) = self.uid_of(asker.session, &key) {
+                if let Some(uid) = self.uid_of(requester.session, &key) {
                     self.set_tracks(&key, uid, tracks);
                 }
             }
@@ -229,7 +229,7 @@ impl Channels {
                 self.remove(&key, uid, LeaveReason::TokenExpired);
                 if let Some(session) = session {
                     let reason = JoinRefusal::TokenExpired;
-                    self.tell(session, &key, ChannelEventBody::JoinRefused { reason });
+                    self.send(session, &key, ChannelEventBody::JoinRefused { reason });
                 }
             } else if membership.kept_until.is_some_and(|kept| kept <= now.mono) {
                 self.remove(&key, uid, LeaveReason::Dropped);
@@ -240,7 +240,7 @@ impl Channels {
                 let next = membership.next_timer();
                 self.timers.push(next, (key.clone(), uid));
                 if let Some(session) = session {
-                    self.tell(session, &key, ChannelEventBody::TokenExpiring { left_ms });
+                    self.send(session, &key, ChannelEventBody::TokenExpiring { left_ms });
                 }
             }
         }
@@ -258,7 +258,7 @@ impl Channels {
     fn join(
         &mut self,
         now: Now,
-        asker: &Asker,
+        requester: &Requester,
         key: &ChannelKey,
         tracks: TrackState,
         grant: Grant,
@@ -266,37 +266,37 @@ impl Channels {
         if grant.until_unix_ms <= now.unix_ms {
             return Err(JoinRefusal::TokenExpired);
         }
-        if self.is_full_for(asker, key) {
+        if self.is_full_for(requester, key) {
             return Err(JoinRefusal::ChannelFull);
         }
         let members = self.channels.get(key).map_or(&[][..], Vec::as_slice);
-        if members.iter().any(|other| other.uid == grant.uid && other.party != asker.party) {
+        if members.iter().any(|other| other.uid == grant.uid && other.party != requester.party) {
             return Err(JoinRefusal::UidTaken);
         }
-        let mine = members.iter().find(|own| own.party == asker.party).map(|own| (own.uid, own.session));
+        let mine = members.iter().find(|own| own.party == requester.party).map(|own| (own.uid, own.session));
         if members.len() >= limits::PEER_TO_PEER_MEMBERS && mine.is_none() {
             return Err(JoinRefusal::ChannelFull);
         }
-        let again = mine == Some((grant.uid, Some(asker.session)));
+        let again = mine == Some((grant.uid, Some(requester.session)));
         match mine {
             Some((uid, session)) if uid == grant.uid => {
-                if let Some(old) = session.filter(|old| *old != asker.session) {
+                if let Some(old) = session.filter(|old| *old != requester.session) {
                     self.forget_session(old, key);
                 }
             }
             Some((uid, _)) => self.remove(key, uid, LeaveReason::Left),
             None => {}
         }
-        self.by_session.entry(asker.session).or_default().insert(key.clone());
+        self.by_session.entry(requester.session).or_default().insert(key.clone());
         let members = self.channels.entry(key.clone()).or_default();
         let before = members.len();
         members.retain(|member| member.uid != grant.uid);
         self.members = self.members + 1 - (before - members.len());
         let mut membership = Membership {
             uid: grant.uid,
-            party: asker.party.clone(),
+            party: requester.party.clone(),
             tracks,
-            session: Some(asker.session),
+            session: Some(requester.session),
             kept_until: None,
             warn_at: None,
             until: now.mono,
@@ -308,41 +308,41 @@ impl Channels {
         let me = membership.member();
         members.push(membership);
 
-        let stun_servers = vec![asker.stun_server.clone()];
+        let stun_servers = vec![requester.stun_server.clone()];
         let joined = ChannelEventBody::Joined { uid: grant.uid, members: others, stun_servers };
-        self.tell(asker.session, key, joined);
+        self.send(requester.session, key, joined);
         if again {
-            self.tell_others(key, grant.uid, &ChannelEventBody::Tracks { uid: grant.uid, tracks });
+            self.send_to_others(key, grant.uid, &ChannelEventBody::Tracks { uid: grant.uid, tracks });
         } else {
-            self.tell_others(key, grant.uid, &ChannelEventBody::MemberJoined(me));
+            self.send_to_others(key, grant.uid, &ChannelEventBody::MemberJoined(me));
         }
         Ok(())
     }
 
-    fn renew(&mut self, now: Now, asker: &Asker, key: &ChannelKey, grant: Grant) {
-        let uid = self.uid_of(asker.session, key);
+    fn renew(&mut self, now: Now, requester: &Requester, key: &ChannelKey, grant: Grant) {
+        let uid = self.uid_of(requester.session, key);
         match uid.and_then(|uid| self.membership(key, uid)) {
             Some(membership) if membership.uid == grant.uid => {
                 membership.renew(now, grant);
                 let next = membership.next_timer();
                 self.timers.push(next, (key.clone(), grant.uid));
             }
-            Some(_) | None => self.refuse(asker, key, JoinRefusal::TokenInvalid),
+            Some(_) | None => self.refuse(requester, key, JoinRefusal::TokenInvalid),
         }
     }
 
-    fn relay(&mut self, asker: &Asker, key: &ChannelKey, to: Uid, event: impl FnOnce(Uid) -> ChannelEventBody) {
-        let Some(from) = self.uid_of(asker.session, key) else { return };
+    fn relay(&mut self, requester: &Requester, key: &ChannelKey, to: Uid, event: impl FnOnce(Uid) -> ChannelEventBody) {
+        let Some(from) = self.uid_of(requester.session, key) else { return };
         let Some(session) = self.membership(key, to).and_then(|other| other.session) else { return };
         if from != to {
-            self.tell(session, key, event(from));
+            self.send(session, key, event(from));
         }
     }
 
     fn set_tracks(&mut self, key: &ChannelKey, uid: Uid, tracks: TrackState) {
         let Some(membership) = self.membership(key, uid) else { return };
         membership.tracks = tracks;
-        self.tell_others(key, uid, &ChannelEventBody::Tracks { uid, tracks });
+        self.send_to_others(key, uid, &ChannelEventBody::Tracks { uid, tracks });
     }
 
     fn remove(&mut self, key: &ChannelKey, uid: Uid, reason: LeaveReason) {
@@ -353,16 +353,16 @@ impl Channels {
         if let Some(session) = gone.session {
             self.forget_session(session, key);
         }
-        self.tell_others(key, uid, &ChannelEventBody::MemberLeft { uid, reason });
+        self.send_to_others(key, uid, &ChannelEventBody::MemberLeft { uid, reason });
         if self.channels.get(key).is_some_and(Vec::is_empty) {
             self.channels.remove(key);
         }
     }
 
     /// Whether the device is in too many other channels.
-    fn is_full_for(&self, asker: &Asker, key: &ChannelKey) -> bool {
+    fn is_full_for(&self, requester: &Requester, key: &ChannelKey) -> bool {
         self.by_session
-            .get(&asker.session)
+            .get(&requester.session)
             .is_some_and(|channels| channels.len() >= self.config.per_device && !channels.contains(key))
     }
 
@@ -384,20 +384,20 @@ impl Channels {
         self.channels.get_mut(key)?.iter_mut().find(|member| member.uid == uid)
     }
 
-    fn refuse(&mut self, asker: &Asker, key: &ChannelKey, reason: JoinRefusal) {
-        self.tell(asker.session, key, ChannelEventBody::JoinRefused { reason });
+    fn refuse(&mut self, requester: &Requester, key: &ChannelKey, reason: JoinRefusal) {
+        self.send(requester.session, key, ChannelEventBody::JoinRefused { reason });
     }
 
-    fn tell_others(&mut self, key: &ChannelKey, uid: Uid, body: &ChannelEventBody) {
+    fn send_to_others(&mut self, key: &ChannelKey, uid: Uid, body: &ChannelEventBody) {
         let members = self.channels.get(key).map_or(&[][..], Vec::as_slice);
         let others: Vec<_> =
             members.iter().filter(|other| other.uid != uid).filter_map(|other| other.session).collect();
         for session in others {
-            self.tell(session, key, body.clone());
+            self.send(session, key, body.clone());
         }
     }
 
-    fn tell(&mut self, session: SessionKey, key: &ChannelKey, body: ChannelEventBody) {
+    fn send(&mut self, session: SessionKey, key: &ChannelKey, body: ChannelEventBody) {
         let event = ChannelEvent { channel: key.channel.clone(), body };
         self.outputs.push_back(ChannelOutput { session, event });
     }
@@ -429,9 +429,9 @@ mod tests {
         ChannelId::new(name).unwrap()
     }
 
-    fn asker(session: u64, user: &str) -> Asker {
+    fn requester(session: u64, user: &str) -> Requester {
         let party = Party { user: UserId::new(user).unwrap(), device: DeviceId::new("phone").unwrap() };
-        Asker { session: SessionKey(session), app: AppNo(0), party, stun_server: "stun:h:1".into() }
+        Requester { session: SessionKey(session), app: AppNo(0), party, stun_server: "stun:h:1".into() }
     }
 
     fn muted(audio_muted: bool) -> TrackState {
@@ -439,15 +439,15 @@ mod tests {
     }
 
     impl World {
-        fn ask(&mut self, asker: &Asker, name: &str, body: ChannelRequestBody) -> Vec<(u64, Event)> {
-            self.channels.on_request(self.now, asker, channel(name), body, None);
+        fn ask(&mut self, requester: &Requester, name: &str, body: ChannelRequestBody) -> Vec<(u64, Event)> {
+            self.channels.on_request(self.now, requester, channel(name), body, None);
             self.told()
         }
 
-        fn join(&mut self, asker: &Asker, name: &str, number: u32, ttl_ms: u64) -> Vec<(u64, Event)> {
+        fn join(&mut self, requester: &Requester, name: &str, number: u32, ttl_ms: u64) -> Vec<(u64, Event)> {
             let body = ChannelRequestBody::Join { token: "checked before".into(), tracks: muted(false) };
             let grant = Grant { uid: uid(number), until_unix_ms: self.now.unix_ms + ttl_ms, of_call: false };
-            self.channels.on_request(self.now, asker, channel(name), body, Some(Ok(grant)));
+            self.channels.on_request(self.now, requester, channel(name), body, Some(Ok(grant)));
             self.told()
         }
 
@@ -483,7 +483,7 @@ mod tests {
 
     #[test]
     fn two_meet_a_third_finds_it_full_and_state_reaches_the_late_one() {
-        let (mut world, ann, bob, eve) = (world(), asker(1, "ann"), asker(2, "bob"), asker(3, "eve"));
+        let (mut world, ann, bob, eve) = (world(), requester(1, "ann"), requester(2, "bob"), requester(3, "eve"));
         world.join(&ann, "room", 10, HOUR);
         assert_eq!(world.ask(&ann, "room", ChannelRequestBody::Tracks(muted(true))), []);
         let stun_servers = vec!["stun:h:1".to_owned()];
@@ -504,7 +504,7 @@ mod tests {
 
     #[test]
     fn relays_go_between_members_only() {
-        let (mut world, ann, bob, eve) = (world(), asker(1, "ann"), asker(2, "bob"), asker(3, "eve"));
+        let (mut world, ann, bob, eve) = (world(), requester(1, "ann"), requester(2, "bob"), requester(3, "eve"));
         world.join(&ann, "room", 10, HOUR);
         let candidate = Candidate {
             candidate: "candidate:1".into(),
@@ -525,7 +525,7 @@ mod tests {
 
     #[test]
     fn a_token_warns_more_and_more_often_and_then_ends_unless_it_is_renewed() {
-        let (mut world, ann, bob) = (world(), asker(1, "ann"), asker(2, "bob"));
+        let (mut world, ann, bob) = (world(), requester(1, "ann"), requester(2, "bob"));
         world.join(&bob, "room", 20, HOUR);
         world.join(&ann, "room", 10, 100_000);
         assert_eq!(world.wake(), [(1, Event::TokenExpiring { left_ms: 30_000 })]);
@@ -547,12 +547,12 @@ mod tests {
 
     #[test]
     fn a_lost_session_leaves_and_a_replaced_one_can_be_taken_over() {
-        let (mut world, ann, bob) = (world(), asker(1, "ann"), asker(2, "bob"));
+        let (mut world, ann, bob) = (world(), requester(1, "ann"), requester(2, "bob"));
         world.join(&ann, "room", 10, HOUR);
         world.join(&bob, "room", 20, HOUR);
         world.channels.on_session_replaced(world.now, SessionKey(1));
         assert_eq!(world.told(), []);
-        let ann_again = asker(3, "ann");
+        let ann_again = requester(3, "ann");
         let told = world.join(&ann_again, "room", 10, HOUR);
         assert!(matches!(told[..], [(3, Event::Joined { .. }), (2, Event::MemberJoined(_))]), "{told:?}");
         assert_eq!(world.wake(), [], "nobody is dropped");
@@ -568,7 +568,7 @@ mod tests {
 
     #[test]
     fn the_same_join_again_is_only_answered() {
-        let (mut world, ann, bob) = (world(), asker(1, "ann"), asker(2, "bob"));
+        let (mut world, ann, bob) = (world(), requester(1, "ann"), requester(2, "bob"));
         world.join(&ann, "room", 10, HOUR);
         world.join(&bob, "room", 20, HOUR);
         let told = world.join(&ann, "room", 10, HOUR);

@@ -1,7 +1,7 @@
 //! The calls of the server: one arbiter each, and the heap of their timers.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use call_protocol::accept::{Answer, AnswerResult};
 use call_protocol::disconnect::{DisconnectReason, DisconnectSource};
@@ -13,15 +13,10 @@ use call_protocol::{CallId, CallMessage, ChannelId, DeviceId, Party, UserId, Wor
 use signaling::{Arbiter, ArbiterConfig, ArbiterInput, ArbiterOutput, ArbiterSnapshot, Fact, Now, Time, To};
 use tracing::{Span, info, info_span};
 
-use super::timers::Timers;
-use crate::token::AppNo;
-
-/// One call of one app: the same id in two apps is two calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct CallKey {
-    pub(crate) app: AppNo,
-    pub(crate) call_id: CallId,
-}
+use crate::ids::{AppNo, CallKey};
+use crate::missed::MissedBy;
+use crate::output::CallStatus;
+use crate::timers::Timers;
 
 /// What goes out.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ pub(crate) enum CallOutput {
     /// A call is over.
     Ended(Box<EndedCall>),
     /// For the metrics.
-    Tell(CallFact),
+    Fact(CallFact),
 }
 
 /// A call that was just opened.
@@ -69,28 +64,18 @@ pub(crate) struct EndedCall {
     pub(crate) quality: [Option<Quality>; 2],
 }
 
-/// What a call is for a callee who asks about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Rings {
-        deadline_unix_ms: u64,
-    },
-    /// It was answered, or is over, or never was.
-    Released,
-}
-
 /// Which calls of a party are meant.
 #[derive(Debug)]
-pub(crate) enum Scope {
+pub(crate) enum CallFilter {
     Only(CallId),
     AllBut(Vec<CallId>),
 }
 
-impl Scope {
+impl CallFilter {
     fn has(&self, call_id: CallId) -> bool {
         match self {
-            Scope::Only(only) => *only == call_id,
-            Scope::AllBut(others) => !others.contains(&call_id),
+            CallFilter::Only(only) => *only == call_id,
+            CallFilter::AllBut(others) => !others.contains(&call_id),
         }
     }
 }
@@ -101,16 +86,6 @@ pub(crate) struct OwnCall {
     pub(crate) is_caller: bool,
     /// Who placed it and who took it.
     pub(crate) parties: Vec<Party>,
-}
-
-/// What is known here of a call that the history has as missed.
-#[derive(Debug)]
-pub(crate) enum MissedBy<'a> {
-    /// The device knows, or nobody missed it.
-    Nobody,
-    /// The call is only in the history.
-    Forgotten,
-    Remembered(&'a Invite),
 }
 
 /// What the metrics count.
@@ -128,16 +103,14 @@ pub(crate) struct CallsConfig {
     pub(crate) per_device: usize,
     /// Until when after a start nobody is told that a running call is unknown: the server may have lost it, the parties have not.
     pub(crate) quiet_until: Time,
-    /// Whether outputs say what to store.
-    pub(crate) keeps: bool,
 }
 
 /// What the calls ask about the users of the app in question.
-pub(crate) trait People {
+pub(crate) trait Users {
     /// Whether there can be such a user.
     fn can_exist(&self, user: &UserId) -> bool;
     /// Whether a device may open another call now, to so many, or why not.
-    fn may_open(&self, caller: &Party, callees: usize) -> Result<(), InviteRefusal>;
+    fn may_open(&mut self, caller: &Party, callees: usize) -> Result<(), InviteRefusal>;
     /// The devices of a user that are connected.
     fn online(&self, user: &UserId) -> Vec<Party>;
 }
@@ -147,15 +120,16 @@ const NO_DEVICE: &str = "no-app";
 
 pub(crate) struct Calls {
     config: CallsConfig,
-    calls: HashMap<CallKey, Call>,
+    calls: BTreeMap<CallKey, Call>,
     /// The calls of each user that are not over.
-    by_user: HashMap<(AppNo, UserId), Vec<CallId>>,
+    by_user: BTreeMap<(AppNo, UserId), Vec<CallId>>,
     /// How many calls each device has opened that are not over.
-    opened: HashMap<(AppNo, Party), usize>,
+    opened: BTreeMap<(AppNo, Party), usize>,
     timers: Timers<CallKey>,
     outputs: VecDeque<CallOutput>,
     running: usize,
-    hasher: RandomState,
+    /// Mixed into the hashes of what was stored last, so that nobody can choose what hashes alike.
+    hash_seed: u64,
 }
 
 struct Call {
@@ -179,16 +153,16 @@ impl Call {
 }
 
 impl Calls {
-    pub(crate) fn new(config: CallsConfig) -> Self {
+    pub(crate) fn new(config: CallsConfig, hash_seed: u64) -> Self {
         Self {
             config,
-            calls: HashMap::new(),
-            by_user: HashMap::new(),
-            opened: HashMap::new(),
+            calls: BTreeMap::new(),
+            by_user: BTreeMap::new(),
+            opened: BTreeMap::new(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
             running: 0,
-            hasher: RandomState::new(),
+            hash_seed,
         }
     }
 
@@ -211,12 +185,12 @@ impl Calls {
         app: AppNo,
         from: Party,
         mut message: CallMessage,
-        people: &impl People,
+        users: &mut impl Users,
     ) {
         vouch(&mut message.word, &from);
         let key = CallKey { app, call_id: message.call_id };
         let Some(call) = self.calls.get_mut(&key) else {
-            return self.on_unknown(now, key, from, message, people);
+            return self.on_unknown(now, key, from, message, users);
         };
         let invite = call.arbiter.invite();
         let is_invite = matches!(message.word, Word::Invite(_));
@@ -235,23 +209,23 @@ impl Calls {
     }
 
     /// A device signed in: what rings for it is to reach it. What it missed is told from the history, a few calls at a time.
-    pub(crate) fn on_online(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
-        self.for_each_of(now, app, party, scope, ArbiterInput::Online);
+    pub(crate) fn on_online(&mut self, now: Now, app: AppNo, party: &Party, filter: &CallFilter) {
+        self.for_each_of(now, app, party, filter, ArbiterInput::Online);
     }
 
     /// A device signed in without what it knew: its app was started anew.
-    pub(crate) fn on_restarted(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
-        self.for_each_of(now, app, party, scope, ArbiterInput::Restarted);
+    pub(crate) fn on_restarted(&mut self, now: Now, app: AppNo, party: &Party, filter: &CallFilter) {
+        self.for_each_of(now, app, party, filter, ArbiterInput::Restarted);
     }
 
     /// A device signed out for good.
-    pub(crate) fn on_signed_out(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope) {
-        self.for_each_of(now, app, party, scope, ArbiterInput::SignedOut);
+    pub(crate) fn on_signed_out(&mut self, now: Now, app: AppNo, party: &Party, filter: &CallFilter) {
+        self.for_each_of(now, app, party, filter, ArbiterInput::SignedOut);
     }
 
     /// A device that signed in for this call alone: it is told at once how the call is.
     pub(crate) fn on_verifying(&mut self, now: Now, key: CallKey, party: &Party, is_restarted: bool) {
-        let scope = Scope::Only(key.call_id);
+        let filter = CallFilter::Only(key.call_id);
         let Some(call) = self.calls.get_mut(&key) else {
             let release = Release {
                 reason: DisconnectReason::ReleasedCall,
@@ -266,9 +240,9 @@ impl Calls {
             call.arbiter.handle_input(now, ArbiterInput::Message { from: party.clone(), word });
             self.drain(now, key, false);
         } else if is_restarted {
-            self.on_restarted(now, key.app, party, &scope);
+            self.on_restarted(now, key.app, party, &filter);
         } else {
-            self.on_online(now, key.app, party, &scope);
+            self.on_online(now, key.app, party, &filter);
         }
     }
 
@@ -304,38 +278,38 @@ impl Calls {
     }
 
     /// How a call is for one of its callees.
-    pub(crate) fn standing(&self, now: Now, key: CallKey, user: &UserId) -> Standing {
-        let Some(call) = self.calls.get(&key) else { return Standing::Released };
+    pub(crate) fn status(&self, now: Now, key: CallKey, user: &UserId) -> CallStatus {
+        let Some(call) = self.calls.get(&key) else { return CallStatus::Released };
         match call.arbiter.ring_left_ms(now) {
             // By the clock as it is now, whatever it was when the call was opened.
             Some(left_ms) if call.arbiter.invite().callees.contains(user) => {
-                Standing::Rings { deadline_unix_ms: now.unix_ms + left_ms }
+                CallStatus::Rings { deadline_unix_ms: now.unix_ms + left_ms }
             }
-            Some(_) | None => Standing::Released,
+            Some(_) | None => CallStatus::Released,
         }
     }
 
     /// Whether it rings for this user.
     pub(crate) fn rings_for(&self, now: Now, key: CallKey, user: &UserId) -> bool {
-        matches!(self.standing(now, key, user), Standing::Rings { .. })
+        matches!(self.status(now, key, user), CallStatus::Rings { .. })
     }
 
     /// A callee says no without an app.
-    pub(crate) fn decline(&mut self, now: Now, key: CallKey, user: UserId, user_code: Option<UserCode>) -> Standing {
-        let standing = self.standing(now, key, &user);
-        if let (Standing::Rings { .. }, Ok(device)) = (standing, DeviceId::new(NO_DEVICE)) {
+    pub(crate) fn decline(&mut self, now: Now, key: CallKey, user: UserId, user_code: Option<UserCode>) -> CallStatus {
+        let status = self.status(now, key, &user);
+        if let (CallStatus::Rings { .. }, Ok(device)) = (status, DeviceId::new(NO_DEVICE)) {
             let callee = Party { user, device };
             let (reason, source) = (DisconnectReason::Decline, DisconnectSource::Callee);
             let release = user_code.map(|code| Release { reason, source, user_code: Some(code) });
             let result = AnswerResult::Refuse;
             let answer = Answer { callee: callee.clone(), result, call_type: None, preparation: false, release };
-            self.say(now, key, ArbiterInput::Message { from: callee, word: Word::Answer(answer) });
+            self.apply(now, key, ArbiterInput::Message { from: callee, word: Word::Answer(answer) });
         }
-        standing
+        status
     }
 
     /// Something happens to a call from outside.
-    pub(crate) fn say(&mut self, now: Now, key: CallKey, input: ArbiterInput) {
+    pub(crate) fn apply(&mut self, now: Now, key: CallKey, input: ArbiterInput) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.arbiter.handle_input(now, input);
         self.drain(now, key, true);
@@ -344,14 +318,20 @@ impl Calls {
     /// The call of which this channel is the own one, if it is one-to-one and this party placed or took it.
     ///
     /// The own one is named by the call's id and by nothing that the caller wrote: an invite can name any channel.
-    pub(crate) fn own_call(&self, app: AppNo, party: &Party, channel: &ChannelId, scope: &Scope) -> Option<OwnCall> {
+    pub(crate) fn own_call(
+        &self,
+        app: AppNo,
+        party: &Party,
+        channel: &ChannelId,
+        filter: &CallFilter,
+    ) -> Option<OwnCall> {
         let call_id: CallId = channel.as_str().parse().ok()?;
         let arbiter = &self.calls.get(&CallKey { app, call_id })?.arbiter;
         let invite = arbiter.invite();
         let parties: Vec<Party> = [&invite.caller].into_iter().chain(arbiter.winner()).cloned().collect();
         let is_own = *channel == call_id.channel() && invite.call_type.is_one_to_one() && !arbiter.has_ended();
         let is_caller = invite.caller == *party;
-        (is_own && scope.has(call_id) && parties.contains(party)).then_some(OwnCall { is_caller, parties })
+        (is_own && filter.has(call_id) && parties.contains(party)).then_some(OwnCall { is_caller, parties })
     }
 
     /// Whether it waits for a device of its callee to say anything.
@@ -397,7 +377,7 @@ impl Calls {
         self.outputs.pop_front()
     }
 
-    fn on_unknown(&mut self, now: Now, key: CallKey, from: Party, message: CallMessage, people: &impl People) {
+    fn on_unknown(&mut self, now: Now, key: CallKey, from: Party, message: CallMessage, users: &mut impl Users) {
         match message.word {
             Word::Invite(mut invite) => {
                 invite.caller = from.clone();
@@ -407,18 +387,18 @@ impl Calls {
                 }
                 if !is_sound {
                     self.refuse(key, from, InviteRefusal::Invalid);
-                } else if !invite.callees.iter().all(|user| people.can_exist(user)) {
+                } else if !invite.callees.iter().all(|user| users.can_exist(user)) {
                     self.refuse(key, from, InviteRefusal::UnknownUser);
                 } else if self.opened_by(key.app, &from) >= self.config.per_device {
                     self.refuse(key, from, InviteRefusal::TooMany);
-                } else if let Err(refusal) = people.may_open(&from, invite.callees.len()) {
+                } else if let Err(refusal) = users.may_open(&from, invite.callees.len()) {
                     self.refuse(key, from, refusal);
                 } else {
                     let app_server_data = std::mem::take(&mut invite.app_server_data);
-                    let online = invite.callees.iter().flat_map(|user| people.online(user)).collect();
+                    let online = invite.callees.iter().flat_map(|user| users.online(user)).collect();
                     let arbiter = Arbiter::open(self.config.arbiter, now, from, *invite, online);
                     let key = self.insert(key.app, arbiter);
-                    self.outputs.push_back(CallOutput::Tell(CallFact::Opened));
+                    self.outputs.push_back(CallOutput::Fact(CallFact::Opened));
                     let call = &self.calls[&key];
                     call.span.in_scope(|| info!("opened"));
                     let opened = OpenedCall { app: key.app, invite: call.arbiter.invite().clone(), app_server_data };
@@ -480,7 +460,7 @@ impl Calls {
                     changed = true;
                     is_over |= matches!(fact, Fact::Ended { .. });
                     call.span.in_scope(|| log_fact(fact));
-                    self.outputs.push_back(CallOutput::Tell(CallFact::Arbiter(fact)));
+                    self.outputs.push_back(CallOutput::Fact(CallFact::Arbiter(fact)));
                     if let Some(winner) = call.arbiter.winner()
                         && let Fact::Answered { .. } = fact
                     {
@@ -508,12 +488,12 @@ impl Calls {
             }
         }
         if call.arbiter.is_done() {
-            if self.config.keeps {
-                self.outputs.push_back(CallOutput::Forget(key));
-            }
-        } else if changed && self.config.keeps {
+            self.outputs.push_back(CallOutput::Forget(key));
+        } else if changed {
             let snapshot = Box::new(call.arbiter.snapshot(now));
-            let hash = self.hasher.hash_one(&snapshot);
+            let mut hasher = DefaultHasher::new();
+            (self.hash_seed, &snapshot).hash(&mut hasher);
+            let hash = hasher.finish();
             if call.saved.replace(hash) != Some(hash) {
                 self.outputs.push_back(CallOutput::Save(key, snapshot));
             }
@@ -527,9 +507,16 @@ impl Calls {
         }
     }
 
-    fn for_each_of(&mut self, now: Now, app: AppNo, party: &Party, scope: &Scope, input: fn(Party) -> ArbiterInput) {
+    fn for_each_of(
+        &mut self,
+        now: Now,
+        app: AppNo,
+        party: &Party,
+        filter: &CallFilter,
+        input: fn(Party) -> ArbiterInput,
+    ) {
         let Some(calls) = self.by_user.get(&(app, party.user.clone())) else { return };
-        for call_id in calls.iter().copied().filter(|call_id| scope.has(*call_id)).collect::<Vec<_>>() {
+        for call_id in calls.iter().copied().filter(|call_id| filter.has(*call_id)).collect::<Vec<_>>() {
             let key = CallKey { app, call_id };
             if let Some(call) = self.calls.get_mut(&key) {
                 call.arbiter.handle_input(now, input(party.clone()));
@@ -550,7 +537,7 @@ impl Calls {
 
     fn refuse(&mut self, key: CallKey, to: Party, refusal: InviteRefusal) {
         info!(call = %key.call_id, %refusal, "invite refused");
-        self.outputs.push_back(CallOutput::Tell(CallFact::Refused(refusal)));
+        self.outputs.push_back(CallOutput::Fact(CallFact::Refused(refusal)));
         self.reply(key.app, to, Some(Arbiter::refuse(key.call_id, refusal)));
     }
 

@@ -6,12 +6,11 @@ use call_protocol::media::LeaveReason;
 use call_protocol::session::RefuseReason;
 use call_protocol::{DeviceId, UserId};
 use signaling::Now;
-use tracing::warn;
 
 use super::Hub;
-use super::missed::{Found, LOOKUPS_WAITING};
-use super::session::{Session, SessionKey};
-use crate::token::AppNo;
+use crate::ids::{AppNo, SessionKey};
+use crate::look_ups::Purpose;
+use crate::output::{Output, Query};
 
 /// Devices of one user, and beside them as many sessions for one call each: as many as the store knows.
 const PER_USER: usize = 32;
@@ -19,27 +18,16 @@ const PER_USER: usize = 32;
 impl Hub {
     /// A session began: if the user has too many now, an old one goes. First it is looked up which of them a push reaches.
     pub(super) fn bound_devices(&mut self, now: Now, key: SessionKey) {
-        let Some(session) = self.sessions.get(&key) else { return };
+        let Some(session) = self.sessions.get(key) else { return };
         let (app, user, is_bound) = (session.app, session.party.user.clone(), session.bound.is_some());
         if self.sessions_of(app, &user, is_bound).len() <= PER_USER {
             return;
         }
-        let Some(store) = self.around.store.clone().filter(|_| !is_bound && self.lookups.len() < LOOKUPS_WAITING)
-        else {
+        if is_bound || self.look_ups.is_full() {
             return self.end_the_oldest(now, app, &user, is_bound, &[]);
-        };
-        let (app_id, permits) = (self.around.apps.name(app).clone(), self.permits.clone());
-        self.lookups.spawn(async move {
-            let _permit = permits.acquire().await;
-            // An address that was just set may not be written yet.
-            store.flush().await;
-            let devices = store.devices_of(&app_id, &user).await.unwrap_or_else(|error| {
-                warn!(%error, "devices cannot be read");
-                Vec::new()
-            });
-            let pushed = devices.into_iter().filter(|known| known.push.is_some()).map(|known| known.device).collect();
-            Found::Pushed { app, user, pushed }
-        });
+        }
+        let id = self.look_ups.begin(Purpose::TooManyDevices { app, user: user.clone() });
+        self.outputs.push_back(Output::LookUp { id, query: Query::Devices { app, user } });
     }
 
     /// Ends sessions until the user has no more than allowed: of devices that no push reaches before others, of those that are in no call
@@ -47,7 +35,7 @@ impl Hub {
     pub(super) fn end_the_oldest(&mut self, now: Now, app: AppNo, user: &UserId, is_bound: bool, pushed: &[DeviceId]) {
         let mut sessions = self.sessions_of(app, user, is_bound);
         let rank = |key: &SessionKey| {
-            let session = self.sessions.get(key)?;
+            let session = self.sessions.get(*key)?;
             let is_in_call = self.calls.is_in_call(app, &session.party);
             Some((pushed.contains(&session.party.device), is_in_call, session.link.is_some(), *key))
         };
@@ -62,8 +50,7 @@ impl Hub {
     }
 
     fn sessions_of(&self, app: AppNo, user: &UserId, is_bound: bool) -> Vec<SessionKey> {
-        let keys = self.devices.get(&(app, user.clone())).into_iter().flatten().copied();
-        let is_meant = |session: &Session| session.bound.is_some() == is_bound;
-        keys.filter(|key| self.sessions.get(key).is_some_and(is_meant)).collect()
+        let meant = self.sessions.of_user(app, user).filter(|(_, session)| session.bound.is_some() == is_bound);
+        meant.map(|(key, _)| key).collect()
     }
 }
