@@ -8,11 +8,9 @@ mod background;
 mod cc_param;
 mod directory;
 mod events;
-mod face;
+mod live;
 mod manager;
-mod own;
 mod param;
-mod reasons;
 mod statistics;
 
 use std::sync::Arc;
@@ -22,41 +20,25 @@ use call_protocol::disconnect::StartFailReason;
 use call_protocol::end::UserCode;
 use call_protocol::invite::CallType;
 use call_protocol::{CallId, UserId};
+use callkit_core::{CallCommand, CallKey, CallState, Ending};
+use signaling::Role;
 use tokio::sync::{oneshot, watch};
 
-use crate::core::Command;
 use crate::error::CallError;
+use crate::request::{Reply, Request};
 
 pub use background::{BackgroundCall, VerifyBackgroundCallResult};
 pub use cc_param::CcParam;
-pub(crate) use directory::{Directory, Faces};
+pub(crate) use directory::{Directory, LiveCalls};
 pub use events::{CallEventHandler, MyMediaStatusHandler};
-pub(crate) use face::{Face, FaceCommand, FaceId};
 pub use manager::CallManager;
 pub use param::{
     CallKitType, CallOptions, MakeCallParam, MakeCallParamBuilder, NO_ANSWER, ParamError, VerifyCallParam,
     VerifyCallParamBuilder,
 };
-pub(crate) use reasons::{Disconnect, refused};
 
 use events::Listener;
-use face::{Ending, Facts, KitLine};
-
-/// How far a call is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CallState {
-    /// The server is being asked.
-    Trying,
-    /// Caller: the callee is being notified, or rings.
-    WaitAnswer,
-    /// Callee: the call is alive, and rings here.
-    Verified,
-    /// It was accepted.
-    Connected,
-    /// It is over.
-    Disconnected,
-}
+use live::{CallFacts, KitLine};
 
 /// Which side of a call this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,9 +95,9 @@ impl From<Result<Call, StartFailReason>> for VerifyCallResult {
 /// Once polled, what was asked is done even if the future is dropped.
 #[derive(Clone)]
 pub struct Call {
-    id: FaceId,
+    key: CallKey,
     line: Arc<KitLine>,
-    facts: watch::Receiver<Facts>,
+    facts: watch::Receiver<CallFacts>,
     listener: Arc<Listener>,
 }
 
@@ -129,27 +111,30 @@ impl std::fmt::Debug for Call {
 impl Call {
     /// Its id. It changes once where both parties called each other at the same moment and the two calls became one.
     pub fn id(&self) -> CallId {
-        self.facts.borrow().call_id
+        self.facts.borrow().snapshot.call_id
     }
 
     /// The user at the other end.
     pub fn peer_user_id(&self) -> UserId {
-        self.facts.borrow().peer.clone()
+        self.facts.borrow().snapshot.peer.clone()
     }
 
     /// The kind of call.
     pub fn call_type(&self) -> CallType {
-        self.facts.borrow().call_type
+        self.facts.borrow().snapshot.call_type
     }
 
     /// Which side this is.
     pub fn direction(&self) -> CallDirection {
-        self.facts.borrow().direction
+        match self.facts.borrow().snapshot.role {
+            Role::Caller => CallDirection::Outgoing,
+            Role::Callee => CallDirection::Incoming,
+        }
     }
 
     /// How far it is.
     pub fn state(&self) -> CallState {
-        self.facts.borrow().state
+        self.facts.borrow().snapshot.state
     }
 
     /// When it was made, or came in here, by the clock of this machine.
@@ -164,32 +149,32 @@ impl Call {
 
     /// Whether it was put on hold here.
     pub fn is_on_hold(&self) -> bool {
-        self.facts.borrow().held
+        self.facts.borrow().snapshot.held
     }
 
     /// Whether the other one has put it on hold.
     pub fn is_peer_on_hold(&self) -> bool {
-        self.facts.borrow().peer_held
+        self.facts.borrow().snapshot.peer_held
     }
 
     /// Whether the microphone is muted for this call, by whichever face: what this says, what is sent and what the other side is told agree.
     pub fn is_my_audio_muted(&self) -> bool {
-        self.facts.borrow().muted
+        self.facts.borrow().snapshot.muted
     }
 
     /// Whether the other one has muted its microphone.
     pub fn is_peer_audio_muted(&self) -> bool {
-        self.facts.borrow().peer_muted
+        self.facts.borrow().snapshot.peer_muted
     }
 
     /// Whether the other one is not played here.
     pub fn is_peer_audio_silenced(&self) -> bool {
-        self.facts.borrow().silenced
+        self.facts.borrow().snapshot.peer_silenced
     }
 
     /// Whether it is connected without media until the callee has finished its preparation.
     pub fn is_in_responder_preparation(&self) -> bool {
-        self.facts.borrow().preparing
+        self.facts.borrow().snapshot.preparing
     }
 }
 
@@ -198,58 +183,58 @@ impl Call {
     /// Takes the call. With `use_responder_preparation`, and if the caller offered that, it is connected without media until
     /// [`finish_preparation`](Call::finish_preparation).
     pub async fn accept(&self, use_responder_preparation: bool) -> Result<(), CallError> {
-        self.ask(FaceCommand::Accept { preparation: use_responder_preparation }).await
+        self.ask(CallCommand::Accept { preparation: use_responder_preparation }).await
     }
 
     /// Cancels, declines or ends the call, by state.
     pub async fn end(&self) -> Result<(), CallError> {
-        self.ask(FaceCommand::End(Ending::Plain)).await
+        self.ask(CallCommand::End(Ending::Plain)).await
     }
 
     /// The same with a code of the app, 1 to 64 bytes, which the other side is told.
     pub async fn end_with_code(&self, user_code: &str) -> Result<(), CallError> {
-        self.ask(FaceCommand::End(Ending::WithCode(code(user_code)?))).await
+        self.ask(CallCommand::End(Ending::WithCode(code(user_code)?))).await
     }
 
     /// The same, because of an error of the app: both sides are told the reason `UserError` and the code, 1 to 64 bytes.
     pub async fn end_with_error(&self, user_code: &str) -> Result<(), CallError> {
-        self.ask(FaceCommand::End(Ending::WithError(code(user_code)?))).await
+        self.ask(CallCommand::End(Ending::WithError(code(user_code)?))).await
     }
 
     /// Callee: the preparation is finished, media begins at both sides.
     pub async fn finish_preparation(&self) -> Result<(), CallError> {
-        self.ask(FaceCommand::FinishPreparation).await
+        self.ask(CallCommand::FinishPreparation).await
     }
 
     /// Puts the call on hold: nothing is said or heard. The other side is told, with the reason if there is one (at most 256 bytes).
     pub async fn hold(&self, reason: Option<&str>) -> Result<(), CallError> {
-        self.ask(FaceCommand::Hold(reason.map(str::to_owned))).await
+        self.ask(CallCommand::Hold(reason.map(str::to_owned))).await
     }
 
     /// Goes on with a call on hold; another running one of the same kit is put on hold.
     pub async fn unhold(&self) -> Result<(), CallError> {
-        self.ask(FaceCommand::Unhold).await
+        self.ask(CallCommand::Unhold).await
     }
 
     /// Mutes or unmutes the microphone for this call, at any time; the other side is told. What was said last counts, here or by
     /// [`CallKit::mute`](crate::CallKit::mute); a call begins as the kit is.
     pub async fn mute_my_audio(&self, muted: bool) -> Result<(), CallError> {
-        self.ask(FaceCommand::Mute(muted)).await
+        self.ask(CallCommand::Mute(muted)).await
     }
 
     /// Asks the other side to mute or unmute its microphone; its app decides.
     pub async fn request_peer_mute(&self, muted: bool) -> Result<(), CallError> {
-        self.ask(FaceCommand::RequestPeerMute(muted)).await
+        self.ask(CallCommand::RequestPeerMute(muted)).await
     }
 
     /// Plays the other side no longer, or again. It is not told.
     pub async fn silence_peer_audio(&self, silenced: bool) -> Result<(), CallError> {
-        self.ask(FaceCommand::SilencePeer(silenced)).await
+        self.ask(CallCommand::MutePeer(silenced)).await
     }
 
     /// The system has activated the audio session: with [`CallKitType::User`] the devices may start now.
     pub async fn notify_callkit_audio_activation(&self) -> Result<(), CallError> {
-        self.ask(FaceCommand::AudioActivated).await
+        self.ask(CallCommand::AudioActivated).await
     }
 
     /// What is going on with this side's own media.
@@ -257,12 +242,19 @@ impl Call {
         MyMediaStatus { call: self.clone() }
     }
 
-    async fn ask(&self, command: FaceCommand) -> Result<(), CallError> {
+    async fn ask(&self, command: CallCommand) -> Result<(), CallError> {
+        self.request(|reply| Request::Call(self.key, command, reply)).await
+    }
+
+    async fn adopt(&self, handler: Arc<dyn CallEventHandler>) -> Result<(), CallError> {
+        self.request(|reply| Request::Adopt(self.key, handler, reply)).await
+    }
+
+    async fn request(&self, request: impl FnOnce(Reply<()>) -> Request) -> Result<(), CallError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Face { face: self.id, command, reply };
-        let commands = self.line.commands().ok_or(CallError::NoSuchCall)?;
-        commands.send(command).map_err(|_| CallError::NoSuchCall)?;
-        drop(commands);
+        let requests = self.line.requests().ok_or(CallError::NoSuchCall)?;
+        requests.send(request(reply)).map_err(|_| CallError::NoSuchCall)?;
+        drop(requests);
         answer.await.map_err(|_| CallError::NoSuchCall)?
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use call_protocol::{CallMessage, ChatMessage, DeviceId, Party, UserId, wire};
+use callkit_core::Input;
 use signaling::Route;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::core::Report;
 use crate::handlers::HandlerError;
+use crate::report::Report;
 
 /// An app's own chat, which carries the words of calls in place of the server.
 ///
@@ -38,7 +39,7 @@ const WAITING: usize = 256;
 /// How long the chat has for the last words of a kit that signs out.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// The way from the owner loop to the chat.
+/// The way from the driver to the chat.
 pub(crate) struct ChatSender {
     me: DeviceId,
     outbox: mpsc::Sender<(UserId, Option<DeviceId>, Vec<u8>)>,
@@ -66,7 +67,7 @@ impl ChatSender {
                 };
                 let Some((user, bytes)) = received else { return };
                 if let Some((from, message)) = open(user, &device, &bytes)
-                    && reports.send(Report::Chat { from, message }).await.is_err()
+                    && reports.send(Report::Input(Input::Chat { from, message })).await.is_err()
                 {
                     return;
                 }

@@ -1,26 +1,17 @@
 //! What the app is told, and how it reaches the app's listeners.
 
+mod mapping;
 mod naming;
 
 use call_protocol::end::EndReason;
 use call_protocol::invite::{CallType, Ext};
-use call_protocol::session::RefuseReason;
 use call_protocol::{CallId, ChannelId, Uid, UserId};
 
 use crate::error::CallError;
 use crate::microphone::MicrophoneFailure;
 
-/// How the kit stands with the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionState {
-    /// Signed in and connected.
-    Connected,
-    /// The connection broke and is being restored. A running call goes on.
-    Reconnecting,
-    /// Signed out for good: the server said no. Build and sign in again.
-    SignedOut(RefuseReason),
-}
+pub use callkit_core::ConnectionState;
+pub(crate) use mapping::kit_event;
 
 /// Everything an app can be told; the methods of [`CallKitEventHandler`] as values. Kinds of events, and what they tell, are added over time.
 #[derive(Debug, Clone, PartialEq, Eq)]

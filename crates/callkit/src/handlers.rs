@@ -4,43 +4,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use call_protocol::{AppId, ChannelId, Uid, UserId};
+use call_protocol::{ChannelId, Uid};
 use tokio::time::timeout;
 
-/// For which channel a token is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RtcTokenRequest {
-    /// The channel to be joined.
-    pub channel: ChannelId,
-    /// The app.
-    pub app_id: AppId,
-    /// The uid of the token to be renewed; `None` when the app is free to choose.
-    pub uid: Option<Uid>,
-}
-
-/// A channel token and the uid it is for.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RtcToken {
-    /// JWT with the claims of [`call_protocol::token::ChannelClaims`].
-    pub token: String,
-    /// The uid in the token.
-    pub uid: Uid,
-}
-
-impl std::fmt::Debug for RtcToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RtcToken").field("uid", &self.uid).finish_non_exhaustive()
-    }
-}
-
-/// Which users are behind the uids of a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserMapper {
-    /// The channel; an answer for another channel is ignored.
-    pub channel: ChannelId,
-    /// Uids and their users.
-    pub users: Vec<(Uid, UserId)>,
-}
+pub use callkit_core::{RtcToken, RtcTokenRequest, UserMapper};
 
 /// An app's handler failed; the text is shown to the developer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

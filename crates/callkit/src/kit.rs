@@ -6,24 +6,24 @@ use std::time::Duration;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
+use callkit_core::{AudioSettings, Command, Input, ServerEvent, Settings, WarmPath};
 use futures_util::Stream;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
 use rtc_transport::{Interfaces, TurnServer};
-use signaling::{Address, ArbiterConfig, Desk, LineConfig, SecondCall};
+use signaling::SecondCall;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Certificate;
 
 use crate::access::Access;
 use crate::account::Account;
 use crate::call::{
-    Call, CallEventHandler, CallKitType, CallOptions, Directory, Faces, MakeCallParam, MakeCallResult, VerifyCallParam,
-    VerifyCallResult,
+    Call, CallEventHandler, CallKitType, CallOptions, Directory, LiveCalls, MakeCallParam, MakeCallResult,
+    VerifyCallParam, VerifyCallResult,
 };
 use crate::chat::{Chat, ChatSender};
-use crate::core::{Command, Core, REPORTS, Reply, Senders, Settings};
-use crate::devices::Devices;
+use crate::driver::{Driver, SoundConfig, Sources, Tools};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
@@ -31,10 +31,10 @@ use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignIn, SignInFailure};
 use crate::listeners::Teller;
 use crate::network::watch_network;
-use crate::paths::WarmPath;
 use crate::quality::CallQuality;
+use crate::report::REPORTS;
+use crate::request::{Reply, Request};
 use crate::session::Session;
-use crate::sound::SoundOptions;
 use crate::supplied::Supplied;
 use crate::tones::Tones;
 use crate::voice::VoiceConfig;
@@ -232,47 +232,53 @@ impl Builder {
         let mut luck = StdRng::seed_from_u64(rand::random());
         let stream = link::first_sign_in(&to, &mut luck).await?;
 
-        let (commands, command_receiver) = mpsc::unbounded_channel();
+        let (requests, request_receiver) = mpsc::unbounded_channel();
         let (link, link_receiver) = mpsc::channel(link::WAITING);
         let (event_sender, event_receiver) = mpsc::channel(link::WAITING);
         let (report_sender, report_receiver) = mpsc::channel(REPORTS);
+        let runtime = tokio::runtime::Handle::current();
         let supplied = Arc::new(Supplied::default());
-        let teller = Teller::new(tokio::runtime::Handle::current());
-        let me = Party { user: user.clone(), device };
-        let arbiter = if self.chat.is_some() { Address::Device(me.clone()) } else { Address::Server };
-        let line = LineConfig { arbiter, second_call: self.second_call, ..LineConfig::default() };
-        let desk = Desk::new(me.clone(), line, ArbiterConfig::default());
-        let chat = self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone()));
-        let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
+        let teller = Teller::new(runtime.clone());
         let figures = Arc::new(Figures::default());
-        let sound = SoundOptions {
-            waits_for_activation: self.wait_for_audio_activation,
-            allow_without_mic: self.allow_call_without_mic,
-            tones,
-            level_interval: self.voice.level_interval,
-        };
+        let directory = Arc::new(Directory::default());
+        let me = Party { user: user.clone(), device };
         let settings = Settings {
+            me: me.clone(),
             app_id,
-            call_timeout: self.call_timeout,
-            voice: self.voice,
-            sound,
-            figures: figures.clone(),
-            interfaces: self.interfaces,
-            turn_servers: self.turn_servers,
+            ring_timeout_ms: u32::try_from(timeout_ms).unwrap_or(limits::RING_TIMEOUT_MAX_MS),
+            second_call: self.second_call,
+            has_chat: self.chat.is_some(),
+            has_relay: !self.turn_servers.is_empty(),
             warm_path: self.warm_path,
             one_call,
+            audio: AudioSettings {
+                waits_for_activation: self.wait_for_audio_activation,
+                allow_without_mic: self.allow_call_without_mic,
+                tones: tones.set(),
+                level_interval: self.voice.level_interval,
+            },
+            seed: rand::random(),
         };
-        let directory = Arc::new(Directory::default());
-        let faces = Faces::new(directory.clone(), tokio::runtime::Handle::current(), commands.downgrade());
-        let senders = Senders { link, chat, reports: report_sender };
-        let devices = Devices::new(self.input, self.output);
-        let mut core = Core::new(settings, devices, supplied.clone(), teller.clone(), desk, faces, senders);
-        core.on_up(stream.welcome.clone());
+        let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
+        let tools = Tools {
+            link,
+            chat: self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone())),
+            reports: report_sender,
+            supplied: supplied.clone(),
+            teller: teller.clone(),
+            calls: LiveCalls::new(directory.clone(), runtime, requests.downgrade()),
+            interfaces: self.interfaces,
+            turn_servers: self.turn_servers,
+            sound: SoundConfig { voice: self.voice, tones, figures: figures.clone() },
+        };
+        let mut driver = Driver::new(settings, self.input, self.output, tools);
+        driver.give(Input::Server(ServerEvent::Connected(stream.welcome.clone())));
         let access = Access::new(account.clone(), supplied.access_handler());
         let link_task = tokio::spawn(link::run(to, access, luck, stream, session, link_receiver, event_sender));
         tokio::spawn(watch_network(watched, reports));
-        tokio::spawn(core.run(command_receiver, event_receiver, report_receiver, link_task));
-        Ok(CallKit { user, commands, teller, supplied, figures, account, directory })
+        let sources = Sources { requests: request_receiver, server: event_receiver, reports: report_receiver };
+        tokio::spawn(driver.run(sources, link_task));
+        Ok(CallKit { user, requests, teller, supplied, figures, account, directory })
     }
 }
 
@@ -289,7 +295,7 @@ pub(crate) struct Credentials {
 #[derive(Clone)]
 pub struct CallKit {
     user: UserId,
-    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) requests: mpsc::UnboundedSender<Request>,
     teller: Teller,
     pub(crate) supplied: Arc<Supplied>,
     pub(crate) figures: Arc<Figures>,
@@ -301,7 +307,7 @@ pub struct CallKit {
 #[derive(Clone)]
 pub struct WeakCallKit {
     user: UserId,
-    commands: mpsc::WeakUnboundedSender<Command>,
+    requests: mpsc::WeakUnboundedSender<Request>,
     teller: Teller,
     supplied: Arc<Supplied>,
     figures: Arc<Figures>,
@@ -312,16 +318,16 @@ pub struct WeakCallKit {
 impl WeakCallKit {
     /// The kit, unless it is signed out or its last handle is dropped.
     pub fn upgrade(&self) -> Option<CallKit> {
-        let WeakCallKit { user, commands, teller, supplied, figures, account, directory } = self.clone();
-        Some(CallKit { user, commands: commands.upgrade()?, teller, supplied, figures, account, directory })
+        let WeakCallKit { user, requests, teller, supplied, figures, account, directory } = self.clone();
+        Some(CallKit { user, requests: requests.upgrade()?, teller, supplied, figures, account, directory })
     }
 }
 
 impl CallKit {
     /// A handle that does not keep the kit signed in.
     pub fn downgrade(&self) -> WeakCallKit {
-        let CallKit { user, commands, teller, supplied, figures, account, directory } = self.clone();
-        WeakCallKit { user, commands: commands.downgrade(), teller, supplied, figures, account, directory }
+        let CallKit { user, requests, teller, supplied, figures, account, directory } = self.clone();
+        WeakCallKit { user, requests: requests.downgrade(), teller, supplied, figures, account, directory }
     }
 
     /// Begins to build a kit for an app.
@@ -399,14 +405,14 @@ impl CallKit {
     /// Readies the media engine; must come before a call is made or answered. Calling it again changes nothing. Devices are opened
     /// only when a call is accepted.
     pub async fn init_rtc(&self) -> Result<(), CallError> {
-        self.ask(Command::InitRtc).await
+        self.ask(|reply| Request::Do(Command::InitRtc, reply)).await
     }
 
     /// Ends whatever call there is, as [`CallKit::hangup`] would, and frees the media engine. Returns when the audio devices are
     /// released and recordings are complete.
     pub async fn release_rtc(&self) -> Result<(), CallError> {
         let (reply, done) = oneshot::channel();
-        self.commands.send(Command::ReleaseRtc(reply)).map_err(|_| CallError::SignedOut)?;
+        self.requests.send(Request::ReleaseRtc(reply)).map_err(|_| CallError::SignedOut)?;
         done.await.map_err(|_| CallError::SignedOut)
     }
 
@@ -428,18 +434,19 @@ impl CallKit {
         if !call_type.is_one_to_one() {
             return Err(CallError::InvalidParam("call_type: a single call is audio_1v1 or video_1v1".into()));
         }
-        self.ask(|reply| Command::StartCall { user, call_type, ext, reply }).await
+        let command = Command::StartCall { user, call_type, ext };
+        self.ask(|reply| Request::StartCall(command, reply)).await
     }
 
     /// Takes the call that rings. The user's other devices fall silent, both sides get `on_answer`, and voice begins. A running call is put
     /// on hold.
     pub async fn answer(&self, call_id: CallId) -> Result<(), CallError> {
-        self.ask(|reply| Command::Answer { call_id, reply }).await
+        self.ask(|reply| Request::Do(Command::Answer { call_id }, reply)).await
     }
 
     /// Cancels the call that is being made, declines the one that rings, or ends the one that runs.
     pub async fn hangup(&self, call_id: CallId) -> Result<(), CallError> {
-        self.ask(|reply| Command::Hangup { call_id, reply }).await
+        self.ask(|reply| Request::Do(Command::Hangup { call_id }, reply)).await
     }
 
     /// Puts a running call on hold: nothing is said or heard, and the other side gets `on_peer_held`.
@@ -447,46 +454,46 @@ impl CallKit {
     /// # Errors
     /// [`CallError::NoSuchCall`], [`CallError::NotAnswered`].
     pub async fn hold(&self, call_id: CallId) -> Result<(), CallError> {
-        self.ask(|reply| Command::Hold { call_id, held: true, reply }).await
+        self.ask(|reply| Request::Do(Command::Hold { call_id, held: true }, reply)).await
     }
 
     /// Goes on with a call on hold; another running one is put on hold. Errors as of [`CallKit::hold`].
     pub async fn unhold(&self, call_id: CallId) -> Result<(), CallError> {
-        self.ask(|reply| Command::Hold { call_id, held: false, reply }).await
+        self.ask(|reply| Request::Do(Command::Hold { call_id, held: false }, reply)).await
     }
 
     /// The device is on another network: looks for new ways for the media at once, and connects anew where the address of the connection is
     /// gone or the server does not answer within 2 s. The kit notices this by itself on desktop systems; a phone's app may know sooner.
     pub fn network_changed(&self) {
         // A kit that is signed out has no network.
-        let _ = self.commands.send(Command::NetworkChanged);
+        let _ = self.requests.send(Request::NetworkChanged);
     }
 
     /// Plays the other side's voice again.
     pub async fn speaker_on(&self) -> Result<(), CallError> {
-        self.ask(|reply| Command::Speaker(true, reply)).await
+        self.ask(|reply| Request::Do(Command::Speaker(true), reply)).await
     }
 
     /// Stops playing the other side's voice.
     pub async fn speaker_off(&self) -> Result<(), CallError> {
-        self.ask(|reply| Command::Speaker(false, reply)).await
+        self.ask(|reply| Request::Do(Command::Speaker(false), reply)).await
     }
 
     /// Mutes the microphone, for every call there is and those to come; the others get `on_user_mute_audio`. A call has one mute, whether it is set
     /// here or by [`Call::mute_my_audio`]: what was said last counts.
     pub async fn mute(&self) -> Result<(), CallError> {
-        self.ask(|reply| Command::Mute(true, reply)).await
+        self.ask(|reply| Request::Do(Command::Mute(true), reply)).await
     }
 
     /// Unmutes the microphone for every call there is, and those to come.
     pub async fn unmute(&self) -> Result<(), CallError> {
-        self.ask(|reply| Command::Mute(false, reply)).await
+        self.ask(|reply| Request::Do(Command::Mute(false), reply)).await
     }
 
     /// The figures of the present call; `None` before its media is set up.
     pub async fn call_quality(&self) -> Option<CallQuality> {
         let (reply, quality) = oneshot::channel();
-        self.commands.send(Command::Quality(reply)).ok()?;
+        self.requests.send(Request::Quality(reply)).ok()?;
         quality.await.ok().flatten()
     }
 
@@ -494,14 +501,14 @@ impl CallKit {
     /// [`CallKit::set_access_token_handler`].
     pub fn renew_access_token(&self, access_token: impl Into<String>) {
         // A kit that is signed out has no use for it.
-        let _ = self.commands.send(Command::AccessToken(access_token.into()));
+        let _ = self.requests.send(Request::Notify(Command::AccessToken(access_token.into())));
     }
 
     /// Ends whatever call there is and signs out. Returns when the server, or the chat, has been told, the devices are released and the
     /// listeners have heard the last events; one that takes longer than 1 s is not waited for.
     pub async fn sign_out(&self) {
         let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::SignOut(reply)).is_ok() {
+        if self.requests.send(Request::SignOut(reply)).is_ok() {
             let _ = done.await;
         }
     }
@@ -536,8 +543,8 @@ impl CallKit {
         handler: Arc<dyn CallEventHandler>,
     ) -> Result<Call, StartFailReason> {
         self.look_for_microphone(&param.options).await?;
-        let param = Box::new(param);
-        self.start(|reply| Command::MakeCall { param, handler, reply }).await
+        let keeps_statistics = param.options.enable_statistics;
+        self.start(Command::MakeCall(Box::new(param.call())), handler, keeps_statistics).await
     }
 
     pub(crate) async fn verify(
@@ -547,16 +554,19 @@ impl CallKit {
         is_background: bool,
     ) -> Result<Call, StartFailReason> {
         self.look_for_microphone(&param.options).await?;
-        let param = Box::new(param);
-        self.start(|reply| Command::VerifyCall { param, handler, is_background, reply }).await
+        let keeps_statistics = param.options.enable_statistics;
+        self.start(Command::VerifyCall(Box::new(param.call(is_background))), handler, keeps_statistics).await
     }
 
     async fn start(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<Call, StartFailReason>>) -> Command,
+        command: Command,
+        handler: Arc<dyn CallEventHandler>,
+        keeps_statistics: bool,
     ) -> Result<Call, StartFailReason> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).map_err(|_| StartFailReason::InvalidStateToMakeCall)?;
+        let request = Request::BeginCall { command, handler, keeps_statistics, reply };
+        self.requests.send(request).map_err(|_| StartFailReason::InvalidStateToMakeCall)?;
         answer.await.map_err(|_| StartFailReason::InvalidStateToMakeCall)?
     }
 
@@ -567,14 +577,14 @@ impl CallKit {
         }
         match self.check_microphone().await {
             // A kit that has signed out, perhaps just now, says so itself.
-            Err(_) if !self.commands.is_closed() => Err(StartFailReason::NoRecordAudioPermission),
+            Err(_) if !self.requests.is_closed() => Err(StartFailReason::NoRecordAudioPermission),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CallError> {
+    pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, CallError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).map_err(|_| CallError::SignedOut)?;
+        self.requests.send(request(reply)).map_err(|_| CallError::SignedOut)?;
         answer.await.map_err(|_| CallError::SignedOut)?
     }
 }

@@ -122,11 +122,11 @@
 //!
 //! # Inside
 //!
-//! One task, the owner loop, holds everything a kit knows; handles send it commands. The link to the server, the media path and the
-//! app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, and each listener is called on
+//! One task, the driver, owns a machine without I/O (`callkit-core`) that holds everything a kit knows and decides; handles send it requests. The link to
+//! the server, the media path and the app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, and each listener is called on
 //! one of its own, so that a listener that blocks stops neither the call nor the kit nor other listeners. Devices are opened on threads of their own, so that a slow
-//! one does not stop the sound; what the sound is to be follows from the state of the calls alone. The rules of a call are not here but in the
-//! `signaling` crate.
+//! one does not stop the sound; what the sound is to be follows from the state of the calls alone. No rule is here: those of a call are in the
+//! `signaling` crate, those of a device in `callkit-core`.
 //!
 //! # Features
 //!
@@ -146,18 +146,15 @@ mod kit;
 
 mod call;
 
-mod invite;
-mod ring;
-mod accept;
-mod media;
-mod end;
+mod driver;
+mod report;
+mod request;
+mod shutdown;
 
 mod access;
 mod account;
 mod app_devices;
-mod audio_state;
 mod chat;
-mod core;
 mod devices;
 mod dial;
 mod dispatch;
@@ -170,12 +167,10 @@ mod link;
 mod listeners;
 mod microphone;
 mod network;
-mod paths;
 mod peer;
 mod quality;
 mod session;
 mod sound;
-mod stall;
 mod statistics;
 mod supplied;
 mod tones;
@@ -184,7 +179,7 @@ mod wire;
 
 pub use account::AccountError;
 pub use call::{
-    BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions, CallState, CcParam,
+    BackgroundCall, Call, CallDirection, CallEventHandler, CallKitType, CallManager, CallOptions, CcParam,
     MakeCallParam, MakeCallParamBuilder, MakeCallResult, MyMediaStatus, MyMediaStatusHandler, NO_ANSWER, ParamError,
     VerifyBackgroundCallResult, VerifyCallParam, VerifyCallParamBuilder, VerifyCallResult,
 };
@@ -198,11 +193,12 @@ pub use handlers::{
 };
 pub use kit::{Builder, CallKit, WeakCallKit};
 pub use microphone::MicrophoneFailure;
-pub use paths::WarmPath;
 pub use quality::CallQuality;
 pub use sound::AudioLevels;
 pub use statistics::{CallStatistics, NetworkStatistics};
 pub use tones::{Tone, Tones};
+
+pub use callkit_core::{CallState, WarmPath};
 
 pub use call_protocol::account::{HistoryPage, PastCall, PushAddress};
 pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};

@@ -8,6 +8,7 @@ use call_protocol::session::{
     AccessStatus, ClientBody, ClientFrame, Hello, PROTOCOL_VERSION, RefuseReason, Resume, ServerBody, Welcome,
 };
 use call_protocol::{Word, limits};
+use callkit_core::{ServerEvent, refused};
 use rand::{Rng, RngExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,7 +16,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::access::{Access, Renewal};
-use crate::call::refused;
 use crate::dial::{self, Dial};
 use crate::error::SignInError;
 use crate::session::Session;
@@ -90,7 +90,7 @@ pub(crate) fn endpoint(server: String, roots: Vec<Certificate>) -> Result<Endpoi
         .map_err(|_| SignInError::InvalidParam("tls_root_certificate: not a certificate in PEM".into()))
 }
 
-/// What the owner loop wants of the link.
+/// What the driver wants of the link.
 pub(crate) enum LinkCommand {
     Send(ClientBody),
     /// The access token for the next sign-in.
@@ -101,22 +101,7 @@ pub(crate) enum LinkCommand {
     Close,
 }
 
-/// What the link tells the owner loop.
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    Up {
-        welcome: Welcome,
-    },
-    Down,
-    Frame(ServerBody),
-    /// The access token ends in so many ms; zero if it has.
-    AccessExpiring {
-        left_ms: u64,
-    },
-    SignedOut(RefuseReason),
-}
-
-/// What waits for the link, and for the owner loop. The loop never waits, and looks at everything; the link reads no frame for which the loop has no
+/// What waits for the link, and for the driver. The loop never waits, and looks at everything; the link reads no frame for which the loop has no
 /// place.
 pub(crate) const WAITING: usize = 1_024;
 /// Frames that wait for the socket: twice what a session keeps. A server that takes no more does not read.
@@ -232,7 +217,7 @@ struct Link {
     access: Access,
     session: Session,
     commands: mpsc::Receiver<LinkCommand>,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<ServerEvent>,
 }
 
 /// Keeps the link up until it is closed or refused for good. Its luck spreads the attempts to come back.
@@ -243,13 +228,13 @@ pub(crate) async fn run(
     first: Stream,
     session: Session,
     commands: mpsc::Receiver<LinkCommand>,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<ServerEvent>,
 ) {
     let mut link = Link { to, access, session, commands, events };
     let mut stream = Some(first);
     let mut attempt = 0;
     let mut first_ms = BACKOFF_MS[0];
-    // The owner loop got the first welcome when it was made.
+    // The driver got the first welcome when it was made.
     let mut known = true;
     // The access token that the server says has ended.
     let mut ended_token: Option<String> = None;
@@ -257,7 +242,7 @@ pub(crate) async fn run(
     loop {
         if let Some(stream) = stream.take() {
             (attempt, was_too_many) = (0, false);
-            let up = LinkEvent::Up { welcome: stream.welcome.clone() };
+            let up = ServerEvent::Connected(stream.welcome.clone());
             if !std::mem::take(&mut known) && link.events.send(up).await.is_err() {
                 return;
             }
@@ -271,7 +256,7 @@ pub(crate) async fn run(
                 }
                 Ended::Refused(_) | Ended::Broken => {}
             }
-            if link.events.send(LinkEvent::Down).await.is_err() {
+            if link.events.send(ServerEvent::Disconnected).await.is_err() {
                 return;
             }
         }
@@ -358,7 +343,7 @@ impl Link {
 
     async fn signed_out(&mut self, reason: RefuseReason) {
         // Whoever does not listen any more knows.
-        let _ = self.events.send(LinkEvent::SignedOut(reason)).await;
+        let _ = self.events.send(ServerEvent::SignedOut(reason)).await;
     }
 
     /// Waits for something while keeping what is to be sent.
@@ -426,7 +411,7 @@ impl Link {
         match renewal {
             Renewal::Expiring { left_ms } => {
                 // A loop that is so far behind is told of it by the server, too, when it has ended.
-                let _ = self.events.try_send(LinkEvent::AccessExpiring { left_ms });
+                let _ = self.events.try_send(ServerEvent::AccessExpiring { left_ms });
                 None
             }
             Renewal::Token(token) => {
@@ -474,7 +459,7 @@ impl Link {
                             if matches!(&body, ServerBody::Pong { nonce, .. } if *nonce == probes) {
                                 probe_until = None;
                             }
-                            if self.events.send(LinkEvent::Frame(body)).await.is_err() {
+                            if self.events.send(ServerEvent::Received(body)).await.is_err() {
                                 return Ended::Closed;
                             }
                         }

@@ -46,15 +46,33 @@ impl MicrophoneFailure {
 
 impl From<&DeviceError> for MicrophoneFailure {
     fn from(error: &DeviceError) -> MicrophoneFailure {
-        match error {
-            DeviceError::Denied { .. } => MicrophoneFailure::Denied,
-            DeviceError::NoDevice { .. } | DeviceError::UnknownDevice { .. } | DeviceError::NotBuilt => {
-                MicrophoneFailure::Missing
-            }
-            DeviceError::Busy { .. } => MicrophoneFailure::Busy,
-            DeviceError::Lost { .. } => MicrophoneFailure::Lost,
-            _ => MicrophoneFailure::Unusable,
+        failure_of(error).into()
+    }
+}
+
+impl From<callkit_core::MicrophoneFailure> for MicrophoneFailure {
+    fn from(failure: callkit_core::MicrophoneFailure) -> MicrophoneFailure {
+        match failure {
+            callkit_core::MicrophoneFailure::Denied => MicrophoneFailure::Denied,
+            callkit_core::MicrophoneFailure::Missing => MicrophoneFailure::Missing,
+            callkit_core::MicrophoneFailure::Busy => MicrophoneFailure::Busy,
+            callkit_core::MicrophoneFailure::Lost => MicrophoneFailure::Lost,
+            callkit_core::MicrophoneFailure::Unusable => MicrophoneFailure::Unusable,
         }
+    }
+}
+
+/// What an error of a device means to a call.
+pub(crate) fn failure_of(error: &DeviceError) -> callkit_core::MicrophoneFailure {
+    use callkit_core::MicrophoneFailure;
+    match error {
+        DeviceError::Denied { .. } => MicrophoneFailure::Denied,
+        DeviceError::NoDevice { .. } | DeviceError::UnknownDevice { .. } | DeviceError::NotBuilt => {
+            MicrophoneFailure::Missing
+        }
+        DeviceError::Busy { .. } => MicrophoneFailure::Busy,
+        DeviceError::Lost { .. } => MicrophoneFailure::Lost,
+        _ => MicrophoneFailure::Unusable,
     }
 }
 

@@ -1,49 +1,22 @@
 //! The media path to one device at the other end, on a task of its own.
 
-use bytes::Bytes;
 use call_protocol::media::{Candidate, Description, DescriptionKind, NegotiationBody};
-use call_protocol::{CallId, Party};
+use call_protocol::wire;
+use callkit_core::{Input, PathCommand, PathId, PathNotice};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rtc_transport::{MediaPath, NegotiationError, PathConfig, PathEvent, PathState, Rebound};
 use tokio::sync::{mpsc, watch};
 
-use crate::core::Report;
+use crate::report::Report;
 use crate::voice::Packets;
-
-/// What the owner loop wants of a path.
-pub(crate) enum PeerCommand {
-    /// Make an offer.
-    Offer,
-    /// Take the other one's description or candidate.
-    Negotiation(NegotiationBody),
-    /// Say this to the other end.
-    Control(Bytes),
-    /// The call is accepted: every address of this machine may be shown.
-    ShowAllAddresses,
-    /// Look for a new way (RFC 8445 section 9).
-    Restart,
-    /// The addresses of this machine changed: follow them, or look for a new way.
-    Rebind,
-}
-
-/// What a path tells the owner loop.
-#[derive(Debug)]
-pub(crate) enum PeerNotice {
-    Opened(MediaPath),
-    Negotiation(NegotiationBody),
-    State(PathState),
-    Control(Bytes),
-    Failed(String),
-    /// The other end has begun anew, perhaps in another process: this path leads to nobody.
-    Replaced,
-}
 
 /// A running path; closes when dropped.
 pub(crate) struct Peer {
-    commands: mpsc::Sender<PeerCommand>,
+    commands: mpsc::Sender<PathCommand>,
     /// Where what comes in goes to, or nowhere: before the call is accepted, and on hold, nothing is heard.
-    voice: watch::Sender<Option<Packets>>,
+    audio: watch::Sender<Option<Packets>>,
+    has_audio: bool,
 }
 
 /// Commands that wait while a description is worked on: one for each candidate that a path is told of (100 at most), and again as many.
@@ -51,49 +24,47 @@ const COMMANDS: usize = 256;
 /// Of these, those that only this side's own wishes may take: whatever the other end says it cannot keep them out.
 const OWN_COMMANDS: usize = 32;
 
-/// Who is told by a path.
-pub(crate) struct PeerReports {
-    pub(crate) reports: mpsc::Sender<Report>,
-    pub(crate) call_id: CallId,
-    pub(crate) device: Party,
-    pub(crate) serial: u64,
-}
-
-impl PeerReports {
-    async fn tell(&self, notice: PeerNotice) {
-        let PeerReports { call_id, device, serial, .. } = self;
-        let report = Report::Peer { call_id: *call_id, device: device.clone(), serial: *serial, notice };
-        // Without an owner loop there is nobody who cares.
-        let _ = self.reports.send(report).await;
-    }
-}
-
 impl Peer {
     /// Opens a path.
-    pub(crate) fn start(config: PathConfig, to: PeerReports) -> Peer {
+    pub(crate) fn start(config: PathConfig, path: PathId, reports: mpsc::Sender<Report>) -> Peer {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let (voice, heard_by) = watch::channel(None);
-        tokio::spawn(run(config, receiver, heard_by, to));
-        Peer { commands, voice }
+        let (audio, heard_by) = watch::channel(None);
+        tokio::spawn(run(config, receiver, heard_by, To { path, reports }));
+        Peer { commands, audio, has_audio: false }
     }
 
-    /// A wish of this side.
-    pub(crate) fn send(&self, command: PeerCommand) {
+    /// What the other end says faster than it can be worked on is lost, as if it had not been said.
+    pub(crate) fn send(&self, command: PathCommand) {
+        let is_of_other_end = matches!(command, PathCommand::Negotiation(_));
+        if is_of_other_end && self.commands.capacity() <= OWN_COMMANDS {
+            return tracing::warn!("the other end says too much about its media");
+        }
         // A path that has failed has said so; one that has not taken 256 commands is about to.
         let _ = self.commands.try_send(command);
     }
 
-    /// What the other end says. What it says faster than it can be worked on is lost, as if it had not been said.
-    pub(crate) fn pass_on(&self, body: NegotiationBody) {
-        if self.commands.capacity() > OWN_COMMANDS {
-            self.send(PeerCommand::Negotiation(body));
-        } else {
-            tracing::warn!("the other end says too much about its media");
+    /// Has what comes in go to the voice, or nowhere.
+    pub(crate) fn attach_audio(&mut self, packets: Option<Packets>) {
+        if std::mem::replace(&mut self.has_audio, packets.is_some()) != packets.is_some() {
+            self.audio.send_replace(packets);
         }
     }
+}
 
-    pub(crate) fn listen(&self, packets: Option<Packets>) {
-        self.voice.send_replace(packets);
+/// Who is told by a path.
+struct To {
+    path: PathId,
+    reports: mpsc::Sender<Report>,
+}
+
+impl To {
+    async fn tell(&self, notice: PathNotice) {
+        self.report(Report::Input(Input::Path { path: self.path, notice })).await;
+    }
+
+    async fn report(&self, report: Report) {
+        // Without a driver there is nobody who cares.
+        let _ = self.reports.send(report).await;
     }
 }
 
@@ -101,22 +72,22 @@ struct Running {
     path: MediaPath,
     /// An offer of this side waits for its answer.
     offers: bool,
-    voice: watch::Receiver<Option<Packets>>,
-    to: PeerReports,
+    audio: watch::Receiver<Option<Packets>>,
+    to: To,
 }
 
 async fn run(
     config: PathConfig,
-    mut commands: mpsc::Receiver<PeerCommand>,
-    voice: watch::Receiver<Option<Packets>>,
-    to: PeerReports,
+    mut commands: mpsc::Receiver<PathCommand>,
+    audio: watch::Receiver<Option<Packets>>,
+    to: To,
 ) {
     let (path, mut events) = match MediaPath::open(config).await {
         Ok(opened) => opened,
-        Err(error) => return to.tell(PeerNotice::Failed(error.to_string())).await,
+        Err(error) => return to.tell(PathNotice::Failed(error.to_string())).await,
     };
-    to.tell(PeerNotice::Opened(path.clone())).await;
-    let mut running = Running { path, offers: false, voice, to };
+    to.report(Report::PathOpened(to.path, path.clone())).await;
+    let mut running = Running { path, offers: false, audio, to };
     let mut rebinding: Option<BoxFuture<'static, Rebound>> = None;
     loop {
         let rebound = async {
@@ -128,17 +99,17 @@ async fn run(
         tokio::select! {
             command = commands.recv() => {
                 let Some(command) = command else { break };
-                if let PeerCommand::Rebind = command {
+                if let PathCommand::Rebind = command {
                     // Takes up to a second, and sound comes in meanwhile.
                     let path = running.path.clone();
                     rebinding = Some(async move { path.rebind().await }.boxed());
                     continue;
                 }
-                if let Err(error) = running.obey(command).await {
+                if let Err(error) = running.handle(command).await {
                     tracing::warn!(%error, "negotiation");
                     let notice = match error {
-                        NegotiationError::OtherCertificate => PeerNotice::Replaced,
-                        error => PeerNotice::Failed(error.to_string()),
+                        NegotiationError::OtherCertificate => PathNotice::Replaced,
+                        error => PathNotice::Failed(error.to_string()),
                     };
                     running.to.tell(notice).await;
                 }
@@ -146,7 +117,7 @@ async fn run(
             rebound = rebound => {
                 rebinding = None;
                 if rebound == Rebound::Unreachable
-                    && let Err(error) = running.obey(PeerCommand::Restart).await
+                    && let Err(error) = running.handle(PathCommand::RestartIce).await
                 {
                     tracing::warn!(%error, "restart");
                 }
@@ -154,7 +125,7 @@ async fn run(
             event = events.recv() => match event {
                 // What this side had offered gave way to an offer of the other side, and is offered again.
                 Some(PathEvent::NegotiationNeeded) => {
-                    if let Err(error) = running.obey(PeerCommand::Offer).await {
+                    if let Err(error) = running.handle(PathCommand::Offer).await {
                         tracing::warn!(%error, "another offer");
                     }
                 }
@@ -171,8 +142,8 @@ impl Running {
     async fn on_event(&self, event: PathEvent) {
         match event {
             PathEvent::Voice(packet) => {
-                if let Some(voice) = &*self.voice.borrow() {
-                    voice.hand_in(self.to.serial, packet);
+                if let Some(packets) = &*self.audio.borrow() {
+                    packets.hand_in(self.to.path, packet);
                 }
             }
             PathEvent::LocalCandidate(candidate) => {
@@ -182,29 +153,29 @@ impl Running {
                     sdp_mline_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
                 });
-                self.to.tell(PeerNotice::Negotiation(candidate)).await;
+                self.to.tell(PathNotice::Negotiation(candidate)).await;
             }
             PathEvent::GatheringComplete | PathEvent::NegotiationNeeded => {}
-            PathEvent::Control(bytes) => self.to.tell(PeerNotice::Control(bytes)).await,
-            PathEvent::StateChanged(state) => self.to.tell(PeerNotice::State(state)).await,
+            PathEvent::Control(bytes) => self.to.tell(PathNotice::Message(bytes.into())).await,
+            PathEvent::StateChanged(state) => self.to.tell(PathNotice::State(state_of(state))).await,
         }
     }
 
-    async fn obey(&mut self, command: PeerCommand) -> Result<(), NegotiationError> {
+    async fn handle(&mut self, command: PathCommand) -> Result<(), NegotiationError> {
         match command {
-            PeerCommand::Offer => {
+            PathCommand::Offer => {
                 self.offers = true;
                 self.describe(DescriptionKind::Offer, self.path.create_offer().await?).await;
             }
             // An end of an earlier version asks for a restart in place of offering one.
-            PeerCommand::Restart | PeerCommand::Negotiation(NegotiationBody::Restart) => self.restart().await?,
-            PeerCommand::ShowAllAddresses => self.path.show_all_addresses(),
+            PathCommand::RestartIce | PathCommand::Negotiation(NegotiationBody::Restart) => self.restart().await?,
+            PathCommand::ShowAllAddresses => self.path.show_all_addresses(),
             // For the app, not for the path.
-            PeerCommand::Negotiation(NegotiationBody::Notice(_)) => {}
-            PeerCommand::Negotiation(NegotiationBody::Description(description)) => {
+            PathCommand::Negotiation(NegotiationBody::Notice(_)) => {}
+            PathCommand::Negotiation(NegotiationBody::Description(description)) => {
                 self.on_description(description).await?;
             }
-            PeerCommand::Negotiation(NegotiationBody::Candidate(candidate)) => {
+            PathCommand::Negotiation(NegotiationBody::Candidate(candidate)) => {
                 let candidate = rtc_transport::Candidate {
                     candidate: candidate.candidate,
                     sdp_mid: candidate.sdp_mid,
@@ -216,9 +187,9 @@ impl Running {
                     tracing::debug!(%error, "a candidate was passed over");
                 }
             }
-            PeerCommand::Rebind => {}
-            PeerCommand::Control(bytes) => {
-                if let Err(error) = self.path.send_control(bytes) {
+            PathCommand::Rebind => {}
+            PathCommand::Send(message) => {
+                if let Err(error) = self.path.send_control(wire::encode_call(&message).into()) {
                     tracing::debug!(%error, "a control message");
                 }
             }
@@ -258,6 +229,16 @@ impl Running {
 
     async fn describe(&self, kind: DescriptionKind, sdp: String) {
         let body = NegotiationBody::Description(Description { kind, sdp });
-        self.to.tell(PeerNotice::Negotiation(body)).await;
+        self.to.tell(PathNotice::Negotiation(body)).await;
+    }
+}
+
+fn state_of(state: PathState) -> callkit_core::PathState {
+    match state {
+        PathState::New | PathState::Connecting => callkit_core::PathState::Connecting,
+        PathState::Connected => callkit_core::PathState::Connected,
+        PathState::Disconnected => callkit_core::PathState::Disconnected,
+        PathState::Failed => callkit_core::PathState::Failed,
+        PathState::Closed => callkit_core::PathState::Closed,
     }
 }

@@ -1,10 +1,7 @@
 //! How a call sounds, in figures.
 
-use call_protocol::CallId;
-use call_protocol::media::Quality;
 use rtc_transport::PathStats;
 
-use crate::core::Core;
 use crate::figures::VoiceStats;
 
 /// The figures of the present call.
@@ -43,22 +40,6 @@ pub struct CallQuality {
     pub input_level: u8,
     /// Loudness of what is played, 0 to 100.
     pub output_level: u8,
-}
-
-impl Core {
-    /// What the app's backend is told of a call's sound.
-    pub(crate) fn heard_quality(&self, call_id: CallId) -> Option<Quality> {
-        let media = self.calls.get(&call_id)?;
-        let path = media.remotes.get(media.winner.as_ref()?)?.path.as_ref()?.stats();
-        let incoming = path.incoming;
-        let sent = incoming.packets + incoming.lost;
-        let lost_permille = (incoming.lost * 1_000).checked_div(sent).filter(|_| incoming.packets > 0)?;
-        Some(Quality {
-            lost_permille: u32::try_from(lost_permille).unwrap_or(1_000),
-            round_trip_ms: path.rtt_ms?.round() as u32,
-            jitter_ms: incoming.jitter_ms.round() as u32,
-        })
-    }
 }
 
 impl CallQuality {

@@ -8,9 +8,9 @@ use rtc_transport::PathStats;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::core::{Command, Core};
 use crate::figures::VoiceStats;
 use crate::kit::CallKit;
+use crate::request::Request;
 
 /// How one direction of the voice fares.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -74,21 +74,11 @@ impl CallStatistics {
     }
 }
 
-impl Core {
-    /// `None` before the call has a path. A call on hold has the figures of its path and none of a voice.
-    pub(crate) fn statistics(&self, call_id: CallId) -> Option<CallStatistics> {
-        let media = self.calls.get(&call_id)?;
-        let path = media.remotes.get(media.winner.as_ref()?)?.path.as_ref()?;
-        let voice = self.voice.as_ref().filter(|_| !media.held).map_or_else(VoiceStats::default, |voice| voice.stats());
-        Some(CallStatistics::of(&path.stats(), &voice))
-    }
-}
-
 impl CallKit {
     /// The figures of a call; `None` before its media is set up, and when it is over.
     pub async fn statistics(&self, call_id: CallId) -> Option<CallStatistics> {
         let (reply, statistics) = oneshot::channel();
-        self.commands.send(Command::Statistics(call_id, reply)).ok()?;
+        self.requests.send(Request::Statistics(call_id, reply)).ok()?;
         statistics.await.ok().flatten()
     }
 
@@ -105,7 +95,7 @@ impl CallKit {
             loop {
                 clock.tick().await;
                 let (reply, exists) = oneshot::channel();
-                kit.commands.send(Command::IsCall(call_id, reply)).ok()?;
+                kit.requests.send(Request::IsCall(call_id, reply)).ok()?;
                 if !exists.await.ok()? {
                     return None;
                 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use callkit_core::ToneSet;
 use rtc_media::{Cadence, Clip};
 
 /// One tone.
@@ -77,6 +78,21 @@ pub(crate) struct LoadedTones {
     pub(crate) holding: Option<Clip>,
     pub(crate) waiting: Option<Clip>,
     pub(crate) end: Option<Clip>,
+}
+
+impl LoadedTones {
+    /// Which there are.
+    pub(crate) fn set(&self) -> ToneSet {
+        let LoadedTones { ringback, ring, hold, holding, waiting, end } = self;
+        ToneSet {
+            ringback: ringback.is_some(),
+            ring: ring.is_some(),
+            hold: hold.is_some(),
+            holding: holding.is_some(),
+            waiting: waiting.is_some(),
+            end: end.is_some(),
+        }
+    }
 }
 
 #[cfg(test)]

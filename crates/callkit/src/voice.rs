@@ -10,18 +10,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use call_protocol::CallId;
+use callkit_core::{
+    AudioDeviceId, AudioNotice, AudioSessionId, AudioState, DeviceKind, Hears, OpenPath, PathId, Sends,
+};
 use rtc_media::{
-    AudioInput, AudioOutput, AudioSink, Clip, DeviceError, Direction, EncodedVoice, Handset, VoiceEncoderConfig,
-    VoicePacket, VoiceReceiverConfig,
+    AudioInput, AudioOutput, AudioSink, Clip, DeviceError, EncodedVoice, Handset, VoiceEncoderConfig, VoicePacket,
+    VoiceReceiverConfig,
 };
 use rtc_transport::{IncomingVoice, MediaPath, OutgoingVoice};
 use tokio::sync::watch;
 
 use self::opener::{Brings, Brought, Opener};
 use self::slot::{Arrival, Change, Found, Slot};
-use crate::audio_state::{AudioState, Hears, OpenPath, Sends};
 use crate::figures::{Figures, VoiceStats};
-use crate::microphone::MicrophoneFailure;
+use crate::microphone::failure_of;
 
 /// The codec settings of a call.
 #[derive(Clone)]
@@ -78,31 +80,12 @@ impl PartialEq for Wanted {
     }
 }
 
-/// What the voice tells the owner loop.
-#[derive(Debug)]
-pub(crate) enum VoiceNotice {
-    /// The first decoded sound of the other one was given to the speaker.
-    FirstAudio(CallId),
-    /// The microphone is open.
-    MicrophoneOpened,
-    /// There is no microphone; the voice goes on without it.
-    MicrophoneFailed { failure: MicrophoneFailure, at_open: bool, why: String },
-    /// The loudspeaker or the codec failed; the voice goes on without it.
-    Device(String),
-    /// The device of this number is open, or could not be opened; then the one before goes on, if there is one.
-    Opened { direction: Direction, number: u64, result: Result<(), String>, goes_on: bool },
-    /// What was to be played once is over.
-    ClipOver,
-    /// The thread is gone, by a mistake of its own.
-    Ended(String),
-}
-
 /// Where a path hands in what comes over it, with its own number.
 #[derive(Clone)]
-pub(crate) struct Packets(std_mpsc::SyncSender<(u64, IncomingVoice)>);
+pub(crate) struct Packets(std_mpsc::SyncSender<(PathId, IncomingVoice)>);
 
 impl Packets {
-    pub(crate) fn hand_in(&self, path: u64, packet: IncomingVoice) {
+    pub(crate) fn hand_in(&self, path: PathId, packet: IncomingVoice) {
         // A voice that does not keep up, or has ended, loses it as a network would.
         let _ = self.0.try_send((path, packet));
     }
@@ -111,7 +94,7 @@ impl Packets {
 /// The running voice; stops when dropped.
 pub(crate) struct Voice {
     /// Tells its notices from those of a voice before it.
-    pub(crate) serial: u64,
+    pub(crate) session: AudioSessionId,
     wanted: watch::Sender<Wanted>,
     packets: Packets,
     figures: Arc<Figures>,
@@ -130,10 +113,10 @@ const PACKETS: usize = 250;
 impl Voice {
     /// Starts the thread, with no device yet and nothing flowing. `tell` is called on it.
     pub(crate) fn start(
-        serial: u64,
+        session: AudioSessionId,
         config: VoiceConfig,
         figures: Arc<Figures>,
-        mut tell: impl FnMut(VoiceNotice) + Send + 'static,
+        mut tell: impl FnMut(AudioNotice) + Send + 'static,
     ) -> std::io::Result<Voice> {
         let (wanted, wishes) = watch::channel(Wanted::nothing(config.level_interval));
         let (packets, incoming) = std_mpsc::sync_channel(PACKETS);
@@ -142,7 +125,7 @@ impl Voice {
             let handset = Handset::new(config.encoder.clone(), config.receiver.clone(), config.level_interval);
             let handset = match handset {
                 Ok(handset) => handset,
-                Err(error) => return tell(VoiceNotice::Ended(error.to_string())),
+                Err(error) => return tell(AudioNotice::Ended(error.to_string())),
             };
             let cleared = own_figures.clone();
             let mut running = Running::new(config, handset, own_figures, &mut tell);
@@ -150,10 +133,10 @@ impl Voice {
             drop(running);
             if ended.is_err() {
                 cleared.clear();
-                tell(VoiceNotice::Ended("the thread of the voice panicked".into()));
+                tell(AudioNotice::Ended("the thread of the voice panicked".into()));
             }
         })?;
-        Ok(Voice { serial, wanted, packets: Packets(packets), figures, thread: Some(thread) })
+        Ok(Voice { session, wanted, packets: Packets(packets), figures, thread: Some(thread) })
     }
 
     /// Has the sound be as it is wanted now.
@@ -197,7 +180,7 @@ struct Running<'a> {
     once: Option<u64>,
     /// The calls whose first sound was told.
     first_audio_told: Vec<CallId>,
-    tell: &'a mut dyn FnMut(VoiceNotice),
+    tell: &'a mut dyn FnMut(AudioNotice),
     figures: Arc<Figures>,
 }
 
@@ -206,7 +189,7 @@ impl<'a> Running<'a> {
         config: VoiceConfig,
         mut handset: Handset,
         figures: Arc<Figures>,
-        tell: &'a mut dyn FnMut(VoiceNotice),
+        tell: &'a mut dyn FnMut(AudioNotice),
     ) -> Running<'a> {
         // Until something else is wanted.
         handset.set_muted(true);
@@ -229,7 +212,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn run(&mut self, mut wishes: watch::Receiver<Wanted>, incoming: &std_mpsc::Receiver<(u64, IncomingVoice)>) {
+    fn run(&mut self, mut wishes: watch::Receiver<Wanted>, incoming: &std_mpsc::Receiver<(PathId, IncomingVoice)>) {
         let mut due = Instant::now();
         for tick in 0_u64.. {
             // sleeps: this thread is the media clock. It looks at its wishes once a tick, so that a packet does not wake it: packets
@@ -309,13 +292,13 @@ impl<'a> Running<'a> {
     fn listen_anew(&mut self) {
         self.ssrc = None;
         if let Err(error) = self.handset.listen_anew() {
-            (self.tell)(VoiceNotice::Device(error.to_string()));
+            (self.tell)(AudioNotice::DeviceFailed(error.to_string()));
         }
     }
 
     fn say_anew(&mut self) {
         if let Err(error) = self.handset.say_anew() {
-            (self.tell)(VoiceNotice::Device(error.to_string()));
+            (self.tell)(AudioNotice::DeviceFailed(error.to_string()));
         }
     }
 
@@ -328,10 +311,10 @@ impl<'a> Running<'a> {
         }
         if let Some(error) = tick.loudspeaker_failed {
             self.loudspeaker.lost(Instant::now(), &error);
-            (self.tell)(VoiceNotice::Device(error.to_string()));
+            (self.tell)(AudioNotice::DeviceFailed(error.to_string()));
         }
         if tick.clip_over {
-            (self.tell)(VoiceNotice::ClipOver);
+            (self.tell)(AudioNotice::EndToneOver);
         }
         if let Some(voice) = tick.voice {
             self.say(voice);
@@ -360,7 +343,7 @@ impl<'a> Running<'a> {
             let stats = self.handset.receiver_stats();
             if stats.total_samples > stats.concealed_samples {
                 self.first_audio_told.push(call_id);
-                (self.tell)(VoiceNotice::FirstAudio(call_id));
+                (self.tell)(AudioNotice::FirstAudio(call_id));
             }
         }
     }
@@ -397,7 +380,7 @@ impl Running<'_> {
             Change::Nothing => {}
             Change::Open { may_stand_in } => {
                 let begun = self.opener.open_input(self.microphone.chosen(), &self.input, may_stand_in);
-                self.opening_begun(Direction::Input, begun);
+                self.opening_begun(DeviceKind::Microphone, begun);
             }
             Change::LetGo => {
                 self.handset.set_microphone(None);
@@ -411,19 +394,19 @@ impl Running<'_> {
             Change::Nothing => {}
             Change::Open { may_stand_in } => {
                 let begun = self.opener.open_output(self.loudspeaker.chosen(), &self.output, may_stand_in);
-                self.opening_begun(Direction::Output, begun);
+                self.opening_begun(DeviceKind::Loudspeaker, begun);
             }
             Change::LetGo => finish_sink(self.handset.set_loudspeaker(None)),
         }
     }
 
-    fn opening_begun(&mut self, direction: Direction, begun: std::io::Result<()>) {
+    fn opening_begun(&mut self, kind: DeviceKind, begun: std::io::Result<()>) {
         let Err(error) = begun else { return };
-        match direction {
-            Direction::Input => self.microphone.cannot_open(Instant::now()),
-            Direction::Output => self.loudspeaker.cannot_open(Instant::now()),
+        match kind {
+            DeviceKind::Microphone => self.microphone.cannot_open(Instant::now()),
+            DeviceKind::Loudspeaker => self.loudspeaker.cannot_open(Instant::now()),
         }
-        (self.tell)(VoiceNotice::Device(format!("no thread to open it: {error}")));
+        (self.tell)(AudioNotice::DeviceFailed(format!("no thread to open it: {error}")));
     }
 
     fn on_brought(&mut self, now: Instant, brought: Brought) {
@@ -435,7 +418,7 @@ impl Running<'_> {
                     Arrival::Use => {
                         drop(self.handset.set_microphone(source));
                         self.figures.set_microphone_open(true);
-                        (self.tell)(VoiceNotice::MicrophoneOpened);
+                        (self.tell)(AudioNotice::MicrophoneOpened);
                     }
                     Arrival::LetGo => {}
                     Arrival::OpenAnother => self.change_microphone(Change::Open { may_stand_in: false }),
@@ -446,7 +429,7 @@ impl Running<'_> {
                     }
                     Arrival::Kept => {}
                 }
-                self.tell_opened(Direction::Input, number, found.as_ref().err(), self.microphone.is_open());
+                self.tell_opened(DeviceKind::Microphone, number, found.as_ref().err(), self.microphone.is_open());
             }
             Brings::Output(opened) => {
                 let (found, sink) = parts(opened);
@@ -459,12 +442,12 @@ impl Running<'_> {
                     }
                     Arrival::Failed { is_known } => {
                         if let Some(error) = found.as_ref().err().filter(|_| !is_known) {
-                            (self.tell)(VoiceNotice::Device(error.to_string()));
+                            (self.tell)(AudioNotice::DeviceFailed(error.to_string()));
                         }
                     }
                     Arrival::Kept => {}
                 }
-                self.tell_opened(Direction::Output, number, found.as_ref().err(), self.loudspeaker.is_open());
+                self.tell_opened(DeviceKind::Loudspeaker, number, found.as_ref().err(), self.loudspeaker.is_open());
             }
             Brings::InputNow(device) => {
                 let change = self.microphone.seen(now, number, device);
@@ -477,18 +460,19 @@ impl Running<'_> {
         }
     }
 
-    fn tell_opened(&mut self, direction: Direction, number: u64, error: Option<&DeviceError>, goes_on: bool) {
+    fn tell_opened(&mut self, kind: DeviceKind, number: u64, error: Option<&DeviceError>, goes_on: bool) {
         let result = error.map_or(Ok(()), |error| Err(error.to_string()));
         if let Err(why) = &result {
-            tracing::debug!(%direction, why, "a device was not opened");
+            tracing::debug!(?kind, why, "a device was not opened");
         }
-        (self.tell)(VoiceNotice::Opened { direction, number, result, goes_on });
+        let device = AudioDeviceId(number);
+        (self.tell)(AudioNotice::DeviceOpened { kind, device, result, goes_on });
     }
 
     fn microphone_failed(&mut self, error: &DeviceError, at_open: bool) {
         self.figures.set_microphone_open(false);
-        let failure = MicrophoneFailure::from(error);
-        (self.tell)(VoiceNotice::MicrophoneFailed { failure, at_open, why: error.to_string() });
+        let failure = failure_of(error);
+        (self.tell)(AudioNotice::MicrophoneFailed { failure, at_open, why: error.to_string() });
     }
 }
 

@@ -9,7 +9,6 @@ use call_protocol::disconnect::StartFailReason;
 
 use super::cc_param::CcParam;
 use super::events::CallEventHandler;
-use super::face::FaceCommand;
 use super::manager::any_device;
 use super::param::{CallOptions, VerifyCallParam};
 use super::{Call, CallManager, CallState};
@@ -71,7 +70,7 @@ fn keep(id: String, verified: Result<Call, StartFailReason>) -> VerifyBackground
 }
 
 async fn adopt(call: Call, handler: Arc<dyn CallEventHandler>) -> Option<Call> {
-    call.ask(FaceCommand::Adopt(handler)).await.ok().map(|()| call)
+    call.adopt(handler).await.ok().map(|()| call)
 }
 
 impl CallManager {

@@ -1,20 +1,19 @@
-//! Which calls there are, as the owner loop keeps them and as every handle of the kit can look them up.
+//! Which calls there are, as the driver keeps them and as every handle of the kit can look them up.
 
 use std::collections::BTreeMap;
-use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use call_protocol::invite::CallType;
-use call_protocol::{CallId, UserId};
-use signaling::Role;
+use call_protocol::CallId;
+use callkit_core::{CallEvent, CallKey, CallSnapshot, Disconnect};
+use rtc_media::Levels;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::Call;
-use super::face::{Beginning, Face, FaceId, Handles, Own};
-use crate::core::Command;
+use super::live::{Handles, LiveCall};
+use super::{Call, CallEventHandler};
 use crate::dispatch::lock;
 use crate::kit::CallKit;
-use crate::sound::SoundChoices;
+use crate::request::Request;
 
 /// The calls of a kit, for its handles. The lock is held only to look one up.
 #[derive(Default)]
@@ -24,116 +23,81 @@ impl Directory {
     fn calls(&self) -> MutexGuard<'_, BTreeMap<CallId, Arc<Handles>>> {
         lock(&self.0)
     }
+
+    // What was known before is dropped when the lock is not held any more: it may be the app's.
+    fn insert(&self, call_id: CallId, handles: Arc<Handles>) {
+        let _before = self.calls().insert(call_id, handles);
+    }
+
+    fn remove(&self, call_id: CallId) {
+        let _before = self.calls().remove(&call_id);
+    }
 }
 
-/// The calls of a kit, for its owner loop. Whoever reads them may change them; they come and go by [`Faces::begin`], [`Faces::insert`] and
-/// [`Faces::remove`], which the directory follows.
-pub(crate) struct Faces {
-    calls: BTreeMap<CallId, Face>,
+/// The calls of a kit, for its driver; the directory follows them.
+pub(crate) struct LiveCalls {
+    calls: BTreeMap<CallKey, (CallId, LiveCall)>,
     directory: Arc<Directory>,
-    last: u64,
-    had_own: bool,
-    runtime: tokio::runtime::Handle,
-    commands: mpsc::WeakUnboundedSender<Command>,
+    runtime: Handle,
+    requests: mpsc::WeakUnboundedSender<Request>,
 }
 
-impl Faces {
+impl LiveCalls {
     pub(crate) fn new(
         directory: Arc<Directory>,
-        runtime: tokio::runtime::Handle,
-        commands: mpsc::WeakUnboundedSender<Command>,
-    ) -> Faces {
-        Faces { calls: BTreeMap::new(), directory, last: 0, had_own: false, runtime, commands }
+        runtime: Handle,
+        requests: mpsc::WeakUnboundedSender<Request>,
+    ) -> LiveCalls {
+        LiveCalls { calls: BTreeMap::new(), directory, runtime, requests }
     }
 
-    /// A call that is told to the kit-wide listeners alone.
-    pub(crate) fn begin_kit_wide(
-        &mut self,
-        call_id: CallId,
-        peer: UserId,
-        call_type: CallType,
-        role: Role,
-        choices: SoundChoices,
-    ) -> &mut Face {
-        self.start(call_id, peer, call_type, role, choices, None)
+    pub(crate) fn open(&mut self, key: CallKey, snapshot: CallSnapshot) {
+        let call_id = snapshot.call_id;
+        let call = LiveCall::new(key, snapshot, self.runtime.clone(), self.requests.clone());
+        self.directory.insert(call_id, call.handles());
+        self.calls.insert(key, (call_id, call));
     }
 
-    /// A call with a handler of its own.
-    pub(super) fn begin(
-        &mut self,
-        call_id: CallId,
-        peer: UserId,
-        call_type: CallType,
-        role: Role,
-        choices: SoundChoices,
-        own: Own,
-    ) -> &mut Face {
-        self.had_own = true;
-        self.start(call_id, peer, call_type, role, choices, Some(own))
+    pub(crate) fn update(&mut self, key: CallKey, snapshot: CallSnapshot) {
+        let Some((call_id, call)) = self.calls.get_mut(&key) else { return };
+        let before = std::mem::replace(call_id, snapshot.call_id);
+        call.update(snapshot);
+        if before != *call_id {
+            self.directory.remove(before);
+            self.directory.insert(*call_id, call.handles());
+        }
     }
 
-    fn start(
-        &mut self,
-        call_id: CallId,
-        peer: UserId,
-        call_type: CallType,
-        role: Role,
-        choices: SoundChoices,
-        own: Option<Own>,
-    ) -> &mut Face {
-        self.last += 1;
-        let (id, runtime, commands) = (FaceId(self.last), self.runtime.clone(), self.commands.clone());
-        let face = Face::new(Beginning { id, call_id, peer, call_type, role, choices, own, runtime, commands });
-        let _before = self.directory.calls().insert(call_id, face.handles());
-        self.calls.remove(&call_id);
-        self.calls.entry(call_id).or_insert(face)
+    /// Gives a handle of the call.
+    pub(crate) fn set_handler(&mut self, key: CallKey, handler: Arc<dyn CallEventHandler>) -> Option<Call> {
+        let (_, call) = self.calls.get_mut(&key)?;
+        call.set_handler(handler);
+        Some(call.handle())
     }
 
-    /// A call that the kit-wide listeners were told of gets a handler of its own beside them.
-    pub(super) fn take_over(&mut self, call_id: CallId, own: Own) -> Result<Call, Own> {
-        let Some(face) = self.calls.get_mut(&call_id) else { return Err(own) };
-        self.had_own = true;
-        Ok(face.is_taken_over(own))
+    pub(crate) fn emit(&self, key: CallKey, event: CallEvent, levels: Levels) {
+        if let Some((_, call)) = self.calls.get(&key) {
+            call.emit(event, levels);
+        }
     }
 
-    pub(super) fn insert(&mut self, call_id: CallId, face: Face) {
-        // What was known before is dropped when the lock is not held any more: it may be the app's.
-        let _before = self.directory.calls().insert(call_id, face.handles());
-        self.calls.insert(call_id, face);
+    pub(crate) fn close(&mut self, key: CallKey, end: Option<Disconnect>) {
+        let Some((call_id, call)) = self.calls.remove(&key) else { return };
+        self.directory.remove(call_id);
+        if let Some(end) = end {
+            call.end(end);
+        }
     }
 
-    pub(crate) fn remove(&mut self, call_id: &CallId) -> Option<Face> {
-        let _before = self.directory.calls().remove(call_id);
-        self.calls.remove(call_id)
+    /// Whether the handles of the call are given its figures.
+    pub(crate) fn keeps_statistics(&self, key: CallKey) -> bool {
+        self.calls.get(&key).is_some_and(|(_, call)| call.keeps_statistics())
     }
 
-    /// Whether there is this call, and it has a handler of its own.
-    pub(crate) fn is_own(&self, call_id: CallId) -> bool {
-        self.calls.get(&call_id).is_some_and(Face::is_own)
-    }
-
-    /// Whether there is a call with a handler of its own.
-    pub(crate) fn has_own(&self) -> bool {
-        self.calls.values().any(Face::is_own)
-    }
-
-    /// Whether there ever was one.
-    pub(crate) fn had_own(&self) -> bool {
-        self.had_own
-    }
-}
-
-impl Deref for Faces {
-    type Target = BTreeMap<CallId, Face>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.calls
-    }
-}
-
-impl DerefMut for Faces {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.calls
+    pub(crate) fn set_keeps_statistics(&mut self, key: CallKey, keeps: bool) {
+        if let Some((_, call)) = self.calls.get_mut(&key) {
+            call.set_keeps_statistics(keeps);
+        }
     }
 }
 
@@ -149,7 +113,7 @@ impl CallKit {
     /// Every call there is: those being made, those that ring, and those that run or are on hold; the oldest first.
     pub fn calls(&self) -> Vec<Call> {
         let mut calls: Vec<Call> = self.directory.calls().values().map(|handles| handles.handle()).collect();
-        calls.sort_by_key(|call| call.id);
+        calls.sort_by_key(|call| call.key);
         calls
     }
 }

@@ -110,8 +110,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(handler: Option<Arc<dyn CallEventHandler>>) -> Listener {
-        Listener { call: Mutex::new(handler), media: Mutex::new(None) }
+    pub(crate) fn new() -> Listener {
+        Listener { call: Mutex::new(None), media: Mutex::new(None) }
     }
 
     pub(crate) fn call(&self) -> Option<Arc<dyn CallEventHandler>> {

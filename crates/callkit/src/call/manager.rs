@@ -5,17 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::CallType;
 use call_protocol::{CallId, UserId};
+use callkit_core::{CallKey, CallSnapshot, Disconnect};
 use signaling::Role;
 
 use super::events::CallEventHandler;
-use super::face::{Beginning, Face, FaceId, Own};
-use super::param::{CallOptions, MakeCallParam, VerifyCallParam};
-use super::reasons::Disconnect;
-use super::{Call, MakeCallResult, VerifyCallResult};
+use super::live::LiveCall;
+use super::param::{MakeCallParam, VerifyCallParam};
+use super::{Call, CallState, MakeCallResult, VerifyCallResult};
 use crate::handlers::AccessTokenHandler;
 use crate::kit::{Builder, Credentials};
 use crate::link::SignInFailure;
-use crate::sound::SoundChoices;
 
 /// Makes and verifies calls for an app that keeps no [`CallKit`](crate::CallKit) signed in.
 ///
@@ -105,8 +104,8 @@ impl CallManager {
                 kit.make(param, handler).await
             }
             Err(failure) => {
-                let of = Stillborn { peer: param.peer_user_id, call_type: param.call_type, role: Role::Caller };
-                stillborn(of, handler, failure)
+                let of = FailedCall { peer: param.peer_user_id, call_type: param.call_type, role: Role::Caller };
+                failed(of, handler, failure)
             }
         }
     }
@@ -139,7 +138,7 @@ impl CallManager {
                 ready(&kit).await?;
                 kit.verify(param, handler, is_background).await
             }
-            Err(failure) => stillborn(Stillborn { peer, call_type, role: Role::Callee }, handler, failure),
+            Err(failure) => failed(FailedCall { peer, call_type, role: Role::Callee }, handler, failure),
         }
     }
 }
@@ -154,35 +153,33 @@ async fn ready(kit: &crate::CallKit) -> Result<(), StartFailReason> {
 }
 
 /// A call whose sign-in failed.
-struct Stillborn {
+struct FailedCall {
     peer: UserId,
     call_type: CallType,
     role: Role,
 }
 
 /// The handler is told why, as the end of the call.
-fn stillborn(
-    of: Stillborn,
-    handler: Arc<dyn CallEventHandler>,
-    failure: SignInFailure,
-) -> Result<Call, StartFailReason> {
+fn failed(of: FailedCall, handler: Arc<dyn CallEventHandler>, failure: SignInFailure) -> Result<Call, StartFailReason> {
     tracing::info!(error = %failure.error, "a call did not sign in");
-    let Stillborn { peer, call_type, role } = of;
-    let commands = tokio::sync::mpsc::unbounded_channel().0.downgrade();
-    let (id, call_id) = (FaceId(0), CallId::from_bits(rand::random()));
-    let beginning = Beginning {
-        id,
-        call_id,
+    let FailedCall { peer, call_type, role } = of;
+    let snapshot = CallSnapshot {
+        call_id: CallId::from_bits(rand::random()),
         peer,
         call_type,
         role,
-        choices: SoundChoices::default(),
-        own: Some(Own { options: CallOptions::default(), handler, is_background: false }),
-        runtime: tokio::runtime::Handle::current(),
-        commands,
+        state: CallState::Trying,
+        held: false,
+        peer_held: false,
+        muted: false,
+        peer_muted: false,
+        peer_silenced: false,
+        preparing: false,
     };
-    let mut face = Face::new(beginning);
-    let call = face.handle();
-    face.tell_end(Disconnect::not_signed_in(failure.reason, role));
-    Ok(call)
+    let requests = tokio::sync::mpsc::unbounded_channel().0.downgrade();
+    let mut call = LiveCall::new(CallKey(0), snapshot, tokio::runtime::Handle::current(), requests);
+    call.set_handler(handler);
+    let handle = call.handle();
+    call.end(Disconnect::not_signed_in(failure.reason, role));
+    Ok(handle)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, UserId, limits};
+use callkit_core::{CallSettings, MakeCall, VerifyCall};
 
 use super::cc_param::CcParam;
 
@@ -67,6 +68,14 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
+    pub(crate) fn settings(&self) -> CallSettings {
+        CallSettings {
+            waits_for_activation: self.callkit_type == CallKitType::User,
+            allow_without_mic: self.allow_call_without_mic,
+            level_interval: self.audio_description_interval,
+        }
+    }
+
     /// The options in one line, for another process that takes the call over.
     pub(crate) fn to_line(&self) -> String {
         let CallOptions { callkit_type, allow_call_without_mic, audio_description_interval, enable_statistics } = self;
@@ -113,6 +122,21 @@ impl MakeCallParam {
     /// Begins a parameter. Mandatory: both user ids, both service ids, and the access token.
     pub fn builder() -> MakeCallParamBuilder {
         MakeCallParamBuilder::default()
+    }
+
+    /// The call that it describes.
+    pub(crate) fn call(self) -> MakeCall {
+        MakeCall {
+            user: self.my_user_id,
+            app_id: self.my_service_id,
+            peer: self.peer_user_id,
+            call_type: self.call_type,
+            ext: self.ext,
+            app_server_data: self.app_server_data,
+            offers_preparation: self.use_responder_preparation,
+            ring_timeout_ms: u32::try_from(self.no_answer.as_millis()).unwrap_or(limits::RING_TIMEOUT_MAX_MS),
+            settings: self.options.settings(),
+        }
     }
 }
 
@@ -228,6 +252,12 @@ impl VerifyCallParam {
     /// Begins a parameter. Mandatory: the user id, the service id, and the cc_param of the push.
     pub fn builder() -> VerifyCallParamBuilder {
         VerifyCallParamBuilder::default()
+    }
+
+    /// The call that it describes.
+    pub(crate) fn call(&self, is_background: bool) -> VerifyCall {
+        let call_protocol::CcParam { app_id, user, peer, call_id, call_type, .. } = (*self.cc_param).clone();
+        VerifyCall { user, app_id, call_id, peer, call_type, is_background, settings: self.options.settings() }
     }
 }
 

@@ -7,14 +7,14 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Call, CallState};
-use crate::core::Command;
+use crate::request::Request;
 use crate::statistics::CallStatistics;
 
 impl Call {
     /// The figures at present; `None` unless they were asked for with the call's options, and before media is set up.
     pub async fn statistics(&self) -> Option<CallStatistics> {
         let (reply, figures) = oneshot::channel();
-        self.line.commands()?.send(Command::FaceStatistics { face: self.id, reply }).ok()?;
+        self.line.requests()?.send(Request::CallStatistics(self.key, reply)).ok()?;
         figures.await.ok().flatten()
     }
 

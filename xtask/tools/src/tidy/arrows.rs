@@ -8,7 +8,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("signaling", &["call-protocol"]),
     ("rtc-media", &[]),
     ("rtc-transport", &[]),
-    ("callkit", &["call-protocol", "signaling", "rtc-media", "rtc-transport"]),
+    ("callkit-core", &["call-protocol", "signaling"]),
+    ("callkit", &["call-protocol", "signaling", "callkit-core", "rtc-media", "rtc-transport"]),
     ("callkit-ffi", &["callkit"]),
     ("callkit-hub", &["call-protocol", "signaling"]),
     ("callkit-server", &["call-protocol", "signaling", "callkit-hub"]),
@@ -32,6 +33,7 @@ const KEPT_OUT: &[(&str, &[&str], &str)] = &[
     ("call-protocol", IMPURE, "words have no clock, no sockets and no luck"),
     ("xtask", &["cc", "cmake", "pkg-config", "bindgen"], "`cargo xtask setup` builds before anything is set up"),
     ("signaling", IMPURE, "time and randomness come in through the machine's door"),
+    ("callkit-core", IMPURE, "time and the seed of what is random come in through the machine's door"),
     ("callkit-hub", IMPURE, "time and a seed come in through the machine's door"),
 ];
 

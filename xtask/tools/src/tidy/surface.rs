@@ -8,6 +8,8 @@ use super::{
 use std::collections::{BTreeMap, BTreeSet};
 
 const RUST: &str = "crates/callkit/src/";
+/// Some of what callkit shows is defined here.
+const CORE: &str = "crates/callkit-core/src/";
 const TWIN: &str = "crates/callkit-ffi/src/";
 const ADVICE: &str = "has no twin in callkit-ffi: add it, or say in xtask/tools/src/tidy/surface.rs why there is none";
 
@@ -43,7 +45,7 @@ const ABSENT: &[(&str, &str)] = &[
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    compare(&Surface::of(tree, RUST, false), &Surface::of(tree, TWIN, true), ABSENT)
+    compare(&Surface::of(tree, &[RUST, CORE], false), &Surface::of(tree, &[TWIN], true), ABSENT)
 }
 
 fn compare(rust: &Surface, twin: &Surface, absent: &[(&str, &str)]) -> Vec<Finding> {
@@ -103,11 +105,13 @@ struct Shown {
 
 impl Surface {
     /// Of a twin only what is given to other languages counts.
-    fn of(tree: &Tree, folder: &str, is_twin: bool) -> Surface {
+    /// What a crate shows is named in the first folder.
+    fn of(tree: &Tree, folders: &[&str], is_twin: bool) -> Surface {
         let mut surface = Surface::default();
-        for (path, _) in tree.rust().filter(|(path, _)| path.starts_with(folder)) {
+        let root = format!("{}lib.rs", folders[0]);
+        for (path, _) in tree.rust().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder))) {
             let tokens = tree.tokens(path);
-            if path == format!("{folder}lib.rs") {
+            if path == root {
                 surface.exported.extend(exported(&tokens));
             }
             Reader { path, tokens: &tokens, is_twin, surface: &mut surface }.read();
@@ -305,7 +309,7 @@ mod tests {
         let files = [(format!("{RUST}lib.rs"), LIB), (format!("{RUST}kit.rs"), kit), (format!("{TWIN}kit.rs"), twin)];
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
         let tree = Tree::planted(&files);
-        let findings = compare(&Surface::of(&tree, RUST, false), &Surface::of(&tree, TWIN, true), absent);
+        let findings = compare(&Surface::of(&tree, &[RUST, CORE], false), &Surface::of(&tree, &[TWIN], true), absent);
         findings.into_iter().map(|f| f.advice.split(' ').next().unwrap_or_default().to_owned()).collect()
     }
 

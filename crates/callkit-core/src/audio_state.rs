@@ -3,6 +3,8 @@
 
 use call_protocol::CallId;
 
+use crate::ids::PathId;
+
 /// How far a call is, as its sound sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -12,7 +14,7 @@ pub(crate) enum Stage {
     /// ahead, and nothing flows.
     Answering,
     /// One device at the other end has it. `path` is the number of the path to it, once that is open.
-    Taken { path: Option<u64> },
+    Taken { path: Option<PathId> },
 }
 
 /// What is known of a call.
@@ -45,42 +47,50 @@ pub(crate) struct KitFacts {
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Sends {
+pub enum Sends {
+    /// Nothing at all.
     #[default]
     Nothing,
     /// Coded silence, so that the other side hears a pause and not a loss.
     Silence,
+    /// What the microphone gives.
     Microphone,
 }
 
 /// What becomes of what comes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Hears {
+pub enum Hears {
     /// It is dropped, and nothing is awaited.
     #[default]
     Nothing,
     /// It is decoded and measured, and not played.
     Unplayed,
+    /// It is played.
     Played,
 }
 
 /// The path that has the sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OpenPath {
-    pub(crate) call_id: CallId,
-    pub(crate) path: u64,
+pub struct OpenPath {
+    /// Its call.
+    pub call_id: CallId,
+    /// The path.
+    pub path: PathId,
 }
 
 /// How the sound is to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct AudioState {
-    pub(crate) open: Option<OpenPath>,
-    pub(crate) sends: Sends,
-    pub(crate) hears: Hears,
+pub struct AudioState {
+    /// Whose the sound is.
+    pub open: Option<OpenPath>,
+    /// What is sent on that path.
+    pub sends: Sends,
+    /// What becomes of what comes over it.
+    pub hears: Hears,
     /// Whether the microphone is open.
-    pub(crate) microphone: bool,
+    pub microphone: bool,
     /// Whether the loudspeaker is open. While it is not, what comes in is decoded and dropped.
-    pub(crate) loudspeaker: bool,
+    pub loudspeaker: bool,
 }
 
 impl CallFacts {
@@ -129,7 +139,7 @@ fn the_one_that_talks(calls: &[CallFacts]) -> Option<&CallFacts> {
 mod tests {
     use super::*;
 
-    const PATH: u64 = 7;
+    const PATH: PathId = PathId(7);
     const TALKS: CallFacts = CallFacts {
         call_id: CallId::from_bits(5),
         stage: Stage::Taken { path: Some(PATH) },
@@ -147,7 +157,7 @@ mod tests {
             Stage::Ringing,
             Stage::Answering,
             Stage::Taken { path: None },
-            Stage::Taken { path: Some(call_id as u64) },
+            Stage::Taken { path: Some(PathId(call_id as u64)) },
         ];
         let mut calls = Vec::new();
         for stage in stages {
@@ -179,12 +189,12 @@ mod tests {
             for call in all_calls(5) {
                 let state = audio_state(kit, &[call]);
                 let taken = matches!(call.stage, Stage::Taken { .. });
-                let has_path = call.stage == Stage::Taken { path: Some(5) };
+                let has_path = call.stage == Stage::Taken { path: Some(PathId(5)) };
                 let answering = call.stage == Stage::Answering;
                 let (quiet, unprepared) = (call.held || call.preparing, !call.preparing);
                 let what = format!("{kit:?} {call:?}: {state:?}");
                 let open = has_path && !quiet;
-                assert_eq!(state.open, open.then_some(OpenPath { call_id: call.call_id, path: 5 }), "{what}");
+                assert_eq!(state.open, open.then_some(OpenPath { call_id: call.call_id, path: PathId(5) }), "{what}");
                 let flows = open && !call.peer_held;
                 let sends = match (flows, call.muted) {
                     (false, _) => Sends::Nothing,

@@ -11,11 +11,15 @@ use crate::error::CallError;
 
 /// One end, as the handler of the call is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Disconnect {
-    pub(crate) reason: DisconnectReason,
-    pub(crate) source: DisconnectSource,
-    pub(crate) by_remote: bool,
-    pub(crate) user_code: Option<UserCode>,
+pub struct Disconnect {
+    /// Why, by its documented number.
+    pub reason: DisconnectReason,
+    /// Who did it.
+    pub source: DisconnectSource,
+    /// Not by this device.
+    pub by_remote: bool,
+    /// What the app that ended it said.
+    pub user_code: Option<UserCode>,
 }
 
 /// How a side is named as the source of an end.
@@ -74,7 +78,7 @@ impl Disconnect {
     }
 
     /// A call that did not sign in. A server that is not reached has done nothing: it is this side that gives up.
-    pub(crate) fn not_signed_in(reason: DisconnectReason, role: Role) -> Disconnect {
+    pub fn not_signed_in(reason: DisconnectReason, role: Role) -> Disconnect {
         if is_of_the_way(reason) {
             Disconnect::new(reason, source_of(role), false)
         } else {
@@ -161,7 +165,7 @@ fn is_of_the_way(reason: DisconnectReason) -> bool {
 }
 
 /// How it is named that the server does not sign a device in, or no longer.
-pub(crate) fn refused(reason: RefuseReason) -> DisconnectReason {
+pub fn refused(reason: RefuseReason) -> DisconnectReason {
     match reason {
         RefuseReason::TokenInvalid | RefuseReason::TokenExpired => DisconnectReason::ServiceAccessTokenError,
         RefuseReason::AppUnknown => DisconnectReason::ServiceInvalidId,
