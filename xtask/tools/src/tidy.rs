@@ -5,6 +5,7 @@ mod graph;
 mod tree;
 
 mod arrows;
+mod circles;
 mod generated;
 mod layout;
 mod licences;
@@ -48,6 +49,7 @@ const RULES: &[Rule] = &[
     ("dependencies named once", |tree, _| manifests::check(tree)),
     ("lengths and names of files", |tree, _| shape::check(tree)),
     ("every file reached by a mod", modules::check),
+    ("no files that import each other in a circle", circles::check),
     ("holes, sleeps and machine paths", |tree, _| text::check(tree)),
     ("generated code named only in wire.rs, no rule in callkit-ffi", |tree, _| generated::check(tree)),
     ("a twin in callkit-ffi for everything that callkit shows", |tree, _| surface::check(tree)),
