@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use call_protocol::CallId;
 use call_protocol::disconnect::StartFailReason;
-use callkit_core::{AudioDeviceId, CallCommand, Command, CommandId, Engine, Input, PathId, ServerEvent, Settings};
+use callkit_core::{
+    AudioDeviceId, CallCommand, Command, CommandId, Engine, Input, PathId, Settings, StreamId, StreamNotice,
+};
 use rtc_media::{AudioInput, AudioOutput};
 use rtc_transport::{Interfaces, MediaPath, TurnServer};
 use signaling::Time;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tonic::transport::Endpoint;
 
 use self::sound::Sound;
+use crate::account::Account;
 use crate::call::{Call, CallEventHandler, LiveCalls};
 use crate::chat::ChatSender;
-use crate::link::LinkCommand;
+use crate::link::{RunningStream, Stream, StreamReport};
 use crate::listeners::Teller;
 use crate::peer::Peer;
 use crate::report::Report;
@@ -32,10 +35,13 @@ pub(crate) use self::sound::SoundConfig;
 
 /// What a driver works with.
 pub(crate) struct Tools {
-    pub(crate) link: mpsc::Sender<LinkCommand>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) account: Arc<Account>,
     pub(crate) chat: Option<ChatSender>,
     /// To itself.
     pub(crate) reports: mpsc::Sender<Report>,
+    /// To itself, what comes from the server.
+    pub(crate) stream_reports: mpsc::Sender<StreamReport>,
     pub(crate) supplied: Arc<Supplied>,
     pub(crate) teller: Teller,
     pub(crate) calls: LiveCalls,
@@ -47,7 +53,7 @@ pub(crate) struct Tools {
 /// Where a driver hears from.
 pub(crate) struct Sources {
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) server: mpsc::Receiver<ServerEvent>,
+    pub(crate) streams: mpsc::Receiver<StreamReport>,
     pub(crate) reports: mpsc::Receiver<Report>,
 }
 
@@ -55,9 +61,12 @@ pub(crate) struct Sources {
 pub(crate) struct Driver {
     engine: Engine,
     epoch: Instant,
-    link: mpsc::Sender<LinkCommand>,
+    endpoint: Endpoint,
+    account: Arc<Account>,
+    stream: Option<RunningStream>,
     chat: Option<ChatSender>,
     reports: mpsc::Sender<Report>,
+    stream_reports: mpsc::Sender<StreamReport>,
     supplied: Arc<Supplied>,
     teller: Teller,
     calls: LiveCalls,
@@ -100,13 +109,17 @@ enum Waiting {
 
 impl Driver {
     pub(crate) fn new(settings: Settings, input: AudioInput, output: AudioOutput, tools: Tools) -> Driver {
-        let Tools { link, chat, reports, supplied, teller, calls, interfaces, turn_servers, sound } = tools;
+        let Tools { endpoint, account, chat, reports, stream_reports, supplied, .. } = tools;
+        let Tools { teller, calls, interfaces, turn_servers, sound, .. } = tools;
         Driver {
             engine: Engine::new(settings),
             epoch: Instant::now(),
-            link,
+            endpoint,
+            account,
+            stream: None,
             chat,
             reports,
+            stream_reports,
             supplied,
             teller,
             calls,
@@ -121,9 +134,16 @@ impl Driver {
         }
     }
 
+    /// Takes over the stream of the first sign-in.
+    pub(crate) fn begin(&mut self, stream: Stream) {
+        let (id, welcome) = (StreamId(0), stream.welcome.clone());
+        self.stream = Some(RunningStream::of(id, stream, self.stream_reports.clone()));
+        self.give(Input::Stream { stream: id, notice: StreamNotice::Opened(welcome) });
+    }
+
     /// Runs until the machine has signed out: because the app wants it, or lets go of the kit.
-    pub(crate) async fn run(mut self, sources: Sources, link_task: JoinHandle<()>) {
-        let Sources { mut requests, mut server, mut reports } = sources;
+    pub(crate) async fn run(mut self, sources: Sources) {
+        let Sources { mut requests, mut streams, mut reports } = sources;
         let mut signed_out = None;
         let mut has_handles = true;
         while !self.is_finished {
@@ -140,10 +160,7 @@ impl Driver {
                         self.give(Input::HandlesDropped);
                     }
                 },
-                event = server.recv() => match event {
-                    Some(event) => self.give(Input::Server(event)),
-                    None => self.command(Command::SignOut, Waiting::Nobody),
-                },
+                Some(report) = streams.recv() => self.on_stream(report),
                 Some(report) = reports.recv() => self.on_report(report),
                 () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {
                     self.give(Input::Wake);
@@ -151,15 +168,19 @@ impl Driver {
             }
         }
         self.paths.clear();
-        // The link ends by itself within its own time limits, as nothing that it tells finds no place.
-        let rest = async { while server.recv().await.is_some() {} };
+        let stream = self.stream.take();
+        let last_frames = async {
+            if let Some(stream) = stream {
+                stream.close(streams).await;
+            }
+        };
         let chat = self.chat.take();
         let last_words = async {
             if let Some(chat) = chat {
                 chat.close().await;
             }
         };
-        let _ = tokio::join!(self.link.send(LinkCommand::Close), link_task, rest, last_words);
+        tokio::join!(last_frames, last_words);
         self.sound.released().await;
         let listeners = self.teller.close();
         if let Some(done) = signed_out {
@@ -231,14 +252,28 @@ impl Driver {
             Request::IsCall(call_id, reply) => {
                 let _ = reply.send(self.engine.has_call(call_id));
             }
-            Request::NetworkChanged => self.give(Input::NetworkChanged),
+            Request::AccessHandler => self.give(Input::AccessHandler),
+            Request::NetworkChanged => self.on_network_changed(),
             Request::SignOut(_) => {}
+        }
+    }
+
+    fn on_stream(&mut self, report: StreamReport) {
+        match report {
+            StreamReport::Opened(id, open, welcome) => {
+                if let Some(stream) = self.stream.as_mut().filter(|stream| stream.id() == id) {
+                    stream.on_opened(open);
+                    self.give(Input::Stream { stream: id, notice: StreamNotice::Opened(welcome) });
+                }
+            }
+            StreamReport::Notice(stream, notice) => self.give(Input::Stream { stream, notice }),
         }
     }
 
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Input(input) => self.give(input),
+            Report::NetworkChanged => self.on_network_changed(),
             Report::PathOpened(path, media) => {
                 if let Some(running) = self.paths.get_mut(&path) {
                     running.media = Some(media);
@@ -247,6 +282,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn on_network_changed(&mut self) {
+        let is_stream_gone = self.stream.as_ref().is_some_and(RunningStream::is_gone);
+        self.give(Input::NetworkChanged { is_stream_gone });
     }
 
     /// Devices of an earlier choice are let go of.

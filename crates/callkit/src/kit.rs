@@ -6,7 +6,7 @@ use std::time::Duration;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
-use callkit_core::{AudioSettings, Command, Input, ServerEvent, Settings, WarmPath};
+use callkit_core::{AccessToken, AudioSettings, Command, Settings, WarmPath};
 use futures_util::Stream;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -16,7 +16,6 @@ use signaling::SecondCall;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Certificate;
 
-use crate::access::Access;
 use crate::account::Account;
 use crate::call::{
     Call, CallEventHandler, CallKitType, CallOptions, Directory, LiveCalls, MakeCallParam, MakeCallResult,
@@ -28,13 +27,12 @@ use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
-use crate::link::{self, SignIn, SignInFailure};
+use crate::link::{self, SignInFailure};
 use crate::listeners::Teller;
 use crate::network::watch_network;
 use crate::quality::CallQuality;
 use crate::report::REPORTS;
 use crate::request::{Reply, Request};
-use crate::session::Session;
 use crate::supplied::Supplied;
 use crate::tones::Tones;
 use crate::voice::VoiceConfig;
@@ -214,37 +212,13 @@ impl Builder {
         let tones = tokio::task::spawn_blocking(move || tones.load()).await;
         let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
         let endpoint = link::endpoint(self.server, self.root_certificates)?;
-        let Credentials { access_token, cc_param } = credentials;
-        let (user_id, device_id, app) = (user.to_string(), device.to_string(), self.app_id.clone());
-        let account =
-            Arc::new(Account::new(endpoint.clone(), app, user_id.clone(), device.clone(), access_token.clone()));
-        let to = SignIn {
-            endpoint,
-            app_id: self.app_id,
-            access_token,
-            user: user_id,
-            device: device_id,
-            cc_param,
-            for_one_call: one_call,
-        };
-
-        let session = Session::default();
-        let mut luck = StdRng::seed_from_u64(rand::random());
-        let stream = link::first_sign_in(&to, &mut luck).await?;
-
-        let (requests, request_receiver) = mpsc::unbounded_channel();
-        let (link, link_receiver) = mpsc::channel(link::WAITING);
-        let (event_sender, event_receiver) = mpsc::channel(link::WAITING);
-        let (report_sender, report_receiver) = mpsc::channel(REPORTS);
-        let runtime = tokio::runtime::Handle::current();
-        let supplied = Arc::new(Supplied::default());
-        let teller = Teller::new(runtime.clone());
-        let figures = Arc::new(Figures::default());
-        let directory = Arc::new(Directory::default());
         let me = Party { user: user.clone(), device };
         let settings = Settings {
             me: me.clone(),
             app_id,
+            access_token: AccessToken(credentials.access_token.clone()),
+            cc_param: credentials.cc_param,
+            agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
             ring_timeout_ms: u32::try_from(timeout_ms).unwrap_or(limits::RING_TIMEOUT_MAX_MS),
             second_call: self.second_call,
             has_chat: self.chat.is_some(),
@@ -259,11 +233,27 @@ impl Builder {
             },
             seed: rand::random(),
         };
+        let mut random = StdRng::seed_from_u64(rand::random());
+        let stream = link::first_sign_in(&endpoint, &settings.hello(), &mut random).await?;
+
+        let (requests, request_receiver) = mpsc::unbounded_channel();
+        let (stream_sender, stream_receiver) = mpsc::channel(link::WAITING);
+        let (report_sender, report_receiver) = mpsc::channel(REPORTS);
+        let runtime = tokio::runtime::Handle::current();
+        let supplied = Arc::new(Supplied::default());
+        let teller = Teller::new(runtime.clone());
+        let figures = Arc::new(Figures::default());
+        let directory = Arc::new(Directory::default());
+        let (user_id, device_id) = (user.to_string(), me.device.clone());
+        let account = Account::new(endpoint.clone(), self.app_id, user_id, device_id, credentials.access_token);
+        let account = Arc::new(account);
         let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
         let tools = Tools {
-            link,
+            endpoint,
+            account: account.clone(),
             chat: self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone())),
             reports: report_sender,
+            stream_reports: stream_sender,
             supplied: supplied.clone(),
             teller: teller.clone(),
             calls: LiveCalls::new(directory.clone(), runtime, requests.downgrade()),
@@ -272,12 +262,10 @@ impl Builder {
             sound: SoundConfig { voice: self.voice, tones, figures: figures.clone() },
         };
         let mut driver = Driver::new(settings, self.input, self.output, tools);
-        driver.give(Input::Server(ServerEvent::Connected(stream.welcome.clone())));
-        let access = Access::new(account.clone(), supplied.access_handler());
-        let link_task = tokio::spawn(link::run(to, access, luck, stream, session, link_receiver, event_sender));
+        driver.begin(stream);
         tokio::spawn(watch_network(watched, reports));
-        let sources = Sources { requests: request_receiver, server: event_receiver, reports: report_receiver };
-        tokio::spawn(driver.run(sources, link_task));
+        let sources = Sources { requests: request_receiver, streams: stream_receiver, reports: report_receiver };
+        tokio::spawn(driver.run(sources));
         Ok(CallKit { user, requests, teller, supplied, figures, account, directory })
     }
 }
@@ -377,7 +365,13 @@ impl CallKit {
     /// `async fn() -> Result<String, HandlerError>`. One that fails is asked again after 1 s and more, up to 30 s. Without it the app gives one
     /// by [`CallKit::renew_access_token`] when [`on_access_token_expiring`](CallKitEventHandler::on_access_token_expiring) says so.
     pub fn set_access_token_handler(&self, handler: impl AccessTokenHandler + 'static) {
-        self.supplied.set_access_handler(Arc::new(handler));
+        self.access_token_handler(Arc::new(handler));
+    }
+
+    pub(crate) fn access_token_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
+        self.supplied.set_access_handler(handler);
+        // A kit that is signed out asks nobody.
+        let _ = self.requests.send(Request::AccessHandler);
     }
 
     /// Adds a listener under a key; one that was there under this key is replaced, and told nothing more. The first listener also gets what
@@ -501,7 +495,7 @@ impl CallKit {
     /// [`CallKit::set_access_token_handler`].
     pub fn renew_access_token(&self, access_token: impl Into<String>) {
         // A kit that is signed out has no use for it.
-        let _ = self.requests.send(Request::Notify(Command::AccessToken(access_token.into())));
+        let _ = self.requests.send(Request::Notify(Command::AccessToken(AccessToken(access_token.into()))));
     }
 
     /// Ends whatever call there is and signs out. Returns when the server, or the chat, has been told, the devices are released and the
