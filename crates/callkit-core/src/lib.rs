@@ -79,5 +79,6 @@ pub use input::{AudioNotice, ConnectFailure, DeviceKind, Input, PathNotice, Path
 pub use output::{DesiredAudio, Output, PathCommand, PathConfig};
 pub use reasons::{Disconnect, refused};
 pub use requests::{AccessToken, Answer, Question, RtcToken, RtcTokenRequest, UserMapper};
+pub use session::FirstSignIn;
 pub use settings::{AudioSettings, CallSettings, Settings, ToneKind, ToneSet, WarmPath};
 pub use snapshot::{CallSnapshot, CallState};

@@ -3,6 +3,7 @@
 
 mod access;
 mod backoff;
+mod first;
 mod numbering;
 
 use std::collections::VecDeque;
@@ -14,6 +15,8 @@ use call_protocol::session::{
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use signaling::Time;
+
+pub use self::first::FirstSignIn;
 
 use self::access::{Access, Due};
 use self::backoff::Backoff;

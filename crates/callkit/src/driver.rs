@@ -22,11 +22,12 @@ use tonic::transport::Endpoint;
 use self::sound::Sound;
 use crate::account::Account;
 use crate::call::{Call, CallEventHandler, LiveCalls};
-use crate::chat::ChatSender;
-use crate::link::{RunningStream, Stream, StreamReport};
+use crate::chat::{Chat, ChatSender};
+use crate::link::{RunningStream, Stream, StreamReport, WAITING};
 use crate::listeners::Teller;
+use crate::network::watch_network;
 use crate::peer::Peer;
-use crate::report::Report;
+use crate::report::{REPORTS, Report};
 use crate::request::{Reply, Request};
 use crate::shutdown::wait_for_listeners;
 use crate::supplied::Supplied;
@@ -37,28 +38,26 @@ pub(crate) use self::sound::SoundConfig;
 pub(crate) struct Tools {
     pub(crate) endpoint: Endpoint,
     pub(crate) account: Arc<Account>,
-    pub(crate) chat: Option<ChatSender>,
-    /// To itself.
-    pub(crate) reports: mpsc::Sender<Report>,
-    /// To itself, what comes from the server.
-    pub(crate) stream_reports: mpsc::Sender<StreamReport>,
+    pub(crate) chat: Option<Arc<dyn Chat>>,
     pub(crate) supplied: Arc<Supplied>,
     pub(crate) teller: Teller,
     pub(crate) calls: LiveCalls,
     pub(crate) interfaces: Interfaces,
     pub(crate) turn_servers: Vec<TurnServer>,
+    pub(crate) input: AudioInput,
+    pub(crate) output: AudioOutput,
     pub(crate) sound: SoundConfig,
 }
 
 /// Where a driver hears from.
-pub(crate) struct Sources {
-    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) streams: mpsc::Receiver<StreamReport>,
-    pub(crate) reports: mpsc::Receiver<Report>,
+struct Sources {
+    requests: mpsc::UnboundedReceiver<Request>,
+    streams: mpsc::Receiver<StreamReport>,
+    reports: mpsc::Receiver<Report>,
 }
 
 /// A machine and everything that carries out what it says.
-pub(crate) struct Driver {
+struct Driver {
     engine: Engine,
     epoch: Instant,
     endpoint: Endpoint,
@@ -107,10 +106,25 @@ enum Waiting {
     Released(oneshot::Sender<()>),
 }
 
+/// Starts the driver of a device that has signed in on this stream.
+pub(crate) fn start(settings: Settings, tools: Tools, requests: mpsc::UnboundedReceiver<Request>, stream: Stream) {
+    let (stream_reports, streams) = mpsc::channel(WAITING);
+    let (report, reports) = mpsc::channel(REPORTS);
+    tokio::spawn(watch_network(tools.interfaces.clone(), report.clone()));
+    let mut driver = Driver::new(settings, tools, report, stream_reports);
+    driver.begin(stream);
+    tokio::spawn(driver.run(Sources { requests, streams, reports }));
+}
+
 impl Driver {
-    pub(crate) fn new(settings: Settings, input: AudioInput, output: AudioOutput, tools: Tools) -> Driver {
-        let Tools { endpoint, account, chat, reports, stream_reports, supplied, .. } = tools;
-        let Tools { teller, calls, interfaces, turn_servers, sound, .. } = tools;
+    fn new(
+        settings: Settings,
+        tools: Tools,
+        reports: mpsc::Sender<Report>,
+        stream_reports: mpsc::Sender<StreamReport>,
+    ) -> Driver {
+        let Tools { endpoint, account, chat, supplied, teller, calls, interfaces, turn_servers, .. } = tools;
+        let chat = chat.map(|chat| ChatSender::start(chat, &settings.me, reports.clone()));
         Driver {
             engine: Engine::new(settings),
             epoch: Instant::now(),
@@ -125,7 +139,7 @@ impl Driver {
             calls,
             interfaces,
             turn_servers,
-            sound: Sound::new(sound, input, output),
+            sound: Sound::new(tools.sound, tools.input, tools.output),
             paths: BTreeMap::new(),
             commands: BTreeMap::new(),
             last_command: 0,
@@ -135,14 +149,14 @@ impl Driver {
     }
 
     /// Takes over the stream of the first sign-in.
-    pub(crate) fn begin(&mut self, stream: Stream) {
+    fn begin(&mut self, stream: Stream) {
         let (id, welcome) = (StreamId(0), stream.welcome.clone());
         self.stream = Some(RunningStream::of(id, stream, self.stream_reports.clone()));
         self.give(Input::Stream { stream: id, notice: StreamNotice::Opened(welcome) });
     }
 
     /// Runs until the machine has signed out: because the app wants it, or lets go of the kit.
-    pub(crate) async fn run(mut self, sources: Sources) {
+    async fn run(mut self, sources: Sources) {
         let Sources { mut requests, mut streams, mut reports } = sources;
         let mut signed_out = None;
         let mut has_handles = true;
@@ -190,7 +204,7 @@ impl Driver {
     }
 
     /// Gives the machine an input, and carries out what it says.
-    pub(crate) fn give(&mut self, input: Input) {
+    fn give(&mut self, input: Input) {
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
             let elapsed = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);

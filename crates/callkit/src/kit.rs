@@ -6,10 +6,8 @@ use std::time::Duration;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
-use callkit_core::{AccessToken, AudioSettings, Command, Settings, WarmPath};
+use callkit_core::{AccessToken, AudioSettings, Command, Settings, ToneSet, WarmPath};
 use futures_util::Stream;
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
 use rtc_transport::{Interfaces, TurnServer};
 use signaling::SecondCall;
@@ -21,17 +19,15 @@ use crate::call::{
     Call, CallEventHandler, CallKitType, CallOptions, Directory, LiveCalls, MakeCallParam, MakeCallResult,
     VerifyCallParam, VerifyCallResult,
 };
-use crate::chat::{Chat, ChatSender};
-use crate::driver::{Driver, SoundConfig, Sources, Tools};
+use crate::chat::Chat;
+use crate::driver::{self, SoundConfig, Tools};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 use crate::link::{self, SignInFailure};
 use crate::listeners::Teller;
-use crate::network::watch_network;
 use crate::quality::CallQuality;
-use crate::report::REPORTS;
 use crate::request::{Reply, Request};
 use crate::supplied::Supplied;
 use crate::tones::Tones;
@@ -193,33 +189,63 @@ impl Builder {
 
     /// The same by either kind of credentials. A kit of one call signs out when that is over.
     pub(crate) async fn begin(
-        self,
+        mut self,
         user: &str,
         credentials: Credentials,
         one_call: bool,
     ) -> Result<CallKit, SignInFailure> {
+        let mut settings = self.settings(user, &credentials, one_call)?;
+        let tones = std::mem::take(&mut self.tones);
+        let tones = tokio::task::spawn_blocking(move || tones.load()).await;
+        let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
+        settings.audio.tones = tones.set();
+        let endpoint = link::endpoint(self.server, self.root_certificates)?;
+        let stream = link::first_sign_in(&endpoint, &settings).await?;
+
+        let (requests, request_receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Handle::current();
+        let supplied = Arc::new(Supplied::default());
+        let teller = Teller::new(runtime.clone());
+        let figures = Arc::new(Figures::default());
+        let directory = Arc::new(Directory::default());
+        let Party { user, device } = settings.me.clone();
+        let token = credentials.access_token;
+        let account = Arc::new(Account::new(endpoint.clone(), self.app_id, user.to_string(), device, token));
+        let tools = Tools {
+            endpoint,
+            account: account.clone(),
+            chat: self.chat,
+            supplied: supplied.clone(),
+            teller: teller.clone(),
+            calls: LiveCalls::new(directory.clone(), runtime, requests.downgrade()),
+            interfaces: self.interfaces,
+            turn_servers: self.turn_servers,
+            input: self.input,
+            output: self.output,
+            sound: SoundConfig { voice: self.voice, tones, figures: figures.clone() },
+        };
+        driver::start(settings, tools, request_receiver, stream);
+        Ok(CallKit { user, requests, teller, supplied, figures, account, directory })
+    }
+
+    /// What the machine is to know, but for the tones.
+    fn settings(&self, user: &str, credentials: &Credentials, one_call: bool) -> Result<Settings, SignInError> {
         let invalid = |what: &str, error: call_protocol::IdError| SignInError::InvalidParam(format!("{what}: {error}"));
         let app_id = AppId::new(&self.app_id).map_err(|error| invalid("app_id", error))?;
         let user = UserId::new(user).map_err(|error| invalid("user", error))?;
-        let device = self.device.unwrap_or_else(|| format!("rust-{:016x}", rand::random::<u64>()));
+        let device = self.device.clone().unwrap_or_else(|| format!("rust-{:016x}", rand::random::<u64>()));
         let device = DeviceId::new(device).map_err(|error| invalid("device", error))?;
-        let timeout_ms = self.call_timeout.as_millis();
-        let allowed = u128::from(limits::RING_TIMEOUT_MIN_MS)..=u128::from(limits::RING_TIMEOUT_MAX_MS);
-        if !allowed.contains(&timeout_ms) {
-            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()).into());
+        let timeout_ms = u32::try_from(self.call_timeout.as_millis()).unwrap_or(u32::MAX);
+        if !(limits::RING_TIMEOUT_MIN_MS..=limits::RING_TIMEOUT_MAX_MS).contains(&timeout_ms) {
+            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()));
         }
-        let tones = self.tones;
-        let tones = tokio::task::spawn_blocking(move || tones.load()).await;
-        let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
-        let endpoint = link::endpoint(self.server, self.root_certificates)?;
-        let me = Party { user: user.clone(), device };
-        let settings = Settings {
-            me: me.clone(),
+        Ok(Settings {
+            me: Party { user, device },
             app_id,
             access_token: AccessToken(credentials.access_token.clone()),
-            cc_param: credentials.cc_param,
+            cc_param: credentials.cc_param.clone(),
             agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
-            ring_timeout_ms: u32::try_from(timeout_ms).unwrap_or(limits::RING_TIMEOUT_MAX_MS),
+            ring_timeout_ms: timeout_ms,
             second_call: self.second_call,
             has_chat: self.chat.is_some(),
             has_relay: !self.turn_servers.is_empty(),
@@ -228,45 +254,11 @@ impl Builder {
             audio: AudioSettings {
                 waits_for_activation: self.wait_for_audio_activation,
                 allow_without_mic: self.allow_call_without_mic,
-                tones: tones.set(),
+                tones: ToneSet::default(),
                 level_interval: self.voice.level_interval,
             },
             seed: rand::random(),
-        };
-        let mut random = StdRng::seed_from_u64(rand::random());
-        let stream = link::first_sign_in(&endpoint, &settings.hello(), &mut random).await?;
-
-        let (requests, request_receiver) = mpsc::unbounded_channel();
-        let (stream_sender, stream_receiver) = mpsc::channel(link::WAITING);
-        let (report_sender, report_receiver) = mpsc::channel(REPORTS);
-        let runtime = tokio::runtime::Handle::current();
-        let supplied = Arc::new(Supplied::default());
-        let teller = Teller::new(runtime.clone());
-        let figures = Arc::new(Figures::default());
-        let directory = Arc::new(Directory::default());
-        let (user_id, device_id) = (user.to_string(), me.device.clone());
-        let account = Account::new(endpoint.clone(), self.app_id, user_id, device_id, credentials.access_token);
-        let account = Arc::new(account);
-        let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
-        let tools = Tools {
-            endpoint,
-            account: account.clone(),
-            chat: self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone())),
-            reports: report_sender,
-            stream_reports: stream_sender,
-            supplied: supplied.clone(),
-            teller: teller.clone(),
-            calls: LiveCalls::new(directory.clone(), runtime, requests.downgrade()),
-            interfaces: self.interfaces,
-            turn_servers: self.turn_servers,
-            sound: SoundConfig { voice: self.voice, tones, figures: figures.clone() },
-        };
-        let mut driver = Driver::new(settings, self.input, self.output, tools);
-        driver.begin(stream);
-        tokio::spawn(watch_network(watched, reports));
-        let sources = Sources { requests: request_receiver, streams: stream_receiver, reports: report_receiver };
-        tokio::spawn(driver.run(sources));
-        Ok(CallKit { user, requests, teller, supplied, figures, account, directory })
+        })
     }
 }
 

@@ -184,11 +184,9 @@ pub use call::{
 pub use chat::Chat;
 #[cfg(feature = "dev-backend")]
 pub use dev_backend::{DevBackend, DevBackendError};
-pub use error::{CallError, ErrorKind, SignInError};
+pub use error::SignInError;
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState};
-pub use handlers::{
-    AccessTokenHandler, HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler,
-};
+pub use handlers::{AccessTokenHandler, HandlerError, RtcTokenHandler, UserMapperHandler};
 pub use kit::{Builder, CallKit, WeakCallKit};
 pub use microphone::MicrophoneFailure;
 pub use quality::CallQuality;
@@ -196,7 +194,8 @@ pub use sound::AudioLevels;
 pub use statistics::{CallStatistics, NetworkStatistics};
 pub use tones::{Tone, Tones};
 
-pub use callkit_core::{CallState, WarmPath};
+#[doc(inline)]
+pub use callkit_core::{CallError, CallState, ErrorKind, RtcToken, RtcTokenRequest, UserMapper, WarmPath};
 
 pub use call_protocol::account::{HistoryPage, PastCall, PushAddress};
 pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};

@@ -7,8 +7,7 @@ use std::time::Duration;
 use call_protocol::disconnect::DisconnectReason;
 use call_protocol::limits;
 use call_protocol::session::{ClientBody, ClientFrame, Hello, ServerBody, ServerFrame, Welcome};
-use callkit_core::{ConnectFailure, StreamId, StreamNotice, refused};
-use rand::{Rng, RngExt as _};
+use callkit_core::{ConnectFailure, FirstSignIn, Settings, StreamId, StreamNotice, refused};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -81,8 +80,6 @@ pub(crate) const WAITING: usize = 1_024;
 const FRAMES: usize = 2 * limits::UNACKNOWLEDGED_FRAMES;
 /// How long connecting and signing in may take, each.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(5);
-/// Waits between attempts at the first sign-in, in the middle: somebody waits for it, and after these it has failed.
-const FIRST_MS: [u64; 3] = [500, 1_000, 2_000];
 /// How long the server has to read what was sent last.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 
@@ -96,22 +93,24 @@ pub(crate) struct Stream {
 }
 
 /// The first sign-in: a refusal that may pass is tried again for a few seconds.
-pub(crate) async fn first_sign_in(
-    endpoint: &Endpoint,
-    hello: &Hello,
-    random: &mut impl Rng,
-) -> Result<Stream, SignInFailure> {
-    let mut pauses = FIRST_MS.into_iter();
+pub(crate) async fn first_sign_in(endpoint: &Endpoint, settings: &Settings) -> Result<Stream, SignInFailure> {
+    let mut first = FirstSignIn::new(settings);
     loop {
-        let failure = match sign_in(endpoint, hello.clone()).await {
+        let failure = match sign_in(endpoint, settings.hello()).await {
             Ok(stream) => return Ok(stream),
             Err(failure) => failure,
         };
-        let may_pass = matches!(&failure.error, SignInError::Refused { reason, .. } if reason.is_passing());
-        let Some(middle) = pauses.next().filter(|_| may_pass) else { return Err(failure) };
+        let Some(pause) = first.on_failure(connect_failure(&failure.error)) else { return Err(failure) };
         tracing::info!(error = %failure.error, "not signed in yet");
         // sleeps: the pause before the next attempt.
-        tokio::time::sleep(Duration::from_millis(random.random_range(middle / 2..=middle * 3 / 2))).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn connect_failure(error: &SignInError) -> ConnectFailure {
+    match error {
+        SignInError::Refused { reason, .. } => ConnectFailure::Refused(*reason),
+        SignInError::InvalidParam(_) | SignInError::Unreachable(_) => ConnectFailure::Unreachable,
     }
 }
 
@@ -215,11 +214,7 @@ impl RunningStream {
                 }
                 Err(SignInFailure { error, .. }) => {
                     tracing::debug!(%error, "not back yet");
-                    let failure = match error {
-                        SignInError::Refused { reason, .. } => ConnectFailure::Refused(reason),
-                        SignInError::InvalidParam(_) | SignInError::Unreachable(_) => ConnectFailure::Unreachable,
-                    };
-                    report(id, StreamNotice::Failed(failure), &reports).await;
+                    report(id, StreamNotice::Failed(connect_failure(&error)), &reports).await;
                 }
             }
         });

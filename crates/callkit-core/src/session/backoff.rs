@@ -53,7 +53,8 @@ impl Backoff {
     }
 }
 
-fn spread(middle_ms: u64, random: &mut ChaCha20Rng) -> u64 {
+/// Half to one and a half times as much.
+pub(super) fn spread(middle_ms: u64, random: &mut ChaCha20Rng) -> u64 {
     middle_ms / 2 + random.next_u64() % (middle_ms + 1)
 }
 

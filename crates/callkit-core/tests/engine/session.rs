@@ -4,7 +4,8 @@ use call_protocol::UserId;
 use call_protocol::invite::CallType;
 use call_protocol::session::{AccessStatus, ClientBody, Refuse, RefuseReason, ServerBody, ServerFrame};
 use callkit_core::{
-    AccessToken, Answer, Command, ConnectFailure, ConnectionState, Input, KitEvent, Output, Question, StreamNotice,
+    AccessToken, Answer, Command, ConnectFailure, ConnectionState, FirstSignIn, Input, KitEvent, Output, Question,
+    StreamNotice,
 };
 
 use crate::device::{Device, UNIX_MS, settings};
@@ -137,6 +138,18 @@ fn attempts_to_come_back_grow_rarer_and_another_network_ends_the_wait() {
     assert_eq!(alice.said, [Output::Disconnect { stream: before }], "what was begun on the old one is given up");
     alice.pass(300);
     assert_eq!(attempts(&alice), 1);
+}
+
+#[test]
+fn the_first_sign_in_is_tried_again_for_a_few_seconds_where_that_can_help() {
+    let mut first = FirstSignIn::new(&settings());
+    assert_eq!(first.on_failure(ConnectFailure::Unreachable), None);
+    assert_eq!(first.on_failure(ConnectFailure::Refused(RefuseReason::TokenInvalid)), None);
+    for middle_ms in [500, 1_000, 2_000] {
+        let pause = first.on_failure(ConnectFailure::Refused(RefuseReason::Overloaded)).unwrap();
+        assert!((middle_ms / 2..=middle_ms * 3 / 2).contains(&(pause.as_millis() as u64)), "{pause:?}");
+    }
+    assert_eq!(first.on_failure(ConnectFailure::Refused(RefuseReason::Overloaded)), None);
 }
 
 #[test]
