@@ -207,7 +207,7 @@ impl Session {
         }
     }
 
-    fn tell(&mut self, event: ServerEvent) {
+    fn emit(&mut self, event: ServerEvent) {
         self.outputs.push_back(SessionOutput::Event(event));
     }
 }
@@ -226,7 +226,7 @@ impl Session {
         }
         while let Some(due) = self.access.due(now) {
             match due {
-                Due::Expiring { left_ms } => self.tell(ServerEvent::AccessExpiring { left_ms }),
+                Due::Expiring { left_ms } => self.emit(ServerEvent::AccessExpiring { left_ms }),
                 Due::Ask => self.outputs.push_back(SessionOutput::AskAccessToken),
             }
         }
@@ -277,7 +277,7 @@ impl Session {
         });
         let again = self.numbering.on_welcome(&welcome);
         again.into_iter().for_each(|frame| self.send_frame(frame));
-        self.tell(ServerEvent::Connected(welcome));
+        self.emit(ServerEvent::Connected(welcome));
     }
 
     fn on_connect_failed(&mut self, now: Time, failure: ConnectFailure, access_token: Option<String>) {
@@ -313,7 +313,7 @@ impl Session {
                 if matches!(&body, ServerBody::Pong { nonce, .. } if *nonce == stream.probes) {
                     stream.probe_until = None;
                 }
-                self.tell(ServerEvent::Received(body));
+                self.emit(ServerEvent::Received(body));
             }
             None => {}
         }
@@ -388,12 +388,12 @@ impl Session {
         };
         self.backoff.begin(matches!(why, Ended::Refused(_)));
         self.pause(now, ended);
-        self.tell(ServerEvent::Disconnected);
+        self.emit(ServerEvent::Disconnected);
     }
 
     fn on_signed_out(&mut self, reason: RefuseReason) {
         self.connection = Connection::SignedOut;
-        self.tell(ServerEvent::SignedOut(reason));
+        self.emit(ServerEvent::SignedOut(reason));
     }
 
     /// A token that has ended is renewed, and one that is not good any more where there is somebody to ask; a parameter that stood in for

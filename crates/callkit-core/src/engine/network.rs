@@ -87,7 +87,7 @@ impl Engine {
         let interrupted = self.calls.get(&call_id).and_then(|media| interruption(media.state));
         let unexplained = interrupted.filter(|(since, _)| has_server && now - *since >= UNEXPLAINED_MS);
         let peer = call.peer_away.or(unexplained.map(|(_, give_up)| give_up));
-        let was_away = std::mem::replace(&mut call.told_away, peer.is_some());
+        let was_away = std::mem::replace(&mut call.notified_away, peer.is_some());
         let is_peer = true;
         match peer {
             Some(until) if !was_away => {
