@@ -35,7 +35,7 @@ pub(crate) struct AppCall {
     /// The server says that the other one cannot be heard, until then.
     pub(crate) peer_away: Option<Time>,
     /// The handler believes that the other side is without network.
-    pub(crate) told_away: bool,
+    pub(crate) notified_away: bool,
     /// When a call that was asked about counts as gone if nothing was heard of it.
     pub(crate) give_up: Option<Time>,
     /// When the levels are told next.
@@ -82,7 +82,7 @@ impl AppCall {
             declined: None,
             cause: None,
             peer_away: None,
-            told_away: false,
+            notified_away: false,
             give_up: None,
             levels_at: None,
         }

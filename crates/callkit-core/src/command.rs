@@ -7,6 +7,7 @@ use call_protocol::{AppId, CallId, UserId};
 
 use crate::error::CallError;
 use crate::ids::{AudioDeviceId, CallKey};
+use crate::requests::AccessToken;
 use crate::settings::CallSettings;
 
 /// What the app wants. Each command is answered once, by [`Response`].
@@ -71,7 +72,7 @@ pub enum Command {
     /// Use this loudspeaker from now on, likewise.
     ChooseLoudspeaker(AudioDeviceId),
     /// The access token from now on.
-    AccessToken(String),
+    AccessToken(AccessToken),
     /// End whatever call there is and sign out; answered with [`Output::Finished`](crate::Output::Finished) alone.
     SignOut,
 }

@@ -31,9 +31,10 @@ use crate::device_choice::DeviceChoice;
 use crate::error::CallError;
 use crate::event::{CallEvent, KitEvent};
 use crate::ids::{AudioDeviceId, CallKey, CommandId, PathId, RequestId};
-use crate::input::{Input, ServerEvent};
+use crate::input::Input;
 use crate::output::{DesiredAudio, Output};
-use crate::requests::{Answer, Question};
+use crate::requests::{AccessToken, Answer, Question};
+use crate::session::{ServerEvent, Session, SessionOutput};
 use crate::settings::Settings;
 use crate::snapshot::CallSnapshot;
 
@@ -44,12 +45,17 @@ const SHUTDOWN_GRACE_MS: u64 = 15_000;
 pub struct Engine {
     settings: Settings,
     desk: Desk,
+    session: Session,
+    /// What the session has told, until it is looked at.
+    server_events: VecDeque<ServerEvent>,
     random: ChaCha20Rng,
     now: Time,
     /// What the server's wall clock showed at time zero, in ms.
     epoch_unix_ms: u64,
     connected: bool,
     was_connected: bool,
+    /// The server does not sign this device in any more.
+    is_signed_out: bool,
     stun_servers: Vec<String>,
     initialized: bool,
     calls: BTreeMap<CallId, CallMedia>,
@@ -89,6 +95,7 @@ struct Audio {
 
 /// A question that waits for its answer.
 enum Asked {
+    AccessToken,
     RtcToken(CallId),
     User { call_id: CallId, uid: Uid },
 }
@@ -110,12 +117,15 @@ impl Engine {
         let line = LineConfig { arbiter, second_call: settings.second_call, ..LineConfig::default() };
         Engine {
             desk: Desk::new(me, line, ArbiterConfig::default()),
+            session: Session::new(&settings),
+            server_events: VecDeque::new(),
             random: ChaCha20Rng::from_seed(settings.seed),
             settings,
             now: Time(0),
             epoch_unix_ms: 0,
             connected: false,
             was_connected: false,
+            is_signed_out: false,
             stun_servers: Vec::new(),
             initialized: false,
             calls: BTreeMap::new(),
@@ -148,21 +158,27 @@ impl Engine {
         if self.is_finished {
             return;
         }
-        let due = self.deadline();
+        let (due, session_due) = (self.deadline(), self.session.next_wake());
         self.now = self.now.max(now);
+        self.session.check_stall(self.now, session_due);
         self.check_stall(due);
         match input {
             Input::Command { id, command } => self.on_command(id, command),
             Input::HandlesDropped => self.on_handles_dropped(),
-            Input::Server(event) => self.on_server(event),
+            Input::Stream { stream, notice } => self.session.on_stream(self.now, stream, notice),
+            Input::AccessHandler => self.session.on_access_handler(self.now),
             Input::Chat { from, message } => {
                 self.give(signaling::Input::Message { from: Address::Device(from), message });
             }
             Input::Path { path, notice } => self.on_path(path, notice),
             Input::Audio { session, notice } => self.on_audio(session, notice),
             Input::Answer { request, answer } => self.on_answer(request, answer),
-            Input::NetworkChanged => self.on_network_changed(),
+            Input::NetworkChanged { is_stream_gone } => self.on_network_changed(is_stream_gone),
             Input::Wake => self.on_wake(),
+        }
+        self.follow_session();
+        while let Some(event) = self.server_events.pop_front() {
+            self.on_server(event);
         }
         if self.is_finished {
             return;
@@ -184,7 +200,8 @@ impl Engine {
     /// When [`Input::Wake`] is to come in at the latest, if nothing else does.
     pub fn next_wake(&self) -> Option<Time> {
         let levels = self.app_calls.iter().filter_map(|call| call.levels_at);
-        self.deadline().into_iter().chain(levels).filter(|_| !self.is_finished).min()
+        let next = self.deadline().into_iter().chain(self.session.next_wake()).chain(levels);
+        next.filter(|_| !self.is_finished).min()
     }
 
     /// When something is due. Levels are no such thing: nobody is kept waiting by them.
@@ -196,6 +213,7 @@ impl Engine {
 
     fn on_wake(&mut self) {
         let now = self.now;
+        self.session.on_wake(now);
         self.wake = self.wake.filter(|time| *time > now);
         self.give(signaling::Input::Wake);
         self.check_connections();
@@ -206,10 +224,14 @@ impl Engine {
         match (self.questions.remove(&request), answer) {
             (Some(Asked::RtcToken(call_id)), Answer::RtcToken(token)) => self.on_token(call_id, token),
             (Some(Asked::User { call_id, uid }), Answer::User(users)) => self.on_users(call_id, uid, users),
-            (Some(Asked::RtcToken(_) | Asked::User { .. }), Answer::RtcToken(_) | Answer::User(_)) => {
-                tracing::warn!(?request, "an answer to another question");
+            (Some(Asked::AccessToken), Answer::AccessToken(token)) => {
+                self.session.on_access_token(self.now, token.map(|token| token.0));
             }
-            (None, Answer::RtcToken(_) | Answer::User(_)) => {}
+            (
+                Some(Asked::RtcToken(_) | Asked::User { .. } | Asked::AccessToken),
+                Answer::RtcToken(_) | Answer::User(_) | Answer::AccessToken(_),
+            ) => tracing::warn!(?request, "an answer to another question"),
+            (None, Answer::RtcToken(_) | Answer::User(_) | Answer::AccessToken(_)) => {}
         }
     }
 
@@ -225,8 +247,11 @@ impl Engine {
         self.settings.one_call && self.app_calls.had_own() && !self.app_calls.has_own()
     }
 
-    /// Whether it is, and the server can be told so.
+    /// Whether it is, and the server can be told so; or the server has signed the device out.
     fn is_done(&mut self) -> bool {
+        if self.is_signed_out {
+            return true;
+        }
         if !self.is_over() {
             return false;
         }
@@ -239,6 +264,8 @@ impl Engine {
         self.end_present_calls();
         self.release_audio();
         self.close_app_calls();
+        self.session.close();
+        self.follow_session();
         self.is_finished = true;
         self.outputs.push_back(Output::Finished);
     }
@@ -270,7 +297,22 @@ impl Engine {
     }
 
     fn send(&mut self, body: ClientBody) {
-        self.outputs.push_back(Output::Send(body));
+        self.session.send(self.now, body);
+        self.follow_session();
+    }
+
+    /// Passes on what the session says. What it tells is looked at once the present input is dealt with.
+    fn follow_session(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                SessionOutput::Connect { stream, hello } => self.outputs.push_back(Output::Connect { stream, hello }),
+                SessionOutput::Send { stream, frame } => self.outputs.push_back(Output::Send { stream, frame }),
+                SessionOutput::Disconnect(stream) => self.outputs.push_back(Output::Disconnect { stream }),
+                SessionOutput::AskAccessToken => self.ask(Asked::AccessToken, Question::AccessToken),
+                SessionOutput::AccessToken(token) => self.outputs.push_back(Output::AccessToken(AccessToken(token))),
+                SessionOutput::Event(event) => self.server_events.push_back(event),
+            }
+        }
     }
 
     fn emit(&mut self, event: KitEvent) {

@@ -15,6 +15,8 @@ number_id! {
     CommandId;
     /// A call, for as long as a device lives: it stays where two calls become one and the call id changes.
     CallKey;
+    /// A stream to the server; numbered by the device, but for the first one, which is 0.
+    StreamId;
     /// A media path to one other device; numbered by the device, in the order in which paths are opened.
     PathId;
     /// A question to one of the app's handlers; numbered by the device.

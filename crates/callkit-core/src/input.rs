@@ -1,12 +1,12 @@
 //! What comes in.
 
 use call_protocol::media::NegotiationBody;
-use call_protocol::session::{RefuseReason, ServerBody, Welcome};
+use call_protocol::session::{RefuseReason, ServerFrame, Welcome};
 use call_protocol::{CallId, CallMessage, Party};
 
 use crate::command::Command;
 use crate::event::MicrophoneFailure;
-use crate::ids::{AudioDeviceId, AudioSessionId, CommandId, PathId, RequestId};
+use crate::ids::{AudioDeviceId, AudioSessionId, CommandId, PathId, RequestId, StreamId};
 use crate::requests::Answer;
 
 /// What comes in.
@@ -21,8 +21,15 @@ pub enum Input {
     },
     /// Nobody holds a handle of the kit any more.
     HandlesDropped,
-    /// Of the connection to the server.
-    Server(ServerEvent),
+    /// Of a stream to the server. One of another stream than the present one changes nothing.
+    Stream {
+        /// Which.
+        stream: StreamId,
+        /// What.
+        notice: StreamNotice,
+    },
+    /// The app has said who gives access tokens.
+    AccessHandler,
     /// The app's chat brings a message; it vouches for the sender's user.
     Chat {
         /// Who sent it.
@@ -52,27 +59,34 @@ pub enum Input {
         answer: Answer,
     },
     /// The addresses of this machine changed.
-    NetworkChanged,
+    NetworkChanged {
+        /// The one from which the present stream leaves is gone.
+        is_stream_gone: bool,
+    },
     /// It is later now.
     Wake,
 }
 
-/// What the connection to the server tells.
+/// What a stream to the server tells.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ServerEvent {
-    /// It is there, for the first time or again.
-    Connected(Welcome),
-    /// It broke, and is being restored.
-    Disconnected,
-    /// The server says something.
-    Received(ServerBody),
-    /// The access token ends in so many ms; zero if it has.
-    AccessExpiring {
-        /// How long it is still good.
-        left_ms: u64,
-    },
-    /// It will not come back.
-    SignedOut(RefuseReason),
+pub enum StreamNotice {
+    /// The device is signed in on it.
+    Opened(Welcome),
+    /// It could not be opened.
+    Failed(ConnectFailure),
+    /// The server says something. One whose body was not understood has none.
+    Received(ServerFrame),
+    /// It is over, or takes no more.
+    Ended,
+}
+
+/// Why a stream could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// The server said no.
+    Refused(RefuseReason),
+    /// The server was not reached, or did not answer.
+    Unreachable,
 }
 
 /// What a media path tells.

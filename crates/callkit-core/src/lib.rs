@@ -1,7 +1,7 @@
 //! A signed-in device as one machine without I/O.
 //!
-//! [`Engine`] decides everything that a device decides about its calls: which messages the rules of a call
-//! ([`signaling`]) ask for, who is in a call's channel, which media paths there are to be, how the sound is to be, what each listener of the app
+//! [`Engine`] decides everything that a device decides: how its session with the server is kept, resumed and restored, and the access token renewed; which
+//! messages the rules of a call ([`signaling`]) ask for, who is in a call's channel, which media paths there are to be, how the sound is to be, what each listener of the app
 //! is told, and what handles of a call can read. It has one door in, one door out, and says when it wants to be woken; it reads no
 //! clock, opens no socket, starts no thread, and draws what it needs of luck from the seed of its [`Settings`]: the same inputs give the same outputs.
 //!
@@ -18,6 +18,9 @@
 //! #     callkit_core::Settings {
 //! #         me: Party { user: UserId::new("alice").unwrap(), device: DeviceId::new("desk").unwrap() },
 //! #         app_id: AppId::new("demo").unwrap(),
+//! #         access_token: callkit_core::AccessToken("of the app's backend".into()),
+//! #         cc_param: String::new(),
+//! #         agent: String::new(),
 //! #         ring_timeout_ms: 30_000,
 //! #         second_call: Default::default(),
 //! #         has_chat: false,
@@ -39,12 +42,14 @@
 //! assert_eq!((engine.poll_output(), engine.next_wake()), (None, None));
 //! ```
 //!
-//! The files in `engine/` follow the five words of a call: invite, ring, accept, media, end; then what these stand on.
+//! The files in `engine/` follow the five words of a call: invite, ring, accept, media, end; then what these stand on. `session/` is the connection
+//! below them: numbers, attempts to come back, the access token.
 //!
 //! What it does not do: carry frames, negotiate a description, code or mix sound, measure anything. Figures of a path and of the sound are the
 //! shell's; [`Engine::figure_source`] says of which path.
 
 mod engine;
+mod session;
 
 mod command;
 mod input;
@@ -69,10 +74,11 @@ pub use command::{CallCommand, Command, Ending, MakeCall, Response, VerifyCall};
 pub use engine::{Engine, FigureSource};
 pub use error::{CallError, ErrorKind};
 pub use event::{CallEvent, ConnectionState, KitEvent, MicrophoneFailure};
-pub use ids::{AudioDeviceId, AudioSessionId, CallKey, CommandId, PathId, RequestId};
-pub use input::{AudioNotice, DeviceKind, Input, PathNotice, PathState, ServerEvent};
+pub use ids::{AudioDeviceId, AudioSessionId, CallKey, CommandId, PathId, RequestId, StreamId};
+pub use input::{AudioNotice, ConnectFailure, DeviceKind, Input, PathNotice, PathState, StreamNotice};
 pub use output::{DesiredAudio, Output, PathCommand, PathConfig};
 pub use reasons::{Disconnect, refused};
-pub use requests::{Answer, Question, RtcToken, RtcTokenRequest, UserMapper};
+pub use requests::{AccessToken, Answer, Question, RtcToken, RtcTokenRequest, UserMapper};
+pub use session::FirstSignIn;
 pub use settings::{AudioSettings, CallSettings, Settings, ToneKind, ToneSet, WarmPath};
 pub use snapshot::{CallSnapshot, CallState};

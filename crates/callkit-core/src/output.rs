@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use call_protocol::CallMessage;
 use call_protocol::media::NegotiationBody;
-use call_protocol::session::ClientBody;
+use call_protocol::session::{ClientFrame, Hello};
 use signaling::{Role, Route};
 
 use crate::audio_state::AudioState;
 use crate::command::Response;
 use crate::event::{CallEvent, KitEvent};
-use crate::ids::{AudioDeviceId, AudioSessionId, CallKey, CommandId, PathId, RequestId};
+use crate::ids::{AudioDeviceId, AudioSessionId, CallKey, CommandId, PathId, RequestId, StreamId};
 use crate::reasons::Disconnect;
-use crate::requests::Question;
+use crate::requests::{AccessToken, Question};
 use crate::settings::ToneKind;
 use crate::snapshot::CallSnapshot;
 
@@ -26,12 +26,27 @@ pub enum Output {
         /// How.
         response: Response,
     },
-    /// Say this to the server. A sign of life in a call comes without the figures of its media: whoever has them may add them.
-    Send(ClientBody),
-    /// See whether the connection to the server still leads there.
-    ProbeConnection,
+    /// Open a stream to the server and sign in on it.
+    Connect {
+        /// By what it is named from now on.
+        stream: StreamId,
+        /// What is said first.
+        hello: Box<Hello>,
+    },
+    /// Send this to the server. A sign of life in a call comes without the figures of its media: whoever has them may add them.
+    Send {
+        /// On which stream.
+        stream: StreamId,
+        /// What.
+        frame: ClientFrame,
+    },
+    /// Let go of a stream.
+    Disconnect {
+        /// Which.
+        stream: StreamId,
+    },
     /// This is the access token from now on.
-    RenewAccess(String),
+    AccessToken(AccessToken),
     /// Have the app's chat carry this.
     SendChat {
         /// To whom.

@@ -14,6 +14,8 @@ pub enum Question {
         /// The uid.
         uid: Uid,
     },
+    /// An access token.
+    AccessToken,
 }
 
 /// What a handler says. The text of an error is for the developer.
@@ -23,6 +25,18 @@ pub enum Answer {
     RtcToken(Result<RtcToken, String>),
     /// To [`Question::User`].
     User(Result<UserMapper, String>),
+    /// To [`Question::AccessToken`].
+    AccessToken(Result<AccessToken, String>),
+}
+
+/// An access token: a JWT of the app's backend.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(pub String);
+
+impl std::fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessToken").finish_non_exhaustive()
+    }
 }
 
 /// For which channel a token is wanted.

@@ -2,16 +2,25 @@
 
 use std::time::Duration;
 
+use call_protocol::session::{Hello, PROTOCOL_VERSION};
 use call_protocol::{AppId, Party};
 use signaling::SecondCall;
 
+use crate::requests::AccessToken;
+
 /// What does not change while a device is signed in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Who is signed in, and where.
     pub me: Party,
     /// The app.
     pub app_id: AppId,
+    /// By what it signs in first; empty where there is a `cc_param`.
+    pub access_token: AccessToken,
+    /// In place of an access token, for the call of this parameter alone; empty if there is none.
+    pub cc_param: String,
+    /// Free text for the server's log.
+    pub agent: String,
     /// How long a call rings, in ms.
     pub ring_timeout_ms: u32,
     /// What becomes of a call that comes in while another one runs.
@@ -28,6 +37,23 @@ pub struct Settings {
     pub audio: AudioSettings,
     /// From what call ids and the spread of pauses are drawn.
     pub seed: [u8; 32],
+}
+
+impl Settings {
+    /// How the device signs in for the first time.
+    pub fn hello(&self) -> Hello {
+        Hello {
+            protocol_version: PROTOCOL_VERSION,
+            app_id: self.app_id.to_string(),
+            access_token: self.access_token.0.clone(),
+            user: self.me.user.to_string(),
+            device: self.me.device.to_string(),
+            resume: None,
+            agent: self.agent.clone(),
+            cc_param: self.cc_param.clone(),
+            for_one_call: self.one_call,
+        }
+    }
 }
 
 /// What can be chosen about the sound of all calls.

@@ -65,12 +65,11 @@ impl Account {
         Account { endpoint, app_id, user, device, access_token: Mutex::new(access_token) }
     }
 
-    /// Gives the one before.
-    pub(crate) fn renew(&self, access_token: String) -> String {
-        std::mem::replace(&mut *self.access_token.lock().unwrap_or_else(PoisonError::into_inner), access_token)
+    pub(crate) fn renew(&self, access_token: String) {
+        *self.access_token.lock().unwrap_or_else(PoisonError::into_inner) = access_token;
     }
 
-    pub(crate) fn access_token(&self) -> String {
+    fn access_token(&self) -> String {
         self.access_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

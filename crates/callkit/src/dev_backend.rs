@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use call_protocol::{ChannelId, Uid, UserId};
+use callkit_core::{RtcToken, RtcTokenRequest, UserMapper};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Request, StatusCode};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::dial::Dial;
-use crate::handlers::{HandlerError, RtcToken, RtcTokenRequest, UserMapper};
+use crate::handlers::HandlerError;
 
 /// One user's view of the reference app backend.
 #[derive(Clone)]

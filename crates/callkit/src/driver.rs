@@ -9,21 +9,25 @@ use std::time::Duration;
 
 use call_protocol::CallId;
 use call_protocol::disconnect::StartFailReason;
-use callkit_core::{AudioDeviceId, CallCommand, Command, CommandId, Engine, Input, PathId, ServerEvent, Settings};
+use callkit_core::{
+    AudioDeviceId, CallCommand, Command, CommandId, Engine, Input, PathId, Settings, StreamId, StreamNotice,
+};
 use rtc_media::{AudioInput, AudioOutput};
 use rtc_transport::{Interfaces, MediaPath, TurnServer};
 use signaling::Time;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tonic::transport::Endpoint;
 
 use self::sound::Sound;
+use crate::account::Account;
 use crate::call::{Call, CallEventHandler, LiveCalls};
-use crate::chat::ChatSender;
-use crate::link::LinkCommand;
+use crate::chat::{Chat, ChatSender};
+use crate::link::{RunningStream, Stream, StreamReport, WAITING};
 use crate::listeners::Teller;
+use crate::network::watch_network;
 use crate::peer::Peer;
-use crate::report::Report;
+use crate::report::{REPORTS, Report};
 use crate::request::{Reply, Request};
 use crate::shutdown::wait_for_listeners;
 use crate::supplied::Supplied;
@@ -32,32 +36,36 @@ pub(crate) use self::sound::SoundConfig;
 
 /// What a driver works with.
 pub(crate) struct Tools {
-    pub(crate) link: mpsc::Sender<LinkCommand>,
-    pub(crate) chat: Option<ChatSender>,
-    /// To itself.
-    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) account: Arc<Account>,
+    pub(crate) chat: Option<Arc<dyn Chat>>,
     pub(crate) supplied: Arc<Supplied>,
     pub(crate) teller: Teller,
     pub(crate) calls: LiveCalls,
     pub(crate) interfaces: Interfaces,
     pub(crate) turn_servers: Vec<TurnServer>,
+    pub(crate) input: AudioInput,
+    pub(crate) output: AudioOutput,
     pub(crate) sound: SoundConfig,
 }
 
 /// Where a driver hears from.
-pub(crate) struct Sources {
-    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) server: mpsc::Receiver<ServerEvent>,
-    pub(crate) reports: mpsc::Receiver<Report>,
+struct Sources {
+    requests: mpsc::UnboundedReceiver<Request>,
+    streams: mpsc::Receiver<StreamReport>,
+    reports: mpsc::Receiver<Report>,
 }
 
 /// A machine and everything that carries out what it says.
-pub(crate) struct Driver {
+struct Driver {
     engine: Engine,
     epoch: Instant,
-    link: mpsc::Sender<LinkCommand>,
+    endpoint: Endpoint,
+    account: Arc<Account>,
+    stream: Option<RunningStream>,
     chat: Option<ChatSender>,
     reports: mpsc::Sender<Report>,
+    stream_reports: mpsc::Sender<StreamReport>,
     supplied: Arc<Supplied>,
     teller: Teller,
     calls: LiveCalls,
@@ -98,21 +106,40 @@ enum Waiting {
     Released(oneshot::Sender<()>),
 }
 
+/// Starts the driver of a device that has signed in on this stream.
+pub(crate) fn start(settings: Settings, tools: Tools, requests: mpsc::UnboundedReceiver<Request>, stream: Stream) {
+    let (stream_reports, streams) = mpsc::channel(WAITING);
+    let (report, reports) = mpsc::channel(REPORTS);
+    tokio::spawn(watch_network(tools.interfaces.clone(), report.clone()));
+    let mut driver = Driver::new(settings, tools, report, stream_reports);
+    driver.begin(stream);
+    tokio::spawn(driver.run(Sources { requests, streams, reports }));
+}
+
 impl Driver {
-    pub(crate) fn new(settings: Settings, input: AudioInput, output: AudioOutput, tools: Tools) -> Driver {
-        let Tools { link, chat, reports, supplied, teller, calls, interfaces, turn_servers, sound } = tools;
+    fn new(
+        settings: Settings,
+        tools: Tools,
+        reports: mpsc::Sender<Report>,
+        stream_reports: mpsc::Sender<StreamReport>,
+    ) -> Driver {
+        let Tools { endpoint, account, chat, supplied, teller, calls, interfaces, turn_servers, .. } = tools;
+        let chat = chat.map(|chat| ChatSender::start(chat, &settings.me, reports.clone()));
         Driver {
             engine: Engine::new(settings),
             epoch: Instant::now(),
-            link,
+            endpoint,
+            account,
+            stream: None,
             chat,
             reports,
+            stream_reports,
             supplied,
             teller,
             calls,
             interfaces,
             turn_servers,
-            sound: Sound::new(sound, input, output),
+            sound: Sound::new(tools.sound, tools.input, tools.output),
             paths: BTreeMap::new(),
             commands: BTreeMap::new(),
             last_command: 0,
@@ -121,9 +148,16 @@ impl Driver {
         }
     }
 
+    /// Takes over the stream of the first sign-in.
+    fn begin(&mut self, stream: Stream) {
+        let (id, welcome) = (StreamId(0), stream.welcome.clone());
+        self.stream = Some(RunningStream::of(id, stream, self.stream_reports.clone()));
+        self.give(Input::Stream { stream: id, notice: StreamNotice::Opened(welcome) });
+    }
+
     /// Runs until the machine has signed out: because the app wants it, or lets go of the kit.
-    pub(crate) async fn run(mut self, sources: Sources, link_task: JoinHandle<()>) {
-        let Sources { mut requests, mut server, mut reports } = sources;
+    async fn run(mut self, sources: Sources) {
+        let Sources { mut requests, mut streams, mut reports } = sources;
         let mut signed_out = None;
         let mut has_handles = true;
         while !self.is_finished {
@@ -140,10 +174,7 @@ impl Driver {
                         self.give(Input::HandlesDropped);
                     }
                 },
-                event = server.recv() => match event {
-                    Some(event) => self.give(Input::Server(event)),
-                    None => self.command(Command::SignOut, Waiting::Nobody),
-                },
+                Some(report) = streams.recv() => self.on_stream(report),
                 Some(report) = reports.recv() => self.on_report(report),
                 () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {
                     self.give(Input::Wake);
@@ -151,15 +182,19 @@ impl Driver {
             }
         }
         self.paths.clear();
-        // The link ends by itself within its own time limits, as nothing that it tells finds no place.
-        let rest = async { while server.recv().await.is_some() {} };
+        let stream = self.stream.take();
+        let last_frames = async {
+            if let Some(stream) = stream {
+                stream.close(streams).await;
+            }
+        };
         let chat = self.chat.take();
         let last_words = async {
             if let Some(chat) = chat {
                 chat.close().await;
             }
         };
-        let _ = tokio::join!(self.link.send(LinkCommand::Close), link_task, rest, last_words);
+        tokio::join!(last_frames, last_words);
         self.sound.released().await;
         let listeners = self.teller.close();
         if let Some(done) = signed_out {
@@ -169,7 +204,7 @@ impl Driver {
     }
 
     /// Gives the machine an input, and carries out what it says.
-    pub(crate) fn give(&mut self, input: Input) {
+    fn give(&mut self, input: Input) {
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
             let elapsed = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -231,14 +266,28 @@ impl Driver {
             Request::IsCall(call_id, reply) => {
                 let _ = reply.send(self.engine.has_call(call_id));
             }
-            Request::NetworkChanged => self.give(Input::NetworkChanged),
+            Request::AccessHandler => self.give(Input::AccessHandler),
+            Request::NetworkChanged => self.on_network_changed(),
             Request::SignOut(_) => {}
+        }
+    }
+
+    fn on_stream(&mut self, report: StreamReport) {
+        match report {
+            StreamReport::Opened(id, open, welcome) => {
+                if let Some(stream) = self.stream.as_mut().filter(|stream| stream.id() == id) {
+                    stream.on_opened(open);
+                    self.give(Input::Stream { stream: id, notice: StreamNotice::Opened(welcome) });
+                }
+            }
+            StreamReport::Notice(stream, notice) => self.give(Input::Stream { stream, notice }),
         }
     }
 
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Input(input) => self.give(input),
+            Report::NetworkChanged => self.on_network_changed(),
             Report::PathOpened(path, media) => {
                 if let Some(running) = self.paths.get_mut(&path) {
                     running.media = Some(media);
@@ -247,6 +296,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn on_network_changed(&mut self) {
+        let is_stream_gone = self.stream.as_ref().is_some_and(RunningStream::is_gone);
+        self.give(Input::NetworkChanged { is_stream_gone });
     }
 
     /// Devices of an earlier choice are let go of.

@@ -2,7 +2,7 @@
 
 use call_protocol::session::RefuseReason;
 
-pub use callkit_core::{CallError, ErrorKind};
+pub(crate) use callkit_core::CallError;
 
 /// Why signing in failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,7 @@ use call_protocol::{CallId, ChannelId, Uid, UserId};
 use crate::error::CallError;
 use crate::microphone::MicrophoneFailure;
 
+#[doc(inline)]
 pub use callkit_core::ConnectionState;
 pub(crate) use mapping::kit_event;
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use call_protocol::{ChannelId, Uid};
+use callkit_core::{RtcToken, RtcTokenRequest, UserMapper};
 use tokio::time::timeout;
-
-pub use callkit_core::{RtcToken, RtcTokenRequest, UserMapper};
 
 /// An app's handler failed; the text is shown to the developer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

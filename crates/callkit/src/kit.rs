@@ -6,35 +6,29 @@ use std::time::Duration;
 use call_protocol::disconnect::StartFailReason;
 use call_protocol::invite::{CallType, Ext};
 use call_protocol::{AppId, CallId, DeviceId, Party, UserId, limits};
-use callkit_core::{AudioSettings, Command, Input, ServerEvent, Settings, WarmPath};
+use callkit_core::{AccessToken, AudioSettings, Command, Settings, ToneSet, WarmPath};
 use futures_util::Stream;
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use rtc_media::{AudioInput, AudioOutput, LevelMeter, VoiceEncoderConfig, VoiceReceiverConfig};
 use rtc_transport::{Interfaces, TurnServer};
 use signaling::SecondCall;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Certificate;
 
-use crate::access::Access;
 use crate::account::Account;
 use crate::call::{
     Call, CallEventHandler, CallKitType, CallOptions, Directory, LiveCalls, MakeCallParam, MakeCallResult,
     VerifyCallParam, VerifyCallResult,
 };
-use crate::chat::{Chat, ChatSender};
-use crate::driver::{Driver, SoundConfig, Sources, Tools};
+use crate::chat::Chat;
+use crate::driver::{self, SoundConfig, Tools};
 use crate::error::{CallError, SignInError};
 use crate::events::{CallKitEvent, CallKitEventHandler};
 use crate::figures::Figures;
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
-use crate::link::{self, SignIn, SignInFailure};
+use crate::link::{self, SignInFailure};
 use crate::listeners::Teller;
-use crate::network::watch_network;
 use crate::quality::CallQuality;
-use crate::report::REPORTS;
 use crate::request::{Reply, Request};
-use crate::session::Session;
 use crate::supplied::Supplied;
 use crate::tones::Tones;
 use crate::voice::VoiceConfig;
@@ -195,57 +189,63 @@ impl Builder {
 
     /// The same by either kind of credentials. A kit of one call signs out when that is over.
     pub(crate) async fn begin(
-        self,
+        mut self,
         user: &str,
         credentials: Credentials,
         one_call: bool,
     ) -> Result<CallKit, SignInFailure> {
-        let invalid = |what: &str, error: call_protocol::IdError| SignInError::InvalidParam(format!("{what}: {error}"));
-        let app_id = AppId::new(&self.app_id).map_err(|error| invalid("app_id", error))?;
-        let user = UserId::new(user).map_err(|error| invalid("user", error))?;
-        let device = self.device.unwrap_or_else(|| format!("rust-{:016x}", rand::random::<u64>()));
-        let device = DeviceId::new(device).map_err(|error| invalid("device", error))?;
-        let timeout_ms = self.call_timeout.as_millis();
-        let allowed = u128::from(limits::RING_TIMEOUT_MIN_MS)..=u128::from(limits::RING_TIMEOUT_MAX_MS);
-        if !allowed.contains(&timeout_ms) {
-            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()).into());
-        }
-        let tones = self.tones;
+        let mut settings = self.settings(user, &credentials, one_call)?;
+        let tones = std::mem::take(&mut self.tones);
         let tones = tokio::task::spawn_blocking(move || tones.load()).await;
         let tones = tones.unwrap_or_else(|error| Err(error.to_string())).map_err(SignInError::InvalidParam)?;
+        settings.audio.tones = tones.set();
         let endpoint = link::endpoint(self.server, self.root_certificates)?;
-        let Credentials { access_token, cc_param } = credentials;
-        let (user_id, device_id, app) = (user.to_string(), device.to_string(), self.app_id.clone());
-        let account =
-            Arc::new(Account::new(endpoint.clone(), app, user_id.clone(), device.clone(), access_token.clone()));
-        let to = SignIn {
-            endpoint,
-            app_id: self.app_id,
-            access_token,
-            user: user_id,
-            device: device_id,
-            cc_param,
-            for_one_call: one_call,
-        };
-
-        let session = Session::default();
-        let mut luck = StdRng::seed_from_u64(rand::random());
-        let stream = link::first_sign_in(&to, &mut luck).await?;
+        let stream = link::first_sign_in(&endpoint, &settings).await?;
 
         let (requests, request_receiver) = mpsc::unbounded_channel();
-        let (link, link_receiver) = mpsc::channel(link::WAITING);
-        let (event_sender, event_receiver) = mpsc::channel(link::WAITING);
-        let (report_sender, report_receiver) = mpsc::channel(REPORTS);
         let runtime = tokio::runtime::Handle::current();
         let supplied = Arc::new(Supplied::default());
         let teller = Teller::new(runtime.clone());
         let figures = Arc::new(Figures::default());
         let directory = Arc::new(Directory::default());
-        let me = Party { user: user.clone(), device };
-        let settings = Settings {
-            me: me.clone(),
+        let Party { user, device } = settings.me.clone();
+        let token = credentials.access_token;
+        let account = Arc::new(Account::new(endpoint.clone(), self.app_id, user.to_string(), device, token));
+        let tools = Tools {
+            endpoint,
+            account: account.clone(),
+            chat: self.chat,
+            supplied: supplied.clone(),
+            teller: teller.clone(),
+            calls: LiveCalls::new(directory.clone(), runtime, requests.downgrade()),
+            interfaces: self.interfaces,
+            turn_servers: self.turn_servers,
+            input: self.input,
+            output: self.output,
+            sound: SoundConfig { voice: self.voice, tones, figures: figures.clone() },
+        };
+        driver::start(settings, tools, request_receiver, stream);
+        Ok(CallKit { user, requests, teller, supplied, figures, account, directory })
+    }
+
+    /// What the machine is to know, but for the tones.
+    fn settings(&self, user: &str, credentials: &Credentials, one_call: bool) -> Result<Settings, SignInError> {
+        let invalid = |what: &str, error: call_protocol::IdError| SignInError::InvalidParam(format!("{what}: {error}"));
+        let app_id = AppId::new(&self.app_id).map_err(|error| invalid("app_id", error))?;
+        let user = UserId::new(user).map_err(|error| invalid("user", error))?;
+        let device = self.device.clone().unwrap_or_else(|| format!("rust-{:016x}", rand::random::<u64>()));
+        let device = DeviceId::new(device).map_err(|error| invalid("device", error))?;
+        let timeout_ms = u32::try_from(self.call_timeout.as_millis()).unwrap_or(u32::MAX);
+        if !(limits::RING_TIMEOUT_MIN_MS..=limits::RING_TIMEOUT_MAX_MS).contains(&timeout_ms) {
+            return Err(SignInError::InvalidParam("call_timeout: it must be 1 s to 10 min".into()));
+        }
+        Ok(Settings {
+            me: Party { user, device },
             app_id,
-            ring_timeout_ms: u32::try_from(timeout_ms).unwrap_or(limits::RING_TIMEOUT_MAX_MS),
+            access_token: AccessToken(credentials.access_token.clone()),
+            cc_param: credentials.cc_param.clone(),
+            agent: concat!("callkit ", env!("CARGO_PKG_VERSION")).into(),
+            ring_timeout_ms: timeout_ms,
             second_call: self.second_call,
             has_chat: self.chat.is_some(),
             has_relay: !self.turn_servers.is_empty(),
@@ -254,31 +254,11 @@ impl Builder {
             audio: AudioSettings {
                 waits_for_activation: self.wait_for_audio_activation,
                 allow_without_mic: self.allow_call_without_mic,
-                tones: tones.set(),
+                tones: ToneSet::default(),
                 level_interval: self.voice.level_interval,
             },
             seed: rand::random(),
-        };
-        let (watched, reports) = (self.interfaces.clone(), report_sender.clone());
-        let tools = Tools {
-            link,
-            chat: self.chat.map(|chat| ChatSender::start(chat, &me, report_sender.clone())),
-            reports: report_sender,
-            supplied: supplied.clone(),
-            teller: teller.clone(),
-            calls: LiveCalls::new(directory.clone(), runtime, requests.downgrade()),
-            interfaces: self.interfaces,
-            turn_servers: self.turn_servers,
-            sound: SoundConfig { voice: self.voice, tones, figures: figures.clone() },
-        };
-        let mut driver = Driver::new(settings, self.input, self.output, tools);
-        driver.give(Input::Server(ServerEvent::Connected(stream.welcome.clone())));
-        let access = Access::new(account.clone(), supplied.access_handler());
-        let link_task = tokio::spawn(link::run(to, access, luck, stream, session, link_receiver, event_sender));
-        tokio::spawn(watch_network(watched, reports));
-        let sources = Sources { requests: request_receiver, server: event_receiver, reports: report_receiver };
-        tokio::spawn(driver.run(sources, link_task));
-        Ok(CallKit { user, requests, teller, supplied, figures, account, directory })
+        })
     }
 }
 
@@ -377,7 +357,13 @@ impl CallKit {
     /// `async fn() -> Result<String, HandlerError>`. One that fails is asked again after 1 s and more, up to 30 s. Without it the app gives one
     /// by [`CallKit::renew_access_token`] when [`on_access_token_expiring`](CallKitEventHandler::on_access_token_expiring) says so.
     pub fn set_access_token_handler(&self, handler: impl AccessTokenHandler + 'static) {
-        self.supplied.set_access_handler(Arc::new(handler));
+        self.access_token_handler(Arc::new(handler));
+    }
+
+    pub(crate) fn access_token_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
+        self.supplied.set_access_handler(handler);
+        // A kit that is signed out asks nobody.
+        let _ = self.requests.send(Request::AccessHandler);
     }
 
     /// Adds a listener under a key; one that was there under this key is replaced, and told nothing more. The first listener also gets what
@@ -501,7 +487,7 @@ impl CallKit {
     /// [`CallKit::set_access_token_handler`].
     pub fn renew_access_token(&self, access_token: impl Into<String>) {
         // A kit that is signed out has no use for it.
-        let _ = self.requests.send(Request::Notify(Command::AccessToken(access_token.into())));
+        let _ = self.requests.send(Request::Notify(Command::AccessToken(AccessToken(access_token.into()))));
     }
 
     /// Ends whatever call there is and signs out. Returns when the server, or the chat, has been told, the devices are released and the

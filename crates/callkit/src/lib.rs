@@ -122,7 +122,7 @@
 //!
 //! # Inside
 //!
-//! One task, the driver, owns a machine without I/O (`callkit-core`) that holds everything a kit knows and decides; handles send it requests. The link to
+//! One task, the driver, owns a machine without I/O (`callkit-core`) that holds everything a kit knows and decides; handles send it requests. The stream to
 //! the server, the media path and the app's handlers run on tasks of their own and report to it. A thread of its own moves the voice every 10 ms, and each listener is called on
 //! one of its own, so that a listener that blocks stops neither the call nor the kit nor other listeners. Devices are opened on threads of their own, so that a slow
 //! one does not stop the sound; what the sound is to be follows from the state of the calls alone. No rule is here: those of a call are in the
@@ -151,7 +151,6 @@ mod report;
 mod request;
 mod shutdown;
 
-mod access;
 mod account;
 mod app_devices;
 mod chat;
@@ -169,7 +168,6 @@ mod microphone;
 mod network;
 mod peer;
 mod quality;
-mod session;
 mod sound;
 mod statistics;
 mod supplied;
@@ -186,11 +184,9 @@ pub use call::{
 pub use chat::Chat;
 #[cfg(feature = "dev-backend")]
 pub use dev_backend::{DevBackend, DevBackendError};
-pub use error::{CallError, ErrorKind, SignInError};
+pub use error::SignInError;
 pub use events::{CallKitEvent, CallKitEventHandler, ConnectionState};
-pub use handlers::{
-    AccessTokenHandler, HandlerError, RtcToken, RtcTokenHandler, RtcTokenRequest, UserMapper, UserMapperHandler,
-};
+pub use handlers::{AccessTokenHandler, HandlerError, RtcTokenHandler, UserMapperHandler};
 pub use kit::{Builder, CallKit, WeakCallKit};
 pub use microphone::MicrophoneFailure;
 pub use quality::CallQuality;
@@ -198,7 +194,8 @@ pub use sound::AudioLevels;
 pub use statistics::{CallStatistics, NetworkStatistics};
 pub use tones::{Tone, Tones};
 
-pub use callkit_core::{CallState, WarmPath};
+#[doc(inline)]
+pub use callkit_core::{CallError, CallState, ErrorKind, RtcToken, RtcTokenRequest, UserMapper, WarmPath};
 
 pub use call_protocol::account::{HistoryPage, PastCall, PushAddress};
 pub use call_protocol::disconnect::{DisconnectReason, DisconnectSource, StartFailReason};

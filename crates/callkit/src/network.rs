@@ -1,6 +1,5 @@
 //! When the addresses of this machine change.
 
-use callkit_core::Input;
 use rtc_transport::{Interfaces, NetworkWatch};
 use tokio::sync::mpsc;
 
@@ -14,7 +13,7 @@ pub(crate) async fn watch_network(interfaces: Interfaces, reports: mpsc::Sender<
             () = watch.changed() => {}
             () = reports.closed() => return,
         }
-        if reports.send(Report::Input(Input::NetworkChanged)).await.is_err() {
+        if reports.send(Report::NetworkChanged).await.is_err() {
             return;
         }
     }

@@ -11,6 +11,8 @@ pub(crate) const REPORTS: usize = 256;
 pub(crate) enum Report {
     /// For the machine as it is.
     Input(Input),
+    /// The addresses of this machine changed.
+    NetworkChanged,
     /// This path is open.
     PathOpened(PathId, MediaPath),
 }

@@ -41,6 +41,8 @@ pub(crate) enum Request {
     CallStatistics(CallKey, oneshot::Sender<Option<CallStatistics>>),
     /// Whether there is this call.
     IsCall(CallId, oneshot::Sender<bool>),
+    /// The app has said who gives access tokens.
+    AccessHandler,
     NetworkChanged,
     SignOut(oneshot::Sender<()>),
 }

@@ -2,30 +2,25 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
-
 use crate::dispatch::lock;
 use crate::handlers::{AccessTokenHandler, RtcTokenHandler, UserMapperHandler};
 
 /// What the app set, shared with its handles. The locks are held only to look up a handler.
 #[derive(Default)]
 pub(crate) struct Supplied {
-    access: watch::Sender<Option<Arc<dyn AccessTokenHandler>>>,
+    access: Mutex<Option<Arc<dyn AccessTokenHandler>>>,
     token: Mutex<Option<Arc<dyn RtcTokenHandler>>>,
     mapper: Mutex<Option<Arc<dyn UserMapperHandler>>>,
 }
 
 impl Supplied {
     pub(crate) fn set_access_handler(&self, handler: Arc<dyn AccessTokenHandler>) {
-        self.access.send_replace(Some(handler));
-    }
-
-    pub(crate) fn access_handler(&self) -> watch::Receiver<Option<Arc<dyn AccessTokenHandler>>> {
-        self.access.subscribe()
+        // Dropped when the lock is free again: it may call back.
+        let before = lock(&self.access).replace(handler);
+        drop(before);
     }
 
     pub(crate) fn set_token_handler(&self, handler: Arc<dyn RtcTokenHandler>) {
-        // Dropped when the lock is free again: it may call back.
         let before = lock(&self.token).replace(handler);
         drop(before);
     }
@@ -33,6 +28,10 @@ impl Supplied {
     pub(crate) fn set_mapper_handler(&self, handler: Arc<dyn UserMapperHandler>) {
         let before = lock(&self.mapper).replace(handler);
         drop(before);
+    }
+
+    pub(crate) fn access_handler(&self) -> Option<Arc<dyn AccessTokenHandler>> {
+        lock(&self.access).clone()
     }
 
     pub(crate) fn token_handler(&self) -> Option<Arc<dyn RtcTokenHandler>> {

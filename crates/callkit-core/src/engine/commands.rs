@@ -45,7 +45,7 @@ impl Engine {
             Command::ChooseMicrophone(device) => return self.choose_microphone(device, id),
             Command::ChooseLoudspeaker(device) => return self.choose_loudspeaker(device, id),
             Command::AccessToken(token) => {
-                self.outputs.push_back(Output::RenewAccess(token));
+                self.session.renew_access(self.now, token.0);
                 Response::Done(Ok(()))
             }
             Command::SignOut => return self.finish(),

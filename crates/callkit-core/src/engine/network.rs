@@ -17,9 +17,10 @@ const STALLED_MS: u64 = 1_000;
 impl Engine {
     /// The addresses of this machine changed: the server is connected to anew where the connection does not lead there any more, and a new
     /// way is looked for, for every call.
-    pub(super) fn on_network_changed(&mut self) {
+    pub(super) fn on_network_changed(&mut self, is_stream_gone: bool) {
         tracing::info!("the network changed");
-        self.outputs.push_back(Output::ProbeConnection);
+        self.session.on_network_changed(self.now, is_stream_gone);
+        self.follow_session();
         for connection in self.calls.values().flat_map(|media| media.connections.values()) {
             // A path that is not there yet cannot be moved.
             let command = if connection.is_connected { PathCommand::Rebind } else { PathCommand::RestartIce };
@@ -86,7 +87,7 @@ impl Engine {
         let interrupted = self.calls.get(&call_id).and_then(|media| interruption(media.state));
         let unexplained = interrupted.filter(|(since, _)| has_server && now - *since >= UNEXPLAINED_MS);
         let peer = call.peer_away.or(unexplained.map(|(_, give_up)| give_up));
-        let was_away = std::mem::replace(&mut call.told_away, peer.is_some());
+        let was_away = std::mem::replace(&mut call.notified_away, peer.is_some());
         let is_peer = true;
         match peer {
             Some(until) if !was_away => {

@@ -5,10 +5,11 @@ use call_protocol::session::{ClientBody, RefuseReason, ServerBody, Welcome};
 use call_protocol::{CallMessage, Word};
 use signaling::{Address, DeskOutput, Event, Input, Route};
 
-use super::{Engine, ServerEvent};
+use super::Engine;
 use crate::error::CallError;
 use crate::event::{ConnectionState, KitEvent};
 use crate::output::Output;
+use crate::session::ServerEvent;
 
 /// The connection.
 impl Engine {
@@ -59,6 +60,7 @@ impl Engine {
         self.emit(KitEvent::ConnectionChanged { state: ConnectionState::SignedOut(reason) });
         self.note_signed_out(reason);
         self.give_up_present_calls(CallError::SignedOut);
+        self.is_signed_out = true;
     }
 }
 

@@ -6,11 +6,11 @@ use call_protocol::accept::{Answer, AnswerConfirm, AnswerResult};
 use call_protocol::invite::{CallType, Invite};
 use call_protocol::media::{ChannelEvent, ChannelEventBody, ChannelRequestBody, Member, TrackState};
 use call_protocol::ring::{Alert, RingConfirm};
-use call_protocol::session::{ClientBody, ServerBody, Welcome};
+use call_protocol::session::{ClientBody, ClientFrame, ServerBody, ServerFrame, Welcome};
 use call_protocol::{AppId, CallId, CallMessage, DeviceId, Party, Uid, UserId, Word};
 use callkit_core::{
-    AudioSettings, Command, CommandId, DesiredAudio, Engine, Input, KitEvent, Output, PathId, PathNotice, PathState,
-    RequestId, Response, ServerEvent, Settings, ToneSet,
+    AccessToken, AudioSettings, Command, CommandId, DesiredAudio, Engine, Input, KitEvent, Output, PathId, PathNotice,
+    PathState, RequestId, Response, Settings, StreamId, StreamNotice, ToneSet,
 };
 use signaling::{Role, Time};
 
@@ -24,6 +24,11 @@ pub(crate) struct Device {
     /// What it has said since this was taken last.
     pub(crate) said: Vec<Output>,
     last_command: u64,
+    /// The stream that it has now, and the number of the last frame on it.
+    pub(crate) stream: StreamId,
+    seq: u64,
+    /// The server answers pings.
+    pub(crate) is_heard: bool,
 }
 
 pub(crate) fn party(user: &str, device: &str) -> Party {
@@ -34,6 +39,9 @@ pub(crate) fn settings() -> Settings {
     Settings {
         me: party("alice", "desk"),
         app_id: AppId::new("demo").unwrap(),
+        access_token: AccessToken("first".into()),
+        cc_param: String::new(),
+        agent: "a test".into(),
         ring_timeout_ms: 30_000,
         second_call: Default::default(),
         has_chat: false,
@@ -67,17 +75,84 @@ pub(crate) fn welcome(resumed: bool) -> Welcome {
 impl Device {
     /// One that is signed in and ready for calls.
     pub(crate) fn ready(settings: Settings) -> Device {
-        let mut device = Device { engine: Engine::new(settings), now: 0, said: Vec::new(), last_command: 0 };
-        device.give(Input::Server(ServerEvent::Connected(welcome(false))));
+        let mut device = Device {
+            engine: Engine::new(settings),
+            now: 0,
+            said: Vec::new(),
+            last_command: 0,
+            stream: StreamId(0),
+            seq: 0,
+            is_heard: true,
+        };
+        device.is_welcome(false);
         assert_eq!(device.wants(Command::InitRtc), Response::Done(Ok(())));
         device.said.clear();
         device
     }
 
+    pub(crate) fn on_stream(&mut self, notice: StreamNotice) {
+        self.give(Input::Stream { stream: self.stream, notice });
+    }
+
+    /// The server takes it in, with the session before or a new one.
+    pub(crate) fn is_welcome(&mut self, resumed: bool) {
+        if !resumed {
+            self.seq = 0;
+        }
+        self.on_stream(StreamNotice::Opened(welcome(resumed)));
+    }
+
+    /// The connection breaks.
+    pub(crate) fn breaks(&mut self) {
+        self.on_stream(StreamNotice::Ended);
+    }
+
+    /// The server has received everything so far.
+    pub(crate) fn is_acknowledged(&mut self) {
+        self.on_stream(StreamNotice::Received(ServerFrame { seq: 0, ack: u64::MAX, body: None }));
+    }
+
+    /// Waits until it connects anew, and takes it in.
+    pub(crate) fn comes_back(&mut self, resumed: bool) {
+        self.said.clear();
+        while !self.connects_to_server() {
+            self.pass(10);
+        }
+        self.said.clear();
+        self.is_welcome(resumed);
+    }
+
+    /// Whether it has begun to connect.
+    pub(crate) fn connects_to_server(&mut self) -> bool {
+        let connect = |output: &Output| if let Output::Connect { stream, .. } = output { Some(*stream) } else { None };
+        let stream = self.said.iter().rev().find_map(connect);
+        self.stream = stream.unwrap_or(self.stream);
+        stream.is_some()
+    }
+
+    pub(crate) fn says(&mut self, body: ServerBody) {
+        self.seq += 1;
+        let frame = ServerFrame { seq: self.seq, ack: 0, body: Some(body) };
+        self.on_stream(StreamNotice::Received(frame));
+    }
+
+    /// What is sent to the server.
+    pub(crate) fn frames(&self) -> Vec<ClientFrame> {
+        let frame = |output: &Output| if let Output::Send { frame, .. } = output { Some(frame.clone()) } else { None };
+        self.said.iter().filter_map(frame).collect()
+    }
+
     pub(crate) fn give(&mut self, input: Input) {
         self.engine.handle_input(Time(self.now), input);
+        let mut pings = 0;
         while let Some(output) = self.engine.poll_output() {
+            if let Output::Send { frame: ClientFrame { body: Some(ClientBody::Ping { nonce: 0 }), .. }, .. } = &output {
+                pings += 1;
+            }
             self.said.push(output);
+        }
+        for _ in 0..if self.is_heard { pings } else { 0 } {
+            self.says(ServerBody::Pong { nonce: 0, server_unix_ms: UNIX_MS + self.now });
         }
     }
 
@@ -119,20 +194,20 @@ impl Device {
 
     /// The messages of calls that were sent to the server.
     pub(crate) fn words(&self) -> Vec<Word> {
-        let word = |output: &Output| match output {
-            Output::Send(ClientBody::Call(message)) => Some(message.word.clone()),
+        let word = |frame: ClientFrame| match frame.body {
+            Some(ClientBody::Call(message)) => Some(message.word),
             _ => None,
         };
-        self.said.iter().filter_map(word).collect()
+        self.frames().into_iter().filter_map(word).collect()
     }
 
     /// What was asked of channels.
     pub(crate) fn channel_requests(&self) -> Vec<ChannelRequestBody> {
-        let body = |output: &Output| match output {
-            Output::Send(ClientBody::Channel(request)) => Some(request.body.clone()),
+        let body = |frame: ClientFrame| match frame.body {
+            Some(ClientBody::Channel(request)) => Some(request.body),
             _ => None,
         };
-        self.said.iter().filter_map(body).collect()
+        self.frames().into_iter().filter_map(body).collect()
     }
 
     pub(crate) fn paths_opened(&self) -> Vec<PathId> {
@@ -160,13 +235,11 @@ impl Device {
 /// What the server says.
 impl Device {
     pub(crate) fn hears(&mut self, call_id: CallId, word: Word) {
-        let message = ServerBody::Call(CallMessage { call_id, word });
-        self.give(Input::Server(ServerEvent::Received(message)));
+        self.says(ServerBody::Call(CallMessage { call_id, word }));
     }
 
     pub(crate) fn hears_of_channel(&mut self, call_id: CallId, body: ChannelEventBody) {
-        let event = ServerBody::Channel(ChannelEvent { channel: call_id.channel(), body });
-        self.give(Input::Server(ServerEvent::Received(event)));
+        self.says(ServerBody::Channel(ChannelEvent { channel: call_id.channel(), body }));
     }
 
     /// Is in the channel, and sees the other one there.

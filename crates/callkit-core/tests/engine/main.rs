@@ -6,5 +6,6 @@ mod device;
 
 mod calls;
 mod outage;
+mod session;
 mod sound;
 mod tokens;

@@ -2,14 +2,13 @@
 
 use call_protocol::end::EndReason;
 use call_protocol::media::ChannelRequestBody;
-use call_protocol::session::RefuseReason;
+use call_protocol::session::{Refuse, RefuseReason, ServerBody};
 use call_protocol::{Uid, Word};
 use callkit_core::{
-    Answer, CallError, CallEvent, CallState, Command, ConnectionState, Input, KitEvent, Output, PathCommand,
-    PathNotice, PathState, RtcToken, ServerEvent,
+    Answer, CallError, ConnectionState, Input, KitEvent, Output, PathCommand, PathNotice, PathState, RtcToken,
 };
 
-use crate::device::{Device, settings, welcome};
+use crate::device::{Device, settings};
 
 fn gone(path: callkit_core::PathId) -> Input {
     Input::Path { path, notice: PathNotice::State(PathState::Disconnected) }
@@ -24,15 +23,13 @@ fn a_server_that_was_started_anew_is_told_of_the_call_and_joined_again_and_one_t
     alice.give(Input::Answer { request, answer: Answer::RtcToken(Ok(token)) });
     alice.joins(call_id);
     for resumed in [false, true] {
-        alice.take();
-        alice.give(Input::Server(ServerEvent::Disconnected));
-        alice.pass(500);
-        alice.take();
-        alice.give(Input::Server(ServerEvent::Connected(welcome(resumed))));
+        alice.is_acknowledged();
+        alice.breaks();
+        alice.comes_back(resumed);
         let joins = alice.channel_requests();
         let joins = joins.iter().filter(|body| matches!(body, ChannelRequestBody::Join { .. })).count();
         assert_eq!(joins, usize::from(!resumed));
-        assert!(matches!(alice.words()[..], [Word::KeepAlive(_)]), "the arbiter hears of this device at once");
+        assert!(matches!(alice.words()[..], [.., Word::KeepAlive(_)]), "the arbiter hears of this device at once");
         assert_eq!(alice.told(), [KitEvent::ConnectionChanged { state: ConnectionState::Connected }]);
     }
 }
@@ -108,7 +105,7 @@ fn where_neither_the_server_nor_the_other_end_is_heard_it_is_the_own_network() {
     let (call_id, path) = alice.talks();
     alice.give(gone(path));
     alice.take();
-    alice.give(Input::Server(ServerEvent::Disconnected));
+    alice.breaks();
     let away = KitEvent::NetworkAvailable { call_id, available: false, ends_in_ms: 15_000 };
     assert_eq!(alice.told()[1..], [away]);
     alice.give(Input::Path { path, notice: PathNotice::State(PathState::Connected) });
@@ -121,11 +118,11 @@ fn a_changed_network_moves_what_stands_and_restarts_what_does_not() {
     let mut alice = Device::ready(settings());
     let (_, path) = alice.talks();
     alice.take();
-    alice.give(Input::NetworkChanged);
-    assert_eq!(alice.take(), [Output::ProbeConnection, Output::TellPath { path, command: PathCommand::Rebind }]);
+    alice.give(Input::NetworkChanged { is_stream_gone: false });
+    assert!(alice.said.contains(&Output::TellPath { path, command: PathCommand::Rebind }));
     alice.give(gone(path));
     alice.take();
-    alice.give(Input::NetworkChanged);
+    alice.give(Input::NetworkChanged { is_stream_gone: false });
     assert!(alice.said.contains(&Output::TellPath { path, command: PathCommand::RestartIce }));
 }
 
@@ -134,10 +131,10 @@ fn a_device_that_is_signed_out_by_the_server_tells_the_ends_of_its_calls() {
     let mut alice = Device::ready(settings());
     let (call_id, _) = alice.talks();
     alice.take();
-    alice.give(Input::Server(ServerEvent::SignedOut(RefuseReason::Replaced)));
+    alice.says(ServerBody::Refuse(Refuse { reason: RefuseReason::Replaced, detail: String::new() }));
     let state = ConnectionState::SignedOut(RefuseReason::Replaced);
     let [connection, _, end] = &alice.told()[..] else { panic!("{:?}", alice.told()) };
     assert_eq!(*connection, KitEvent::ConnectionChanged { state });
     assert_eq!(*end, KitEvent::CallEnd { call_id, reason: EndReason::Error, user_code: None });
-    let _ = (CallEvent::PreparationFinished, CallState::Trying, Command::InitRtc);
+    assert_eq!(alice.said.last(), Some(&Output::Finished));
 }

@@ -98,7 +98,7 @@ impl CallManager {
         match builder.begin(user.as_str(), credentials, true).await {
             Ok(kit) => {
                 if let Some(handler) = access_handler {
-                    kit.supplied.set_access_handler(handler);
+                    kit.access_token_handler(handler);
                 }
                 ready(&kit).await?;
                 kit.make(param, handler).await

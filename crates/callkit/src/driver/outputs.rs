@@ -1,19 +1,19 @@
 //! What the machine says, carried out one after the other; and the figures that handles ask for.
 
 use call_protocol::media::{KeepAlive, Quality};
-use call_protocol::session::ClientBody;
+use call_protocol::session::{ClientBody, ClientFrame};
 use call_protocol::{CallId, CallMessage, Word};
 use callkit_core::{
-    Answer, CommandId, Input, Output, PathCommand, PathConfig, PathId, Question, RequestId, Response, UserMapper,
+    AccessToken, Answer, CommandId, Input, Output, PathCommand, PathConfig, PathId, Question, RequestId, Response,
+    StreamId, StreamNotice, UserMapper,
 };
 use rtc_transport::{AddressMode, IcePolicy, MediaPath, Politeness};
 use signaling::Role;
-use tokio::sync::mpsc;
 
 use super::{Driver, RunningPath, Waiting};
 use crate::events::kit_event;
 use crate::handlers::answered;
-use crate::link::LinkCommand;
+use crate::link::RunningStream;
 use crate::peer::Peer;
 use crate::quality::CallQuality;
 use crate::report::Report;
@@ -23,14 +23,13 @@ impl Driver {
     pub(super) fn carry_out(&mut self, output: Output) {
         match output {
             Output::Reply { id, response } => self.reply(id, response),
-            Output::Send(mut body) => {
-                if let ClientBody::Call(message) = &mut body {
-                    self.add_quality(message);
-                }
-                self.tell_link(LinkCommand::Send(body));
+            Output::Connect { stream, hello } => {
+                let (endpoint, reports) = (self.endpoint.clone(), self.stream_reports.clone());
+                self.stream = Some(RunningStream::connect(stream, endpoint, *hello, reports));
             }
-            Output::ProbeConnection => self.tell_link(LinkCommand::NetworkChanged),
-            Output::RenewAccess(token) => self.tell_link(LinkCommand::AccessToken(token)),
+            Output::Send { stream, frame } => self.send(stream, frame),
+            Output::Disconnect { stream } => drop(self.stream.take_if(|running| running.id() == stream)),
+            Output::AccessToken(token) => self.account.renew(token.0),
             Output::SendChat { to, mut message } => {
                 self.add_quality(&mut message);
                 if let Some(chat) = &self.chat {
@@ -94,10 +93,13 @@ impl Driver {
         }
     }
 
-    fn tell_link(&self, command: LinkCommand) {
-        // The link ends only after this task, or after it has said that it is signed out.
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.link.try_send(command) {
-            tracing::warn!("too much waits for the link; dropped");
+    fn send(&mut self, stream: StreamId, mut frame: ClientFrame) {
+        if let Some(ClientBody::Call(message)) = &mut frame.body {
+            self.add_quality(message);
+        }
+        let is_sent = self.stream.as_ref().is_some_and(|running| running.id() == stream && running.send(&frame));
+        if !is_sent {
+            self.inputs.push_back(Input::Stream { stream, notice: StreamNotice::Ended });
         }
     }
 
@@ -154,6 +156,22 @@ impl Driver {
                     return;
                 }
                 None => Answer::User(Ok(UserMapper { channel, users: Vec::new() })),
+            },
+            Question::AccessToken => match self.supplied.access_handler() {
+                Some(handler) => {
+                    tokio::spawn(async move {
+                        // For as long as it takes: without it there is nothing to be done.
+                        let token = tokio::spawn(async move { handler.access_token().await }).await;
+                        let token = token.map_or_else(
+                            |_| Err("the handler panicked".to_owned()),
+                            |token| token.map(AccessToken).map_err(|error| error.0),
+                        );
+                        let input = Input::Answer { request, answer: Answer::AccessToken(token) };
+                        let _ = reports.send(Report::Input(input)).await;
+                    });
+                    return;
+                }
+                None => Answer::AccessToken(Err("no handler is set".to_owned())),
             },
         };
         self.inputs.push_back(Input::Answer { request, answer: at_once });

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use call_protocol::limits;
 use call_protocol::session::{ClientBody, ClientFrame, Resume, Welcome};
 
-/// What a client remembers of its session with the server.
+/// What a device remembers of its session with the server.
 #[derive(Debug, Default)]
-pub(crate) struct Session {
+pub(super) struct Numbering {
     name: Option<String>,
     sent: u64,
     unacknowledged: VecDeque<(u64, ClientBody)>,
@@ -15,13 +15,13 @@ pub(crate) struct Session {
     acknowledged: u64,
 }
 
-impl Session {
-    pub(crate) fn resume(&self) -> Option<Resume> {
+impl Numbering {
+    pub(super) fn resume(&self) -> Option<Resume> {
         self.name.clone().map(|session| Resume { session, received: self.received })
     }
 
     /// Numbers a body and keeps it until it is acknowledged; `None` if too many wait already.
-    pub(crate) fn number(&mut self, body: ClientBody) -> Option<ClientFrame> {
+    pub(super) fn number(&mut self, body: ClientBody) -> Option<ClientFrame> {
         if self.unacknowledged.len() >= limits::UNACKNOWLEDGED_FRAMES {
             return None;
         }
@@ -31,7 +31,7 @@ impl Session {
     }
 
     /// A frame that is not numbered.
-    pub(crate) fn bare(&mut self, body: Option<ClientBody>) -> ClientFrame {
+    pub(super) fn bare(&mut self, body: Option<ClientBody>) -> ClientFrame {
         self.frame(0, body)
     }
 
@@ -41,23 +41,23 @@ impl Session {
     }
 
     /// The highest number received.
-    pub(crate) fn received(&self) -> u64 {
+    pub(super) fn received(&self) -> u64 {
         self.received
     }
 
     /// Whether something received has not been acknowledged yet.
-    pub(crate) fn owes_ack(&self) -> bool {
+    pub(super) fn owes_ack(&self) -> bool {
         self.acknowledged < self.received
     }
 
-    pub(crate) fn on_ack(&mut self, ack: u64) {
+    pub(super) fn on_ack(&mut self, ack: u64) {
         while self.unacknowledged.front().is_some_and(|(seq, _)| *seq <= ack) {
             self.unacknowledged.pop_front();
         }
     }
 
     /// Whether a frame with this number is new; zero always is.
-    pub(crate) fn accept(&mut self, seq: u64) -> bool {
+    pub(super) fn accept(&mut self, seq: u64) -> bool {
         if seq == 0 {
             return true;
         }
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// The frames to send again after a sign-in. In a new session only words about calls still mean something; they are idempotent.
-    pub(crate) fn on_welcome(&mut self, welcome: &Welcome) -> Vec<ClientFrame> {
+    pub(super) fn on_welcome(&mut self, welcome: &Welcome) -> Vec<ClientFrame> {
         self.name = Some(welcome.session.clone());
         if welcome.resumed {
             self.on_ack(welcome.received);
@@ -115,41 +115,41 @@ mod tests {
 
     #[test]
     fn a_resumed_session_sends_again_just_what_was_not_received() {
-        let mut session = Session::default();
-        session.on_welcome(&welcome(false, 0));
+        let mut numbering = Numbering::default();
+        numbering.on_welcome(&welcome(false, 0));
         for n in 1..=5 {
-            session.number(call(n)).unwrap();
+            numbering.number(call(n)).unwrap();
         }
-        session.on_ack(2);
-        let again = session.on_welcome(&welcome(true, 3));
+        numbering.on_ack(2);
+        let again = numbering.on_welcome(&welcome(true, 3));
         assert_eq!(again.iter().map(|frame| frame.seq).collect::<Vec<_>>(), [4, 5]);
     }
 
     #[test]
     fn a_new_session_numbers_anew_and_drops_what_concerned_the_old_one() {
-        let mut session = Session::default();
-        session.on_welcome(&welcome(false, 0));
+        let mut numbering = Numbering::default();
+        numbering.on_welcome(&welcome(false, 0));
         let channel = CallId::from_bits(1).channel();
-        session.number(ClientBody::Channel(ChannelRequest { channel, body: ChannelRequestBody::Leave })).unwrap();
-        session.number(call(9)).unwrap();
-        assert!(session.accept(1));
-        let again = session.on_welcome(&welcome(false, 0));
+        numbering.number(ClientBody::Channel(ChannelRequest { channel, body: ChannelRequestBody::Leave })).unwrap();
+        numbering.number(call(9)).unwrap();
+        assert!(numbering.accept(1));
+        let again = numbering.on_welcome(&welcome(false, 0));
         assert_eq!(again, [ClientFrame { seq: 1, ack: 0, body: Some(call(9)) }]);
-        assert!(session.accept(1), "the server counts anew too");
+        assert!(numbering.accept(1), "the server counts anew too");
     }
 
     #[test]
     fn repeated_frames_are_dropped_and_the_wait_is_bounded() {
-        let mut session = Session::default();
-        assert!(session.accept(1));
-        assert!(!session.accept(1));
-        assert!(session.accept(0) && session.accept(0));
-        assert!(session.owes_ack());
-        session.bare(None);
-        assert!(!session.owes_ack());
+        let mut numbering = Numbering::default();
+        assert!(numbering.accept(1));
+        assert!(!numbering.accept(1));
+        assert!(numbering.accept(0) && numbering.accept(0));
+        assert!(numbering.owes_ack());
+        numbering.bare(None);
+        assert!(!numbering.owes_ack());
         for n in 0..limits::UNACKNOWLEDGED_FRAMES {
-            assert!(session.number(call(n as u128)).is_some());
+            assert!(numbering.number(call(n as u128)).is_some());
         }
-        assert!(session.number(call(0)).is_none());
+        assert!(numbering.number(call(0)).is_none());
     }
 }
