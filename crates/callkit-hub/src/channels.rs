@@ -8,7 +8,7 @@ use call_protocol::media::{
 use call_protocol::{ChannelId, Party, Uid, limits};
 use signaling::{Now, Time};
 
-use crate::ids::{AppNo, SessionKey};
+use crate::ids::{Address, AppNo};
 use crate::input::Grant;
 use crate::timers::Timers;
 
@@ -22,17 +22,15 @@ pub(crate) struct ChannelKey {
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Requester {
-    pub(crate) session: SessionKey,
-    pub(crate) app: AppNo,
-    pub(crate) party: Party,
+    pub(crate) address: Address,
     /// What it is told of servers for its candidates.
     pub(crate) stun_server: String,
 }
 
-/// Tell this session.
+/// Carry this there.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ChannelOutput {
-    pub(crate) session: SessionKey,
+    pub(crate) to: Address,
     pub(crate) event: ChannelEvent,
 }
 
@@ -56,7 +54,7 @@ pub(crate) struct Channels {
     config: ChannelsConfig,
     channels: BTreeMap<ChannelKey, Vec<Membership>>,
     members: usize,
-    by_session: BTreeMap<SessionKey, BTreeSet<ChannelKey>>,
+    by_address: BTreeMap<Address, BTreeSet<ChannelKey>>,
     timers: Timers<(ChannelKey, Uid)>,
     outputs: VecDeque<ChannelOutput>,
 }
@@ -65,8 +63,8 @@ struct Membership {
     uid: Uid,
     party: Party,
     tracks: TrackState,
-    /// `None` once the session is gone; then the member is kept until `kept_until` for a session that takes its place.
-    session: Option<SessionKey>,
+    /// Where it is told what happens; none once its session was replaced: then it is kept until `kept_until` for a new join.
+    at: Option<Address>,
     kept_until: Option<Time>,
     warn_at: Option<Time>,
     until: Time,
@@ -97,7 +95,7 @@ impl Channels {
             config,
             channels: BTreeMap::new(),
             members: 0,
-            by_session: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
         }
@@ -111,12 +109,12 @@ impl Channels {
         self.members
     }
 
-    /// Whether a session is in any channel.
-    pub(crate) fn has_session(&self, session: SessionKey) -> bool {
-        self.by_session.get(&session).is_some_and(|keys| !keys.is_empty())
+    /// Whether a device is in any channel.
+    pub(crate) fn has(&self, address: &Address) -> bool {
+        self.by_address.get(address).is_some_and(|keys| !keys.is_empty())
     }
 
-    /// A session asks. `grant` is what the token of a join or renewal allows.
+    /// A device asks. `grant` is what the token of a join or renewal allows.
     pub(crate) fn on_request(
         &mut self,
         now: Now,
@@ -125,7 +123,7 @@ impl Channels {
         body: ChannelRequestBody,
         grant: Option<Result<Grant, JoinRefusal>>,
     ) {
-        let key = ChannelKey { app: requester.app, channel };
+        let key = ChannelKey { app: requester.address.app, channel };
         match (body, grant) {
             (ChannelRequestBody::Join { tracks, .. }, Some(Ok(grant))) => {
                 if let Err(reason) = self.join(now, requester, &key, tracks, grant) {
@@ -138,7 +136,7 @@ impl Channels {
                 self.refuse(requester, &key, reason);
             }
             (ChannelRequestBody::Leave, _) => {
-                if let Some(uid) = self.uid_of(requester.session, &key) {
+                if let Some(uid) = self.uid_of(&requester.address, &key) {
                     self.remove(&key, uid, LeaveReason::Left);
                 }
             }
@@ -149,7 +147,7 @@ impl Channels {
                 self.relay(requester, &key, to, |from| ChannelEventBody::Candidate { from, candidate });
             }
             (ChannelRequestBody::Tracks(tracks), _) => {
-                if let Some(uid) = self.uid_of(requester.session, &key) {
+                if let Some(uid) = self.uid_of(&requester.address, &key) {
                     self.set_tracks(&key, uid, tracks);
                 }
             }
@@ -182,21 +180,21 @@ impl Channels {
     }
 
     /// The session is over: signed out, or not resumed in time.
-    pub(crate) fn on_session_over(&mut self, session: SessionKey, reason: LeaveReason) {
-        for key in self.by_session.remove(&session).unwrap_or_default() {
-            if let Some(uid) = self.uid_of(session, &key) {
+    pub(crate) fn on_session_over(&mut self, address: &Address, reason: LeaveReason) {
+        for key in self.by_address.remove(address).unwrap_or_default() {
+            if let Some(uid) = self.uid_of(address, &key) {
                 self.remove(&key, uid, reason);
             }
         }
     }
 
     /// The session was replaced by a new one of the same device, which may join again in its place.
-    pub(crate) fn on_session_replaced(&mut self, now: Now, session: SessionKey) {
+    pub(crate) fn on_session_replaced(&mut self, now: Now, address: &Address) {
         let kept_until = now.mono + self.config.rejoin_ms;
-        for key in self.by_session.remove(&session).unwrap_or_default() {
-            let uid = self.uid_of(session, &key);
+        for key in self.by_address.remove(address).unwrap_or_default() {
+            let uid = self.uid_of(address, &key);
             if let Some(membership) = uid.and_then(|uid| self.membership(&key, uid)) {
-                membership.session = None;
+                membership.at = None;
                 membership.kept_until = Some(kept_until);
                 let (next, uid) = (membership.next_timer(), membership.uid);
                 self.timers.push(next, (key, uid));
@@ -224,12 +222,12 @@ impl Channels {
             if membership.next_timer() != at {
                 continue;
             }
-            let session = membership.session;
+            let at = membership.at.clone();
             if membership.until <= now.mono {
                 self.remove(&key, uid, LeaveReason::TokenExpired);
-                if let Some(session) = session {
+                if let Some(at) = at {
                     let reason = JoinRefusal::TokenExpired;
-                    self.send(session, &key, ChannelEventBody::JoinRefused { reason });
+                    self.send(at, &key, ChannelEventBody::JoinRefused { reason });
                 }
             } else if membership.kept_until.is_some_and(|kept| kept <= now.mono) {
                 self.remove(&key, uid, LeaveReason::Dropped);
@@ -239,8 +237,8 @@ impl Channels {
                 let left_ms = u32::try_from(left).unwrap_or(u32::MAX);
                 let next = membership.next_timer();
                 self.timers.push(next, (key.clone(), uid));
-                if let Some(session) = session {
-                    self.send(session, &key, ChannelEventBody::TokenExpiring { left_ms });
+                if let Some(at) = at {
+                    self.send(at, &key, ChannelEventBody::TokenExpiring { left_ms });
                 }
             }
         }
@@ -270,33 +268,33 @@ impl Channels {
             return Err(JoinRefusal::ChannelFull);
         }
         let members = self.channels.get(key).map_or(&[][..], Vec::as_slice);
-        if members.iter().any(|other| other.uid == grant.uid && other.party != requester.party) {
+        if members.iter().any(|other| other.uid == grant.uid && other.party != requester.address.party) {
             return Err(JoinRefusal::UidTaken);
         }
-        let mine = members.iter().find(|own| own.party == requester.party).map(|own| (own.uid, own.session));
+        let mine = members.iter().find(|own| own.party == requester.address.party).map(|own| (own.uid, own.at.clone()));
         if members.len() >= limits::PEER_TO_PEER_MEMBERS && mine.is_none() {
             return Err(JoinRefusal::ChannelFull);
         }
-        let again = mine == Some((grant.uid, Some(requester.session)));
+        let again = mine == Some((grant.uid, Some(requester.address.clone())));
         match mine {
-            Some((uid, session)) if uid == grant.uid => {
-                if let Some(old) = session.filter(|old| *old != requester.session) {
-                    self.forget_session(old, key);
+            Some((uid, at)) if uid == grant.uid => {
+                if let Some(old) = at.filter(|old| *old != requester.address) {
+                    self.forget(&old, key);
                 }
             }
             Some((uid, _)) => self.remove(key, uid, LeaveReason::Left),
             None => {}
         }
-        self.by_session.entry(requester.session).or_default().insert(key.clone());
+        self.by_address.entry(requester.address.clone()).or_default().insert(key.clone());
         let members = self.channels.entry(key.clone()).or_default();
         let before = members.len();
         members.retain(|member| member.uid != grant.uid);
         self.members = self.members + 1 - (before - members.len());
         let mut membership = Membership {
             uid: grant.uid,
-            party: requester.party.clone(),
+            party: requester.address.party.clone(),
             tracks,
-            session: Some(requester.session),
+            at: Some(requester.address.clone()),
             kept_until: None,
             warn_at: None,
             until: now.mono,
@@ -310,7 +308,7 @@ impl Channels {
 
         let stun_servers = vec![requester.stun_server.clone()];
         let joined = ChannelEventBody::Joined { uid: grant.uid, members: others, stun_servers };
-        self.send(requester.session, key, joined);
+        self.send(requester.address.clone(), key, joined);
         if again {
             self.send_to_others(key, grant.uid, &ChannelEventBody::Tracks { uid: grant.uid, tracks });
         } else {
@@ -320,7 +318,7 @@ impl Channels {
     }
 
     fn renew(&mut self, now: Now, requester: &Requester, key: &ChannelKey, grant: Grant) {
-        let uid = self.uid_of(requester.session, key);
+        let uid = self.uid_of(&requester.address, key);
         match uid.and_then(|uid| self.membership(key, uid)) {
             Some(membership) if membership.uid == grant.uid => {
                 membership.renew(now, grant);
@@ -332,10 +330,10 @@ impl Channels {
     }
 
     fn relay(&mut self, requester: &Requester, key: &ChannelKey, to: Uid, event: impl FnOnce(Uid) -> ChannelEventBody) {
-        let Some(from) = self.uid_of(requester.session, key) else { return };
-        let Some(session) = self.membership(key, to).and_then(|other| other.session) else { return };
+        let Some(from) = self.uid_of(&requester.address, key) else { return };
+        let Some(at) = self.membership(key, to).and_then(|other| other.at.clone()) else { return };
         if from != to {
-            self.send(session, key, event(from));
+            self.send(at, key, event(from));
         }
     }
 
@@ -350,8 +348,8 @@ impl Channels {
         let Some(at) = members.iter().position(|member| member.uid == uid) else { return };
         let gone = members.remove(at);
         self.members -= 1;
-        if let Some(session) = gone.session {
-            self.forget_session(session, key);
+        if let Some(at) = gone.at {
+            self.forget(&at, key);
         }
         self.send_to_others(key, uid, &ChannelEventBody::MemberLeft { uid, reason });
         if self.channels.get(key).is_some_and(Vec::is_empty) {
@@ -361,23 +359,23 @@ impl Channels {
 
     /// Whether the device is in too many other channels.
     fn is_full_for(&self, requester: &Requester, key: &ChannelKey) -> bool {
-        self.by_session
-            .get(&requester.session)
+        self.by_address
+            .get(&requester.address)
             .is_some_and(|channels| channels.len() >= self.config.per_device && !channels.contains(key))
     }
 
-    fn forget_session(&mut self, session: SessionKey, key: &ChannelKey) {
-        if let Some(channels) = self.by_session.get_mut(&session) {
+    fn forget(&mut self, address: &Address, key: &ChannelKey) {
+        if let Some(channels) = self.by_address.get_mut(address) {
             channels.remove(key);
             if channels.is_empty() {
-                self.by_session.remove(&session);
+                self.by_address.remove(address);
             }
         }
     }
 
-    fn uid_of(&self, session: SessionKey, key: &ChannelKey) -> Option<Uid> {
+    fn uid_of(&self, address: &Address, key: &ChannelKey) -> Option<Uid> {
         let members = self.channels.get(key)?;
-        members.iter().find(|member| member.session == Some(session)).map(|member| member.uid)
+        members.iter().find(|member| member.at.as_ref() == Some(address)).map(|member| member.uid)
     }
 
     fn membership(&mut self, key: &ChannelKey, uid: Uid) -> Option<&mut Membership> {
@@ -385,21 +383,21 @@ impl Channels {
     }
 
     fn refuse(&mut self, requester: &Requester, key: &ChannelKey, reason: JoinRefusal) {
-        self.send(requester.session, key, ChannelEventBody::JoinRefused { reason });
+        self.send(requester.address.clone(), key, ChannelEventBody::JoinRefused { reason });
     }
 
     fn send_to_others(&mut self, key: &ChannelKey, uid: Uid, body: &ChannelEventBody) {
         let members = self.channels.get(key).map_or(&[][..], Vec::as_slice);
         let others: Vec<_> =
-            members.iter().filter(|other| other.uid != uid).filter_map(|other| other.session).collect();
-        for session in others {
-            self.send(session, key, body.clone());
+            members.iter().filter(|other| other.uid != uid).filter_map(|other| other.at.clone()).collect();
+        for at in others {
+            self.send(at, key, body.clone());
         }
     }
 
-    fn send(&mut self, session: SessionKey, key: &ChannelKey, body: ChannelEventBody) {
+    fn send(&mut self, to: Address, key: &ChannelKey, body: ChannelEventBody) {
         let event = ChannelEvent { channel: key.channel.clone(), body };
-        self.outputs.push_back(ChannelOutput { session, event });
+        self.outputs.push_back(ChannelOutput { to, event });
     }
 }
 
@@ -429,9 +427,14 @@ mod tests {
         ChannelId::new(name).unwrap()
     }
 
-    fn requester(session: u64, user: &str) -> Requester {
+    /// Everybody in these tests, by the numbers under which they are told.
+    const NAMES: [&str; 3] = ["ann", "bob", "eve"];
+
+    fn requester(number: usize) -> Requester {
+        let user = NAMES[number - 1];
         let party = Party { user: UserId::new(user).unwrap(), device: DeviceId::new("phone").unwrap() };
-        Requester { session: SessionKey(session), app: AppNo(0), party, stun_server: "stun:h:1".into() }
+        let address = Address { app: AppNo(0), party, only_for: None };
+        Requester { address, stun_server: "stun:h:1".into() }
     }
 
     fn muted(audio_muted: bool) -> TrackState {
@@ -439,24 +442,26 @@ mod tests {
     }
 
     impl World {
-        fn ask(&mut self, requester: &Requester, name: &str, body: ChannelRequestBody) -> Vec<(u64, Event)> {
+        fn ask(&mut self, requester: &Requester, name: &str, body: ChannelRequestBody) -> Vec<(usize, Event)> {
             self.channels.on_request(self.now, requester, channel(name), body, None);
             self.told()
         }
 
-        fn join(&mut self, requester: &Requester, name: &str, number: u32, ttl_ms: u64) -> Vec<(u64, Event)> {
+        fn join(&mut self, requester: &Requester, name: &str, number: u32, ttl_ms: u64) -> Vec<(usize, Event)> {
             let body = ChannelRequestBody::Join { token: "checked before".into(), tracks: muted(false) };
             let grant = Grant { uid: uid(number), until_unix_ms: self.now.unix_ms + ttl_ms, of_call: false };
             self.channels.on_request(self.now, requester, channel(name), body, Some(Ok(grant)));
             self.told()
         }
 
-        fn told(&mut self) -> Vec<(u64, Event)> {
-            std::iter::from_fn(|| self.channels.poll_output()).map(|out| (out.session.0, out.event.body)).collect()
+        fn told(&mut self) -> Vec<(usize, Event)> {
+            let number = |to: &Address| NAMES.iter().position(|name| *name == to.party.user.as_str()).map(|at| at + 1);
+            let told = std::iter::from_fn(|| self.channels.poll_output());
+            told.map(|out| (number(&out.to).unwrap(), out.event.body)).collect()
         }
 
         /// Goes on to the next timer.
-        fn wake(&mut self) -> Vec<(u64, Event)> {
+        fn wake(&mut self) -> Vec<(usize, Event)> {
             let at = self.channels.next_wake().unwrap();
             self.now = Now { mono: at, unix_ms: self.now.unix_ms + (at - self.now.mono) };
             self.channels.on_wake(self.now);
@@ -464,7 +469,7 @@ mod tests {
         }
 
         /// Passes over the timers that no longer mean anything.
-        fn next_told(&mut self) -> Vec<(u64, Event)> {
+        fn next_told(&mut self) -> Vec<(usize, Event)> {
             let mut told = Vec::new();
             while told.is_empty() {
                 told = self.wake();
@@ -473,17 +478,17 @@ mod tests {
         }
     }
 
-    fn refused(session: u64, reason: JoinRefusal) -> Vec<(u64, Event)> {
-        vec![(session, Event::JoinRefused { reason })]
+    fn refused(number: usize, reason: JoinRefusal) -> Vec<(usize, Event)> {
+        vec![(number, Event::JoinRefused { reason })]
     }
 
-    fn left(session: u64, number: u32, reason: LeaveReason) -> (u64, Event) {
-        (session, Event::MemberLeft { uid: uid(number), reason })
+    fn left(to: usize, number: u32, reason: LeaveReason) -> (usize, Event) {
+        (to, Event::MemberLeft { uid: uid(number), reason })
     }
 
     #[test]
     fn two_meet_a_third_finds_it_full_and_state_reaches_the_late_one() {
-        let (mut world, ann, bob, eve) = (world(), requester(1, "ann"), requester(2, "bob"), requester(3, "eve"));
+        let (mut world, ann, bob, eve) = (world(), requester(1), requester(2), requester(3));
         world.join(&ann, "room", 10, HOUR);
         assert_eq!(world.ask(&ann, "room", ChannelRequestBody::Tracks(muted(true))), []);
         let stun_servers = vec!["stun:h:1".to_owned()];
@@ -504,7 +509,7 @@ mod tests {
 
     #[test]
     fn relays_go_between_members_only() {
-        let (mut world, ann, bob, eve) = (world(), requester(1, "ann"), requester(2, "bob"), requester(3, "eve"));
+        let (mut world, ann, bob, eve) = (world(), requester(1), requester(2), requester(3));
         world.join(&ann, "room", 10, HOUR);
         let candidate = Candidate {
             candidate: "candidate:1".into(),
@@ -525,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_token_warns_more_and_more_often_and_then_ends_unless_it_is_renewed() {
-        let (mut world, ann, bob) = (world(), requester(1, "ann"), requester(2, "bob"));
+        let (mut world, ann, bob) = (world(), requester(1), requester(2));
         world.join(&bob, "room", 20, HOUR);
         world.join(&ann, "room", 10, 100_000);
         assert_eq!(world.wake(), [(1, Event::TokenExpiring { left_ms: 30_000 })]);
@@ -547,28 +552,27 @@ mod tests {
 
     #[test]
     fn a_lost_session_leaves_and_a_replaced_one_can_be_taken_over() {
-        let (mut world, ann, bob) = (world(), requester(1, "ann"), requester(2, "bob"));
+        let (mut world, ann, bob) = (world(), requester(1), requester(2));
         world.join(&ann, "room", 10, HOUR);
         world.join(&bob, "room", 20, HOUR);
-        world.channels.on_session_replaced(world.now, SessionKey(1));
+        world.channels.on_session_replaced(world.now, &ann.address);
         assert_eq!(world.told(), []);
-        let ann_again = requester(3, "ann");
-        let told = world.join(&ann_again, "room", 10, HOUR);
-        assert!(matches!(told[..], [(3, Event::Joined { .. }), (2, Event::MemberJoined(_))]), "{told:?}");
+        let told = world.join(&ann, "room", 10, HOUR);
+        assert!(matches!(told[..], [(1, Event::Joined { .. }), (2, Event::MemberJoined(_))]), "{told:?}");
         assert_eq!(world.wake(), [], "nobody is dropped");
-        world.channels.on_session_over(SessionKey(3), LeaveReason::Dropped);
+        world.channels.on_session_over(&ann.address, LeaveReason::Dropped);
         assert_eq!(world.told(), [left(2, 10, LeaveReason::Dropped)]);
 
-        world.channels.on_session_replaced(world.now, SessionKey(2));
+        world.channels.on_session_replaced(world.now, &bob.address);
         assert_eq!((world.channels.members(), world.told()), (1, vec![]));
         world.wake();
         assert_eq!((world.channels.members(), world.channels.count()), (0, 0));
-        assert!(world.channels.by_session.is_empty());
+        assert!(world.channels.by_address.is_empty());
     }
 
     #[test]
     fn the_same_join_again_is_only_answered() {
-        let (mut world, ann, bob) = (world(), requester(1, "ann"), requester(2, "bob"));
+        let (mut world, ann, bob) = (world(), requester(1), requester(2));
         world.join(&ann, "room", 10, HOUR);
         world.join(&bob, "room", 20, HOUR);
         let told = world.join(&ann, "room", 10, HOUR);

@@ -250,7 +250,7 @@ impl Hub {
             if let Some(output) = self.calls.poll_output() {
                 self.carry_out(now, output);
             } else if let Some(output) = self.channels.poll_output() {
-                self.send(now, output.session, ServerBody::Channel(output.event));
+                self.send_to(now, &output.to, ServerBody::Channel(output.event));
             } else {
                 return;
             }

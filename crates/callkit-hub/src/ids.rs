@@ -1,6 +1,6 @@
 //! Numbers by which the hub and its shell name things to each other.
 
-use call_protocol::CallId;
+use call_protocol::{CallId, Party};
 
 /// Which app, in the order in which the apps of a server are first named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +22,14 @@ pub struct StreamId(pub u64);
 /// One session, for as long as the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionKey(pub(crate) u64);
+
+/// Where a device is reached, whatever its session is at present: in general, or for one call alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) app: AppNo,
+    pub(crate) party: Party,
+    pub(crate) only_for: Option<CallId>,
+}
 
 /// Something that the shell asked; the reply has the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -27,7 +27,7 @@
 //! # Inside
 //!
 //! Machines that know nothing of each other: sessions and their streams, calls (one `signaling::Arbiter` each), channels, pushes, what a
-//! device knows of missed calls. [`Hub`] joins them; its files follow what happens, from a sign-in to the end of the server.
+//! device knows of missed calls. Calls and channels name a device by its address (app, user, device), never by its session. [`Hub`] joins them; its files follow what happens, from a sign-in to the end of the server.
 //!
 //! Where several servers are to be one: who owns a call is asked in `calls.rs` by its [`CallKey`], where a device is reached in
 //! `sessions.rs` by app, user and device; what outlives the process leaves as [`Change`] and comes back as [`Found`]. These are the

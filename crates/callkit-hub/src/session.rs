@@ -9,7 +9,7 @@ use signaling::Time;
 
 use crate::access::AccessState;
 use crate::frame::Frame;
-use crate::ids::{AppNo, StreamId, TokenMark};
+use crate::ids::{Address, AppNo, StreamId, TokenMark};
 use crate::missed::MissedState;
 use crate::outbound::{About, Held, Outbound, Passed};
 use crate::output::Output;
@@ -107,6 +107,12 @@ impl Session {
             received: 0,
             acknowledged: 0,
         }
+    }
+
+    /// Where channels reach its device; a visitor is in none.
+    pub(crate) fn address(&self) -> Option<Address> {
+        let (app, party, only_for) = (self.app, &self.party, self.bound);
+        (!self.is_visitor).then(|| Address { app, party: party.clone(), only_for })
     }
 
     pub(crate) fn received(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! The frames of sessions: numbered, taken once and in order, and given to calls and channels.
 
-use call_protocol::media::LeaveReason;
-use call_protocol::session::RefuseReason;
+use call_protocol::media::{
+    ChannelEvent, ChannelEventBody, ChannelRequest, ChannelRequestBody, JoinRefusal, LeaveReason,
+};
+use call_protocol::session::{RefuseReason, ServerBody};
 use call_protocol::{CallMessage, Party};
 use signaling::Now;
 
@@ -10,7 +12,7 @@ use super::admission::Admission;
 use crate::calls::CallFilter;
 use crate::channels::Requester;
 use crate::ids::{AppNo, CallKey, SessionKey, StreamId};
-use crate::input::FrameBody;
+use crate::input::{FrameBody, Grant};
 use crate::session::{Arrival, Session};
 
 impl Hub {
@@ -52,13 +54,7 @@ impl Hub {
                 self.answer_stranger(now, key, &message);
             }
             Some(FrameBody::Call(message)) => self.on_call_message(now, key, message, is_admitted),
-            Some(FrameBody::Channel(request, grant)) => {
-                let grant = self.granted(now, key, &request, grant);
-                let Some(Session { app, party, link: Some(link), .. }) = self.sessions.get(key) else { return };
-                let (app, party, stun_server) = (*app, party.clone(), link.stun_server.clone());
-                let requester = Requester { session: key, app, party, stun_server };
-                self.channels.on_request(now, &requester, request.channel, request.body, grant);
-            }
+            Some(FrameBody::Channel(request, grant)) => self.on_channel_request(now, key, request, grant),
         }
         self.pass_on(now);
         self.acknowledge(now, key);
@@ -84,8 +80,30 @@ impl Hub {
     pub(super) fn sign_out(&mut self, now: Now, key: SessionKey, app: AppNo, party: &Party, of: Option<CallFilter>) {
         let filter = of.unwrap_or_else(|| self.sessions.filter_of(app, party));
         self.calls.on_signed_out(now, app, party, &filter);
-        self.channels.on_session_over(key, LeaveReason::Left);
+        let address = self.sessions.get(key).and_then(Session::address);
+        if let Some(address) = address {
+            self.channels.on_session_over(&address, LeaveReason::Left);
+        }
         self.pass_on(now);
+    }
+
+    fn on_channel_request(
+        &mut self,
+        now: Now,
+        key: SessionKey,
+        request: ChannelRequest,
+        grant: Option<Result<Grant, JoinRefusal>>,
+    ) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let stun_server = session.link.as_ref().map(|link| link.stun_server.clone()).unwrap_or_default();
+        if let Some(address) = session.address() {
+            let grant = self.granted(now, key, &request, grant);
+            let requester = Requester { address, stun_server };
+            self.channels.on_request(now, &requester, request.channel, request.body, grant);
+        } else if matches!(request.body, ChannelRequestBody::Join { .. } | ChannelRequestBody::RenewToken { .. }) {
+            let body = ChannelEventBody::JoinRefused { reason: JoinRefusal::TokenInvalid };
+            self.send(now, key, ServerBody::Channel(ChannelEvent { channel: request.channel, body }));
+        }
     }
 
     fn on_call_message(&mut self, now: Now, key: SessionKey, message: CallMessage, is_admitted: bool) {

@@ -66,9 +66,6 @@ impl Hub {
         }
         let session = self.sessions.get(key)?;
         let (app, party) = (session.app, &session.party);
-        if session.is_visitor {
-            return Some(Err(JoinRefusal::TokenInvalid));
-        }
         let is_foreign = |call_id| self.calls.channel_of(CallKey { app, call_id }) != Some(&request.channel);
         if session.bound.is_some_and(is_foreign) {
             return Some(Err(JoinRefusal::TokenInvalid));

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::Rng as _;
 use signaling::Now;
 
 use super::Hub;
-use crate::ids::{AppNo, CallKey, SessionKey, StreamId};
+use crate::ids::{Address, AppNo, CallKey, SessionKey, StreamId};
 use crate::input::Identity;
 use crate::output::Output;
 use crate::session::NewStream;
@@ -49,7 +49,8 @@ impl Hub {
             return self.answer_visitor(now, app, party, call_id, new);
         }
         if let Some(old) = old {
-            self.channels.on_session_replaced(now, old);
+            let address = Address { app, party: party.clone(), only_for: bound };
+            self.channels.on_session_replaced(now, &address);
             self.end_session(now, old, Some((RefuseReason::Replaced, String::new())), LeaveReason::Dropped);
         }
         let key = self.new_session(app, party.clone(), bound);

@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::{Due, Hub};
 use crate::frame::{Frame, encode};
-use crate::ids::{AppNo, CallKey, SessionKey, StreamId};
+use crate::ids::{Address, AppNo, CallKey, SessionKey, StreamId};
 use crate::outbound::{About, Passed};
 use crate::output::{Fact, Output};
 use crate::session::{NewStream, Session};
@@ -104,6 +104,13 @@ impl Hub {
         self.send_bytes(now, key, encode(body), about);
     }
 
+    /// Sends something to the session by which a device is reached at present, if it has one.
+    pub(super) fn send_to(&mut self, now: Now, to: &Address, body: ServerBody) {
+        if let Some(key) = self.sessions.key_of(to.app, &to.party, to.only_for) {
+            self.send(now, key, body);
+        }
+    }
+
     fn send_bytes(&mut self, now: Now, key: SessionKey, bytes: Bytes, about: About) -> Passed {
         let Some(session) = self.sessions.get_mut(key) else { return Passed::Folded };
         let passed = session.send(now.mono, bytes, about, &mut self.outputs);
@@ -156,8 +163,10 @@ impl Hub {
         self.drop_link(now, key, refuse);
         let Some(session) = self.sessions.remove(key) else { return };
         self.store_seen(&session);
+        if let Some(address) = session.address() {
+            self.channels.on_session_over(&address, reason);
+        }
         self.outputs.push_back(Output::SessionEnded(session.name));
-        self.channels.on_session_over(key, reason);
     }
 
     /// Ends the session's stream, if it has one. The session stays, for a resume.

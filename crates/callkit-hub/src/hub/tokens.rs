@@ -61,7 +61,7 @@ impl Hub {
         let (app, party) = (session.app, &session.party);
         let mut rings = session.calls.keys().map(|call_id| CallKey { app, call_id: *call_id });
         self.calls.is_in_call(app, party)
-            || self.channels.has_session(key)
+            || session.address().is_some_and(|address| self.channels.has(&address))
             || rings.any(|call| self.calls.rings_for(now, call, &party.user))
     }
 }

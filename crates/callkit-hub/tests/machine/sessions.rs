@@ -1,8 +1,9 @@
 //! Sessions that outlive their streams, and those that do not.
 
 use call_protocol::CallId;
-use call_protocol::session::RefuseReason;
-use callkit_hub::{HubConfig, Input, Output, Reply, Request, StreamId};
+use call_protocol::media::{ChannelEventBody, ChannelRequest, ChannelRequestBody, JoinRefusal, TrackState};
+use call_protocol::session::{RefuseReason, ServerBody};
+use callkit_hub::{FrameBody, HubConfig, Identity, Input, Output, Reply, Request, StreamId};
 use signaling::{Command, Phase};
 
 use crate::world::{APP, World, party};
@@ -104,7 +105,62 @@ fn a_backend_signs_a_user_out() {
     assert_eq!(world.hub.counters().sessions, 0);
 }
 
-fn identity() -> callkit_hub::Identity {
+/// A push that comes late asks about a call that its own device is in, and is told so; what it says of the call's channel is nobody's.
+#[test]
+fn a_visitor_has_no_part_in_the_channel_of_its_device() {
+    let mut world = World::new(HubConfig::default(), 1);
+    let (ann, bob) = (world.phone("ann", "phone"), world.phone("bob", "phone"));
+    world.sign_in(ann);
+    world.sign_in(bob);
+    world.calls(ann, "bob", CALL);
+    world.command(bob, Command::Answer { call_id: CALL });
+    let tracks = TrackState { audio_muted: false, video_muted: true };
+    let join = || ChannelRequestBody::Join { token: String::new(), tracks };
+    world.ask_channel(ann, CALL.channel(), join());
+    world.ask_channel(bob, CALL.channel(), join());
+    assert_eq!(world.hub.counters().members, 2);
+
+    let stream = StreamId(99);
+    let late = Identity { party: party("bob", "phone"), bound: Some(CALL), for_one_call: true, ..identity() };
+    world.give(Input::SignedIn { stream, identity: late, resume: None, stun_server: "stun:h:1".into() });
+    for (seq, body) in [(1, join()), (2, ChannelRequestBody::Leave)] {
+        let body = Some(FrameBody::Channel(ChannelRequest { channel: CALL.channel(), body }, None));
+        world.give(Input::Frame { stream, seq, ack: 0, body, is_admitted: false });
+    }
+    let refused = |(to, body): &(StreamId, ServerBody)| {
+        let ServerBody::Channel(event) = body else { return false };
+        *to == stream && event.body == ChannelEventBody::JoinRefused { reason: JoinRefusal::TokenInvalid }
+    };
+    assert_eq!(world.strays.iter().filter(|stray| refused(stray)).count(), 1);
+    world.give(Input::StreamEnded(stream));
+    world.pass(60_000);
+    assert_eq!((world.hub.counters().members, world.hub.counters().sessions), (2, 2));
+    assert_eq!(world.devices[bob].line.phase(), Phase::InCall(CALL));
+}
+
+/// A device that was started anew takes its place in the channel again, and the other one does not see it leave.
+#[test]
+fn a_member_whose_session_was_replaced_takes_its_place_again() {
+    let mut world = World::new(HubConfig::default(), 1);
+    let (ann, bob) = (world.phone("ann", "phone"), world.phone("bob", "phone"));
+    world.sign_in(ann);
+    world.sign_in(bob);
+    world.calls(ann, "bob", CALL);
+    world.command(bob, Command::Answer { call_id: CALL });
+    let tracks = TrackState { audio_muted: false, video_muted: true };
+    let join = || ChannelRequestBody::Join { token: String::new(), tracks };
+    world.ask_channel(ann, CALL.channel(), join());
+    world.ask_channel(bob, CALL.channel(), join());
+    world.devices[bob].session = None;
+    world.sign_in(bob);
+    assert_eq!(world.hub.counters().members, 2);
+    world.ask_channel(bob, CALL.channel(), join());
+    assert_eq!(world.hub.counters().members, 2);
+    let left = |event: &&ChannelEventBody| matches!(event, ChannelEventBody::MemberLeft { .. });
+    assert_eq!(world.devices[ann].channel_events.iter().find(left), None);
+}
+
+fn identity() -> Identity {
     let party = party("eve", "phone");
-    callkit_hub::Identity { app: APP, party, bound: None, woken: None, for_one_call: false, mark: None, access: None }
+    Identity { app: APP, party, bound: None, woken: None, for_one_call: false, mark: None, access: None }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use call_protocol::account::PushAddress;
+use call_protocol::media::{ChannelEventBody, ChannelRequest, ChannelRequestBody};
 use call_protocol::session::{RefuseReason, Resume, ServerBody, ServerFrame};
-use call_protocol::{CallId, CallMessage, DeviceId, Party, UserId, wire};
+use call_protocol::{CallId, CallMessage, ChannelId, DeviceId, Party, UserId, wire};
 use callkit_hub::{
     AppNo, CallKey, CallRecord, Change, Found, Frame, FrameBody, Hub, HubConfig, Identity, Input, KnownDevice,
     LookUpId, Output, Push, Query, Reply, Request, RequestId, RestoredCall, StreamId, Webhook,
@@ -23,6 +24,8 @@ pub struct World {
     pub pushes: Vec<Push>,
     pub webhooks: Vec<Webhook>,
     pub replies: Vec<Reply>,
+    /// What went to streams that are no phone's.
+    pub strays: Vec<(StreamId, ServerBody)>,
     /// Every output as text, to compare one run with another.
     pub transcript: Vec<String>,
     streams: u64,
@@ -47,6 +50,7 @@ pub struct Device {
     pub stream: Option<StreamId>,
     pub session: Option<String>,
     pub events: Vec<Event>,
+    pub channel_events: Vec<ChannelEventBody>,
     pub refused: Option<RefuseReason>,
     pub resumed: bool,
     wake: Option<Time>,
@@ -71,6 +75,7 @@ impl World {
             pushes: Vec::new(),
             webhooks: Vec::new(),
             replies: Vec::new(),
+            strays: Vec::new(),
             transcript: Vec::new(),
             streams: 0,
             requests: 0,
@@ -91,6 +96,7 @@ impl World {
             stream: None,
             session: None,
             events: Vec::new(),
+            channel_events: Vec::new(),
             refused: None,
             resumed: false,
             wake: None,
@@ -134,6 +140,15 @@ impl World {
             let found = self.store.look_up(&query);
             self.give(Input::Found { id, found });
         }
+    }
+
+    /// A phone asks something of a channel, without a token.
+    pub fn ask_channel(&mut self, phone: usize, channel: ChannelId, body: ChannelRequestBody) {
+        let device = &mut self.devices[phone];
+        device.sent += 1;
+        let (stream, seq, ack) = (device.stream.unwrap(), device.sent, device.received);
+        let body = Some(FrameBody::Channel(ChannelRequest { channel, body }, None));
+        self.give(Input::Frame { stream, seq, ack, body, is_admitted: false });
     }
 
     pub fn command(&mut self, phone: usize, command: Command) {
@@ -242,8 +257,10 @@ impl World {
 
     fn deliver(&mut self, stream: StreamId, frame: Frame) {
         let now = self.now();
-        let Some(device) = self.devices.iter_mut().find(|device| device.stream == Some(stream)) else { return };
         let ServerFrame { seq, ack, body } = read(&frame);
+        let Some(device) = self.devices.iter_mut().find(|device| device.stream == Some(stream)) else {
+            return self.strays.extend(body.map(|body| (stream, body)));
+        };
         device.unacknowledged.retain(|(seq, _)| *seq > ack);
         if seq > 0 {
             assert!(seq <= device.received + 1, "a frame is missing before {seq}");
@@ -275,7 +292,8 @@ impl World {
                 device.line.handle_input(now, signaling::Input::Message { from, message }).unwrap();
             }
             Some(ServerBody::Refuse(refuse)) => device.refused = Some(refuse.reason),
-            Some(ServerBody::Channel(_) | ServerBody::Pong { .. } | ServerBody::Access(_)) | None => {}
+            Some(ServerBody::Channel(event)) => device.channel_events.push(event.body),
+            Some(ServerBody::Pong { .. } | ServerBody::Access(_)) | None => {}
         }
     }
 

@@ -11,8 +11,7 @@ const TOP_LEVEL: &[&str] =
 const LONGEST_README: usize = 200;
 
 /// Crates that read no clock and touch no file, and what their `.clippy.toml` has to forbid at least.
-const PURE: &[&str] =
-    &["crates/call-protocol", "crates/signaling", "crates/callkit-core", "crates/callkit-hub"];
+const PURE: &[&str] = &["crates/call-protocol", "crates/signaling", "crates/callkit-core", "crates/callkit-hub"];
 const FORBIDDEN_THERE: &[&str] = &["std::time::Instant::now", "std::time::SystemTime::now", "std::thread::sleep"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
