@@ -64,7 +64,8 @@ fn what_was_found_once_stays_mended() {
 /// Lists of operations that nobody chose, as a fuzzer would write them.
 #[test]
 fn the_rules_hold_for_lists_of_operations_from_a_fresh_seed() {
-    for seed in [7, fresh()] {
+    // Two in which the check itself was wrong once: it took what was said as a network came back for said after that.
+    for seed in [7, 690106271651468120, 1668540984646810369, fresh()] {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         for nth in 0..400 {
             let bytes: Vec<u8> = (0..rng.random_range(0..400)).map(|_| rng.random()).collect();

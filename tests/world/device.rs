@@ -179,8 +179,9 @@ impl Device {
         self.desk.line().phase() == Phase::Idle
     }
 
-    /// Whether it lives, is awake and has had a network that works since then.
+    /// Whether it lives, is awake and has had a network that works since before then: what was said in the very millisecond in which that came
+    /// back may have been said before it did.
     pub(crate) fn well_since(&self, now: u64, since: u64) -> bool {
-        self.alive && now >= self.paused_until && self.link.works(now) && self.well_since <= since
+        self.alive && now >= self.paused_until && self.link.works(now) && self.well_since < since.max(1)
     }
 }

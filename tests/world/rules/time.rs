@@ -88,7 +88,7 @@ impl World {
     /// Whether the arbiter's side of the network has worked since then.
     pub(crate) fn carries(&self, caller: usize, since: u64) -> bool {
         match self.plan.placement {
-            Placement::Server => self.server.is_up() && self.rules.server_is_back_at <= since,
+            Placement::Server => self.server.is_up() && self.rules.server_is_back_at < since.max(1),
             Placement::Chat => self.devices[caller].well_since(self.now, since),
         }
     }
